@@ -1,0 +1,1 @@
+"""From corpora to batches: cuts, tasks, sessions, partitions, datasets and samplers."""

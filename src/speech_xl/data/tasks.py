@@ -1,0 +1,100 @@
+"""Tasks: the turns (instruction and answer) a session offers, and the mixture a training sample is drawn from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lhotse.cut import Cut
+
+TASKS = ("asr", "caption", "qa")
+ASR_INSTRUCTION = "transcribe the speech"
+CAPTION_INSTRUCTION = "describe the speech"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One instruction about a session's audio with its true answer. `kind` is the sort of question, for reports."""
+
+    task: str
+    instruction: str
+    answer: str
+    kind: str = ""
+
+
+def asr_turn(cut: Cut) -> Turn:
+    """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces."""
+    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
+    missing = [s.id for s in supervisions if not s.text]
+    if missing or not supervisions:
+        what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
+        raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave the task asr out")
+    return Turn("asr", ASR_INSTRUCTION, " ".join(s.text for s in supervisions), "asr")
+
+
+def caption_turn(cut: Cut) -> Turn | None:
+    """Describe the whole cut; None where the corpus has no caption for it."""
+    caption = (cut.custom or {}).get("caption")
+    return Turn("caption", CAPTION_INSTRUCTION, caption, "caption") if caption else None
+
+
+def qa_turns(cut: Cut) -> list[Turn]:
+    """Every question the corpus knows the answer to, in the corpus's order."""
+    turns = []
+    for entry in (cut.custom or {}).get("questions") or []:
+        if entry.get("task", "qa") != "qa" or not entry.get("question") or not entry.get("answer"):
+            raise ValueError(
+                f"cut {cut.id}: bad entry {entry!r} in custom['questions']; "
+                "it needs task 'qa', a question and an answer (texts that are not empty)"
+            )
+        turns.append(Turn("qa", entry["question"], entry["answer"], entry.get("kind", "")))
+    return turns
+
+
+def _has_asr_truth(cut: Cut) -> bool:
+    return bool(cut.supervisions) and all(s.text for s in cut.supervisions)
+
+
+class TaskMixture:
+    """Draws which turns a training sample carries.
+
+    Args:
+        weights: task -> weight (not negative, not all zero); tasks are "asr", "caption" and "qa". A cut without truth
+            for a task is drawn among the others.
+        turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
+    """
+
+    def __init__(self, weights: Mapping[str, float], turns: int = 4) -> None:
+        unknown = sorted(set(weights) - set(TASKS))
+        if unknown:
+            raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
+        negative = [task for task, weight in weights.items() if not weight >= 0]
+        if negative:
+            raise ValueError(f"tasks: {negative[0]} has weight {weights[negative[0]]}; use 0 or more")
+        if not any(weights.values()):
+            raise ValueError("tasks: no task has a weight above 0; give at least one, for example {asr: 1.0}")
+        if turns < 1:
+            raise ValueError(f"turns: {turns} questions a sample; use 1 or more")
+        self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
+        self.turns = turns
+
+    def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
+        """The turns of one sample; the same for the same cut and generator state."""
+        offers: dict[str, list[Turn]] = {}
+        if "asr" in self.weights and _has_asr_truth(cut):
+            offers["asr"] = [asr_turn(cut)]
+        if "caption" in self.weights and (caption := caption_turn(cut)):
+            offers["caption"] = [caption]
+        if "qa" in self.weights and (questions := qa_turns(cut)):
+            offers["qa"] = questions
+        if not offers:
+            raise ValueError(
+                f"cut {cut.id}: has no truth for any of the tasks {', '.join(self.weights)}; "
+                "add a task it has truth for (asr needs text, caption and qa the corpus's custom fields), or another corpus"
+            )
+        tasks = list(offers)
+        task = rng.choices(tasks, weights=[self.weights[t] for t in tasks])[0]
+        if task != "qa":
+            return offers[task]
+        return rng.sample(offers["qa"], min(self.turns, len(offers["qa"])))
