@@ -1,0 +1,39 @@
+"""Settings every test runs under: offline, one thread, no display."""
+
+import os
+import socket
+
+# Before anything imports huggingface_hub, torch or matplotlib: they read these once, at import. Subprocesses inherit them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+import torch
+
+LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tiny models run faster on one thread than on several, and sums come out in one order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """A test that reaches for the network fails here, on any machine, instead of passing only where a cable is plugged in."""
+    real_connect = socket.socket.connect
+
+    def connect(self, address):
+        host = address[0] if isinstance(address, tuple) else None  # a str or bytes address is a Unix socket
+        if host is not None and not str(host).startswith(LOOPBACK):
+            raise RuntimeError(f"tests are offline, but something connected to {host}: give it local data")
+        return real_connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
