@@ -3,7 +3,7 @@
 import os
 import socket
 
-# Before anything imports huggingface_hub, torch or matplotlib: they read these once, at import. Subprocesses inherit them.
+# Set before huggingface_hub, torch or matplotlib are imported, since they read these once. Subprocesses inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,7 +24,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def no_network():
-    """A test that reaches for the network fails here, on any machine, instead of passing only where a cable is plugged in."""
+    """A test that reaches for the network fails on every machine, instead of passing only where there is one."""
     real_connect = socket.socket.connect
 
     def connect(self, address):
