@@ -1,0 +1,196 @@
+"""SpeechDataset: cuts to batches - audio or cached frames, intervals, turns; and Excerpt: short stretches of sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut, MixedCut
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.partition import Partition
+from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
+
+SAMPLE_RATE = 16000
+
+
+class AudioError(RuntimeError):
+    """A session's audio can't be used; the message names the file and the mend."""
+
+
+@dataclass
+class EvaluationTurns:
+    """Every turn a session is evaluated on, each asked on its own.
+
+    Args:
+        tasks: tasks to ask, of "asr", "caption" and "qa".
+        questions: the most "qa" questions a session; drawn by the session's id, so every run asks the same.
+    """
+
+    tasks: list[str]
+    questions: int = 4
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.tasks) - set(TASKS))
+        if unknown or not self.tasks:
+            what = f"unknown task {unknown[0]!r}" if unknown else "no task"
+            raise ValueError(f"eval_tasks: {what}; use some of {', '.join(TASKS)}")
+        if self.questions < 1:
+            raise ValueError(f"eval_questions: {self.questions}; use 1 or more, or leave 'qa' out of eval_tasks")
+
+    def __call__(self, cut: Cut) -> list[Turn]:
+        turns = [asr_turn(cut)] if "asr" in self.tasks else []
+        if "caption" in self.tasks and (caption := caption_turn(cut)):
+            turns.append(caption)
+        if "qa" in self.tasks:
+            questions = qa_turns(cut)
+            if len(questions) > self.questions:
+                chosen = random.Random(f"evaluation-{cut.id}").sample(range(len(questions)), self.questions)
+                questions = [questions[i] for i in sorted(chosen)]
+            turns += questions
+        return turns
+
+
+@dataclass
+class Excerpt:
+    """Replace a training session by a random run of whole consecutive utterances. An utterance is never split.
+
+    A session that fits whole stays as it is, with all its tasks; an excerpt has only the ASR task, because questions and
+    captions are about the whole session. Random excerpts miss the frame cache; `fixed` ones hit it from the second
+    epoch on.
+
+    Args:
+        min_seconds: shortest length to aim for.
+        max_seconds: longest length to aim for; the length is drawn evenly between the two. A single utterance may be longer.
+        fixed: draw the same excerpt of a session in every epoch.
+    """
+
+    min_seconds: float
+    max_seconds: float
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_seconds <= self.max_seconds:
+            raise ValueError(
+                f"excerpt: min_seconds {self.min_seconds} and max_seconds {self.max_seconds}; "
+                "both must be above 0 and min_seconds not above max_seconds"
+            )
+
+    def __call__(self, cut: Cut, seed: int, epoch: int) -> Cut:
+        """The excerpt of this epoch; the same for the same seed, epoch and cut id."""
+        if isinstance(cut, MixedCut):
+            raise ValueError(
+                f"cut {cut.id}: excerpts need sessions of one recording and this one is mixed of {len(cut.tracks)}; "
+                "let the corpus write sessions as audio files, or set excerpt to null"
+            )
+        supervisions = sorted(cut.supervisions, key=lambda s: s.start)
+        if not supervisions:
+            raise ValueError(f"cut {cut.id}: no supervisions to take an excerpt of; set excerpt to null")
+        rng = random.Random(f"{seed}-{'fixed' if self.fixed else epoch}-excerpt-{cut.id}")
+        seconds = rng.uniform(self.min_seconds, self.max_seconds)
+        # An anchor drawn evenly, then grown on both sides: every utterance is heard, also the first and the last.
+        first = last = rng.randrange(len(supervisions))
+        for forward in rng.sample([True, False], 2):
+            while forward and last + 1 < len(supervisions) and _span(supervisions, first, last + 1) <= seconds:
+                last += 1
+            while not forward and first > 0 and _span(supervisions, first - 1, last) <= seconds:
+                first -= 1
+        if first == 0 and last == len(supervisions) - 1:
+            return cut
+        kept = {s.id for s in supervisions[first : last + 1]}
+        start = max(0.0, supervisions[first].start)
+        end = min(cut.duration, max(s.end for s in supervisions[first : last + 1]))
+        part = cut.truncate(offset=start, duration=end - start)
+        custom = {k: v for k, v in (cut.custom or {}).items() if k not in ("questions", "caption")}
+        return dataclasses.replace(
+            part,
+            id=f"{cut.id}-{first}-{last}",
+            supervisions=[s for s in part.supervisions if s.id in kept],  # rounding may let a neighbour touch the border
+            custom=custom | {"excerpt": True},
+        )
+
+
+def _span(supervisions: list, first: int, last: int) -> float:
+    return max(s.end for s in supervisions[first : last + 1]) - supervisions[first].start
+
+
+class SpeechDataset(Dataset):
+    """Map-style dataset for lhotse's samplers: indexed by a CutSet, answers with a SpeechBatch.
+
+    Args:
+        turns: a TaskMixture to train on, or EvaluationTurns to evaluate.
+        partition: where intervals end.
+        seed: with the epoch and the cut's id it decides the turns, the same on every rank, worker and resume.
+        cache: encoder frames to use instead of audio where they are stored.
+    """
+
+    def __init__(
+        self,
+        turns: TaskMixture | EvaluationTurns,
+        partition: Partition,
+        seed: int = 0,
+        cache: FrameCache | None = None,
+    ) -> None:
+        self.turns = turns
+        self.partition = partition
+        self.seed = seed
+        self.cache = cache
+        self.epoch = 0
+
+    def __getitem__(self, cuts: CutSet) -> SpeechBatch:
+        rows = list(cuts)
+        frames = [self.cache.load(cut) if self.cache else None for cut in rows]
+        return SpeechBatch(
+            ids=[cut.id for cut in rows],
+            cuts=rows,
+            audio=[load_audio(cut) if row is None else None for cut, row in zip(rows, frames, strict=True)],
+            frames=frames,
+            interval_ends=[self.partition(cut) for cut in rows],
+            turns=[self._turns(cut) for cut in rows],
+            epoch=self.epoch,
+        )
+
+    def _turns(self, cut: Cut) -> list[Turn]:
+        if isinstance(self.turns, EvaluationTurns):
+            return self.turns(cut)
+        if (cut.custom or {}).get("excerpt"):
+            return [asr_turn(cut)]
+        return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))
+
+
+def load_audio(cut: Cut) -> Tensor:
+    """[S] float32 at 16 kHz: resampled by lhotse where needed, the channels of a cut averaged to one."""
+    try:
+        resampled = cut if cut.sampling_rate == SAMPLE_RATE else cut.resample(SAMPLE_RATE)
+        audio = resampled.load_audio()
+    except Exception as error:  # file system, decoder and lhotse's own checks raise many kinds, few of them name the file
+        raise AudioError(_complaint(cut, f"can't be read ({_first_line(error)})")) from error
+    if audio is None or audio.size == 0:
+        raise AudioError(_complaint(cut, "holds no audio"))
+    mono = np.atleast_2d(audio).mean(axis=0, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise AudioError(_complaint(cut, "holds samples that are not numbers"))
+    return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
+
+
+def _complaint(cut: Cut, what: str) -> str:
+    tracks = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
+    sources = [s for t in tracks if t.has_recording for s in t.recording.sources]
+    names = sorted({s.source if isinstance(s.source, str) else f"<{s.type}>" for s in sources})
+    return (
+        f"audio {', '.join(names) or '<none>'} of session {cut.id} (from {getattr(cut, 'start', 0.0):.2f} s, "
+        f"{cut.duration:.2f} s long) {what}; restore the file, or delete the corpus folder and prepare the corpus again, "
+        "or take the session out of the manifest"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,0 +1,129 @@
+"""FrameCache: encoder frames on disk, computed once while the encoder is frozen and read instead of the audio after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import Recording
+from lhotse.cut import Cut, MixedCut, PaddingCut
+from safetensors.torch import load, save_file
+from torch import Tensor
+
+
+class FrameCache:
+    """Frames of cuts as float16 safetensors, one file a cut, in a folder of their own per encoder.
+
+    Keyed by what is heard: the audio files (path, size, time of change), start, duration, channel and transforms; not by
+    the cut's id or its supervisions. A stretch drawn anew each epoch therefore never hits: random excerpts and the
+    cache don't go together, `Excerpt(fixed=True)` does.
+
+    Args:
+        root: folder of all caches.
+        fingerprint: names everything the frames depend on but the audio: encoder weights, window, tapped layers.
+    """
+
+    def __init__(self, root: str | Path, fingerprint: str) -> None:
+        if not fingerprint:
+            raise ValueError("frame cache: fingerprint is empty; name the encoder weights, window and taps")
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "-", fingerprint).strip("-.")[:60]
+        self.fingerprint = fingerprint
+        self.folder = Path(root) / f"{readable}-{_digest(fingerprint)[:12]}"
+
+    def key(self, cut: Cut) -> str:
+        """A name for what is heard in the cut."""
+        return _digest(json.dumps(_heard(cut), sort_keys=True))
+
+    def path(self, cut: Cut) -> Path:
+        """Where the frames of the cut are or would be."""
+        key = self.key(cut)
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def load(self, cut: Cut) -> Tensor | None:
+        """The cut's frames, float16 as they were stored; None where there are none. A damaged file is a miss."""
+        path = self.path(cut)
+        try:
+            # read, not memory-mapped: the file may be replaced or deleted while a batch is waiting in a queue
+            return load(path.read_bytes())["frames"]
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # safetensors and the file system raise many kinds; all of them mean: encode again
+            warnings.warn(f"{path}: damaged cached frames ({error}); they are computed again", stacklevel=2)
+            return None
+
+    def store(self, cut: Cut, frames: Tensor) -> None:
+        """Keep the cut's frames. Readers see the whole file or none, also when the run is killed in the middle."""
+        path = self.path(cut)
+        frames = frames.detach().to("cpu", torch.float16).contiguous()
+        if not torch.isfinite(frames).all():
+            raise ValueError(
+                f"cut {cut.id}: encoder frames are not finite in float16, so they are not cached in {path}; "
+                "switch the frame cache off for this encoder, or look for broken audio"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._describe()
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
+        try:
+            save_file({"frames": frames}, draft)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _describe(self) -> None:
+        """Leave the full fingerprint beside the frames, for people who wonder what a folder holds."""
+        note = self.folder / "fingerprint.txt"
+        if not note.exists():
+            note.write_text(self.fingerprint + "\n")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _heard(cut: Cut) -> Any:
+    """Plain data that changes whenever the cut's audio does."""
+    if isinstance(cut, PaddingCut):
+        return {"silence": round(cut.duration, 6), "rate": cut.sampling_rate}
+    if isinstance(cut, MixedCut):
+        tracks = [[round(track.offset, 6), track.snr, _heard(track.cut)] for track in cut.tracks]
+        return {"tracks": tracks, "transforms": _plain(cut.transforms)}
+    if not cut.has_recording:
+        raise ValueError(f"cut {cut.id}: has no recording, so there is no audio to take frames from")
+    return {
+        "recording": _recording(cut.recording),
+        "start": round(cut.start, 6),
+        "duration": round(cut.duration, 6),
+        "channel": cut.channel,
+    }
+
+
+def _recording(recording: Recording) -> Any:
+    return {
+        "id": recording.id,
+        "rate": recording.sampling_rate,
+        "sources": [[source.channels, _source(source)] for source in recording.sources],
+        "transforms": _plain(recording.transforms),
+    }
+
+
+def _source(source: Any) -> Any:
+    if source.type == "file":
+        path = Path(source.source)
+        try:
+            stat = path.stat()
+        except OSError:  # reading the audio reports a missing file with its mend; here it is only a key without a match
+            return [str(path.absolute()), "missing"]
+        return [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
+    data = source.source
+    return [source.type, hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else str(data)]
+
+
+def _plain(transforms: Any) -> Any:
+    return [t if isinstance(t, dict) else t.to_dict() for t in transforms or []]

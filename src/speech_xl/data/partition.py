@@ -1,0 +1,81 @@
+"""Partitions: where a session's audio is cut into the intervals that are compressed one after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from lhotse import CutSet
+from lhotse.cut import Cut, PaddingCut
+
+SHORTEST_SECONDS = 0.1
+"""A last window shorter than this (rounding, or a breath of audio below one speech frame) joins the one before it."""
+
+
+class Partition(ABC):
+    """Says where the intervals of a cut end. Any boundaries will do: subclass it and name the class in the config."""
+
+    @abstractmethod
+    def __call__(self, cut: Cut) -> list[float]:
+        """Interval end times in seconds from the cut's start, increasing; the last one is `cut.duration`."""
+
+
+class FixedWindows(Partition):
+    """Intervals of equal length, from lhotse's windows; the last one is what is left.
+
+    Args:
+        seconds: length of an interval; longer than the audio makes one interval of all of it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= SHORTEST_SECONDS:
+            raise ValueError(f"partition: seconds is {seconds}; give {SHORTEST_SECONDS} or more")
+        self.seconds = float(seconds)
+
+    def __call__(self, cut: Cut) -> list[float]:
+        return window_ends(0.0, cut.duration, self.seconds, cut.sampling_rate)
+
+
+class PauseWindows(Partition):
+    """Intervals that end where an utterance ends, each packed with as many utterances as fit.
+
+    An utterance longer than `max_seconds` is split by fixed windows, the last of which may be packed on.
+
+    Args:
+        max_seconds: the longest interval.
+    """
+
+    def __init__(self, max_seconds: float) -> None:
+        if not max_seconds >= SHORTEST_SECONDS:
+            raise ValueError(f"partition: max_seconds is {max_seconds}; give {SHORTEST_SECONDS} or more")
+        self.max_seconds = float(max_seconds)
+
+    def __call__(self, cut: Cut) -> list[float]:
+        inside = {s.end for s in cut.supervisions if 0 < s.end <= cut.duration - SHORTEST_SECONDS}
+        pauses = sorted(inside) + [cut.duration]
+        ends: list[float] = []
+        start = 0.0
+        for position, pause in enumerate(pauses):
+            if pause - start > self.max_seconds:  # reaches over the limit even when it begins right at `start`
+                ends += window_ends(start, pause, self.max_seconds, cut.sampling_rate)[:-1]
+                start = ends[-1] if ends else start
+            following = pauses[position + 1] if position + 1 < len(pauses) else None
+            if following is None or (following - start > self.max_seconds and pause - start >= SHORTEST_SECONDS):
+                ends.append(pause)
+                start = pause
+        return ends
+
+
+def window_ends(start: float, end: float, seconds: float, sampling_rate: int) -> list[float]:
+    """Ends of lhotse's windows of `seconds` over the stretch from `start` to `end`, in seconds; the last is `end`.
+
+    Windows depend on durations only, so they are taken over a silent stand-in: cutting a session of many tracks or
+    supervisions itself would copy those for nothing.
+    """
+    duration = end - start
+    samples = round(duration * sampling_rate)
+    silence = PaddingCut("silence", duration=duration, sampling_rate=sampling_rate, feat_value=0.0, num_samples=samples)
+    windows = list(CutSet.from_cuts([silence]).cut_into_windows(seconds))
+    ends = [start + seconds * (index + 1) for index in range(len(windows) - 1)]
+    if ends and end - ends[-1] < SHORTEST_SECONDS:
+        ends.pop()
+    return ends + [end]
