@@ -38,7 +38,7 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("loss", r"(?:^|[/_])loss(?:_step|_epoch)?$", "loss"),
+    Subject("loss", r"(?:^|[/_])loss(?:_step|_epoch)?$", "loss (bold: running mean)"),
     Subject("wer", r"^val/wer_(\d+)x$", "word error rate, %", scale=100.0),
     Subject("qa", r"^val/qa_(\d+)x$", "Q&A accuracy, %", scale=100.0),
     Subject("curriculum", r"^curriculum/max_ratio$", "highest ratio trained", step_like=True),
@@ -138,7 +138,7 @@ def _line(axis: Any, subject: Subject, tag: str, curve: Curve) -> None:
         (raw,) = axis.plot(steps, values, alpha=0.25, linewidth=0.8)
         axis.plot(steps, _smooth(values, len(values) // 25), color=raw.get_color(), label=f"{label} (running mean)")
     else:
-        axis.plot(steps, values, marker="o", markersize=2.5, color=color, label=label)
+        axis.plot(steps, values, marker="o" if len(values) <= 60 else None, markersize=3, color=color, label=label)
 
 
 def _smooth(values: list[float], width: int) -> list[float]:

@@ -37,7 +37,7 @@ def record(
 ) -> Path:
     """Write docs/results/<name>.json and return its path.
 
-    summary: plain finite numbers only; units in the key (`stage2_fresh_minutes`), rates as fractions unless the key says.
+    summary: plain finite numbers only, the unit in the key (`stage2_fresh_minutes`), rates as fractions.
     items: how many test items the summary rests on. commit: for a run of hours, `commit_of_tree()` taken as it started;
     by default the commit of now. extra: anything else worth keeping (confidence intervals, tables), as JSON.
     """
