@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Subject:
     title: str
     scale: float = 1.0
     step_like: bool = False  # a value holds until the next one
-    panel_a_tag: bool = False  # the tags have different units, so each gets a row of its own
+    row_a_tag: bool = False  # the tags have different units, so each gets a row of its own; .../2x and .../4x share one
 
 
 SUBJECTS = (
@@ -42,7 +43,7 @@ SUBJECTS = (
     Subject("wer", r"^val/wer_(\d+)x$", "word error rate, %", scale=100.0),
     Subject("qa", r"^val/qa_(\d+)x$", "Q&A accuracy, %", scale=100.0),
     Subject("curriculum", r"^curriculum/max_ratio$", "highest ratio trained", step_like=True),
-    Subject("memory", r"^memory/", "memory", panel_a_tag=True),
+    Subject("memory", r"^memory/[^/]+(?:/(\d+)x)?$", "memory", row_a_tag=True),
 )
 
 
@@ -88,8 +89,7 @@ def draw(subject: Subject, runs: dict[str, Curves], path: Path) -> bool:
     chosen = {name: curves for name, curves in chosen.items() if curves}
     if not chosen:
         return False
-    all_tags = sorted({tag for curves in chosen.values() for tag in curves})
-    rows = all_tags if subject.panel_a_tag else [None]
+    rows = sorted({_row(subject, tag) for curves in chosen.values() for tag in curves})
     figure, axes = plt.subplots(
         len(rows),
         len(chosen),
@@ -101,14 +101,14 @@ def draw(subject: Subject, runs: dict[str, Curves], path: Path) -> bool:
     for column, (name, curves) in enumerate(chosen.items()):
         axes[0][column].set_title(name, fontsize=10)
         axes[-1][column].set_xlabel("step")
-        for row, only in enumerate(rows):
+        for row, label in enumerate(rows):
             axis = axes[row][column]
-            for tag in sorted(curves, key=_ratio_order(subject)):
-                if only in (None, tag):
-                    _line(axis, subject, tag, curves[tag])
+            tags = sorted((tag for tag in curves if _row(subject, tag) == label), key=_ratio_order(subject))
+            for tag in tags:
+                _line(axis, subject, tag, curves[tag])
             if column == 0:
-                axis.set_ylabel(only or subject.title, fontsize=9)
-            if only is None and len(curves) > 1:
+                axis.set_ylabel(textwrap.fill(label.replace("_", " "), 24), fontsize=8 if len(rows) > 1 else 9)
+            if len(tags) > 1:
                 axis.legend(fontsize=8)
             axis.grid(alpha=0.25)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,9 +117,14 @@ def draw(subject: Subject, runs: dict[str, Curves], path: Path) -> bool:
     return True
 
 
+def _row(subject: Subject, tag: str) -> str:
+    """What stands beside the row of panels that a tag is drawn in."""
+    return re.sub(r"/\d+x$", "", tag).removeprefix("memory/") if subject.row_a_tag else subject.title
+
+
 def _ratio(subject: Subject, tag: str) -> int | None:
     match = re.search(subject.pattern, tag)
-    return int(match.group(1)) if match and match.groups() else None
+    return int(match.group(1)) if match and match.groups() and match.group(1) else None
 
 
 def _ratio_order(subject: Subject) -> Callable[[str], tuple[int, str]]:

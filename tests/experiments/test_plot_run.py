@@ -26,6 +26,8 @@ def run(tmp_path):
         "curriculum/max_ratio": lambda s: 2.0 ** (1 + s // 5),
         "memory/host_rss_bytes": lambda s: 1e9 + s,
         "memory/kept_kv_tokens": lambda s: 100.0,
+        "memory/kept_kv_bytes_per_audio_second/2x": lambda s: 4e4,
+        "memory/kept_kv_bytes_per_audio_second/4x": lambda s: 2e4,
         "throughput/audio_seconds": lambda s: 1.0,
     }
     write(folder / "stage3", compression, range(20))
