@@ -1,0 +1,129 @@
+"""espeak-ng through ctypes, from the PyPI wheel `espeakng-loader`; run as a script it speaks one chunk of a job.
+
+The library keeps global state (voice, flutter, random numbers), so what an utterance sounds like depends on what was spoken
+before it. A chunk is therefore always spoken from its beginning in a process of its own: the same chunk, the same samples.
+This file imports nothing of the project, so that such a process starts quickly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 16000
+_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples come through the callback, before espeak_Synth returns
+_DONT_EXIT = 0x8000  # espeak_Initialize: report an error instead of ending the process
+_RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
+_UTF8 = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One utterance to speak: an espeak voice such as "en-us+f3", words a minute, pitch 0 to 99, and the text."""
+
+    voice: str
+    rate: int
+    pitch: int
+    text: str
+
+
+class Espeak:
+    """The library in this process. One instance a process; not safe to share between threads."""
+
+    def __init__(self) -> None:
+        import espeakng_loader
+
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        rate = self._library.espeak_Initialize(
+            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT
+        )
+        if rate <= 0:
+            raise RuntimeError(
+                f"espeak-ng did not start with the data folder {espeakng_loader.get_data_path()}; "
+                "reinstall it: pip install --force-reinstall espeakng-loader"
+            )
+        self.native_rate = rate  # Hz
+        self._buffers: list[np.ndarray] = []
+        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self._callback = callback(self._receive)  # kept here: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _receive(self, samples, count: int, events) -> int:
+        if samples and count > 0:
+            self._buffers.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+        return 0
+
+    def speak(self, request: Request) -> np.ndarray:
+        """The utterance as float32 samples at 16 kHz, silence at both ends trimmed."""
+        if self._library.espeak_SetVoiceByName(request.voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {request.voice!r}; see `accents` and `variants` in voices.py")
+        self._library.espeak_SetParameter(_RATE, request.rate, 0)
+        self._library.espeak_SetParameter(_PITCH, request.pitch, 0)
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise; the library seeds it by the clock
+        self._buffers = []
+        text = request.text.encode()
+        status = self._library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, _UTF8, None, None)
+        if status != 0 or not self._buffers:
+            raise RuntimeError(f"espeak-ng spoke nothing for {request}; status {status}")
+        return _resample(_trim(np.concatenate(self._buffers)), self.native_rate)
+
+
+def _trim(samples: np.ndarray, threshold: int = 100) -> np.ndarray:
+    """Without the near-silence at both ends, so that an utterance's times are those of its speech."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > threshold)
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
+
+
+def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    from math import gcd
+
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, SAMPLE_RATE)
+    speech = resample_poly(samples.astype(np.float32) / 32768, SAMPLE_RATE // common, rate // common)
+    return speech.astype(np.float32)
+
+
+def speak_chunk(requests: Sequence[Request], path: str | Path) -> None:
+    """Speak the requests in a process of their own and write `path` (see `read_chunk`); complete or not there at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    worker = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), str(path)],
+        input=json.dumps([asdict(request) for request in requests]),
+        text=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if worker.returncode != 0:
+        raise RuntimeError(f"speaking {path.name} with espeak-ng failed:\n{worker.stderr.strip()}")
+
+
+def read_chunk(path: str | Path) -> list[np.ndarray]:
+    """The utterances of a chunk in their order, float32 at 16 kHz."""
+    with np.load(path) as stored:
+        samples = stored["samples"].astype(np.float32) / 32768
+        return np.split(samples, np.cumsum(stored["lengths"])[:-1])
+
+
+def _main() -> None:
+    path = Path(sys.argv[1])
+    espeak = Espeak()
+    spoken = [espeak.speak(Request(**fields)) for fields in json.load(sys.stdin)]
+    samples = np.clip(np.rint(np.concatenate(spoken) * 32768), -32768, 32767).astype(np.int16)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, samples=samples, lengths=np.array([len(s) for s in spoken]))
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    _main()
