@@ -1,0 +1,155 @@
+"""Samples: after a validation, answers beside references, the audio and a picture of a few sessions in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from lightning.pytorch.utilities import rank_zero_warn
+
+from speech_xl.callbacks.pictures import log_mel, session_picture
+from speech_xl.callbacks.scalars import tensorboard_writers
+from speech_xl.evaluation.metrics import is_correct, wer_counts
+
+SAMPLE_RATE = 16_000  # Hz
+
+
+class ValidationExample(Protocol):
+    """What a phase keeps of a validated session in `val_examples`."""
+
+    cut: Cut
+    interval_ends: list[float]  # seconds
+    sst_times: dict[int, list[float]]  # by ratio: seconds at which each SST stands
+
+
+class Samples(pl.Callback):
+    """Writes under `samples/<cut id>`: a table of every answer at every ratio (`answers`), the audio (`audio`, 16 kHz)
+    and a picture (`picture`): log-mel spectrogram, interval borders, where the SSTs of each ratio stand.
+
+    The audio is written once a run, and so is the picture unless borders or SSTs change. One session is printed too.
+
+    Args:
+        n: At most so many sessions, the first of validation.
+        audio: Write the audio.
+        picture: Write the picture; needs matplotlib.
+        console: Print one session's answers after each validation.
+    """
+
+    def __init__(self, n: int = 3, audio: bool = True, picture: bool = True, console: bool = True) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"Samples.n: got {n!r}; give a whole number of sessions from 0 upwards")
+        self.n = n
+        self.audio = audio
+        self.picture = picture
+        self.console = console
+        self._heard: set[str] = set()  # cut ids whose audio is written
+        self._drawn: dict[str, Any] = {}  # cut id: what its last picture showed
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or not self.n:
+            return
+        records = list(getattr(pl_module, "val_records", None) or [])
+        examples = list(getattr(pl_module, "val_examples", None) or [])
+        ids = list(dict.fromkeys([example.cut.id for example in examples] + [record["id"] for record in records]))
+        for writer in tensorboard_writers(trainer):
+            for cut_id in ids[: self.n]:
+                mine = [record for record in records if record["id"] == cut_id]
+                if mine:
+                    writer.add_text(f"samples/{cut_id}/answers", answers_table(mine), global_step=trainer.global_step)
+            for example in examples[: self.n]:
+                self._write_example(writer, example, trainer.global_step)
+            writer.flush()
+        # Only now: with several TensorBoard loggers each gets the audio and the picture.
+        for example in examples[: self.n]:
+            self._heard.add(example.cut.id)
+            self._drawn[example.cut.id] = _shown(example)
+        if self.console and ids:
+            self._print(trainer, [record for record in records if record["id"] == ids[0]])
+
+    def _write_example(self, writer: Any, example: ValidationExample, step: int) -> None:
+        cut_id = example.cut.id
+        wants_audio = self.audio and cut_id not in self._heard
+        wants_picture = self.picture and self._drawn.get(cut_id) != _shown(example)
+        if not wants_audio and not wants_picture:
+            return
+        samples = load_mono(example.cut)
+        if wants_audio:
+            writer.add_audio(f"samples/{cut_id}/audio", samples[None], global_step=step, sample_rate=SAMPLE_RATE)
+        if wants_picture:
+            try:
+                mel = log_mel(samples)
+                image = session_picture(mel, example.cut.duration, example.interval_ends, example.sst_times)
+            except ImportError as error:
+                rank_zero_warn(f"Samples: no pictures without matplotlib ({error}); install it, or set picture: false.")
+                self.picture = False
+                return
+            writer.add_image(f"samples/{cut_id}/picture", image, global_step=step, dataformats="HWC")
+
+    def _print(self, trainer: pl.Trainer, records: Sequence[Mapping[str, Any]]) -> None:
+        if not records:
+            return
+        text = console_text(records, trainer.global_step)
+        bar = trainer.progress_bar_callback
+        if bar is None or getattr(bar, "is_disabled", False):
+            print(text)
+        else:
+            bar.print(text)  # above the bar, without breaking it
+
+
+def load_mono(cut: Cut) -> torch.Tensor:
+    """The cut's audio as float32 [S] at 16 kHz, its channels averaged."""
+    audio = np.asarray(cut.resample(SAMPLE_RATE).load_audio(), dtype=np.float32)
+    return torch.from_numpy(audio.mean(axis=0) if audio.ndim == 2 else audio)
+
+
+def answers_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: one row an answer, the ratios of one instruction below each other, in full length."""
+    first_seen = {key: index for index, key in enumerate(dict.fromkeys(_question(record) for record in records))}
+    ordered = sorted(records, key=lambda record: (first_seen[_question(record)], record["ratio"]))
+    lines = ["| task | instruction | ratio | reference | hypothesis | score |", "| --- | --- | --- | --- | --- | --- |"]
+    for record in ordered:
+        question = [record["task"], record["instruction"], f"{record['ratio']}x"]
+        cells = [_cell(cell) for cell in [*question, record["reference"], record["hypothesis"]]]
+        lines.append("| " + " | ".join([*cells, answer_score(record)]) + " |")
+    return "\n".join(lines)
+
+
+def console_text(records: Sequence[Mapping[str, Any]], step: int) -> str:
+    """The first question of a session at every ratio, a line each."""
+    asked = [record for record in records if _question(record) == _question(records[0])]
+    lines = [
+        f"validation at step {step}, {asked[0]['id']} ({float(asked[0]['duration']):.1f} s): {asked[0]['instruction']}",
+        f"  reference        {asked[0]['reference']}",
+    ]
+    for record in sorted(asked, key=lambda record: record["ratio"]):
+        ratio = f"{record['ratio']}x"
+        lines.append(f"  {ratio:>4} {answer_score(record):>10}  {record['hypothesis']}")
+    return "\n".join(lines)
+
+
+def answer_score(record: Mapping[str, Any]) -> str:
+    """WER of a transcript, right or wrong for an answer, nothing for other tasks."""
+    if record["task"] == "asr":
+        errors, words = wer_counts(record["reference"], record["hypothesis"])
+        return f"{100 * errors / words:.1f} % WER" if words else f"{errors} errors"
+    if record["task"] == "qa":
+        return "right" if is_correct(record["reference"], record["hypothesis"]) else "wrong"
+    return ""
+
+
+def _question(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["task"], record["instruction"]
+
+
+def _shown(example: ValidationExample) -> Any:
+    return list(example.interval_ends), {ratio: list(times) for ratio, times in example.sst_times.items()}
+
+
+def _cell(text: str) -> str:
+    """Text that can't break a markdown table or be taken for HTML by TensorBoard."""
+    text = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
+    return " ".join(text.split()) or "(empty)"

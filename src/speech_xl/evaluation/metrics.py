@@ -1,0 +1,152 @@
+"""Word error rate and answer accuracy over records of generated answers, with bootstrap confidence intervals."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jiwer
+import numpy as np
+
+Record = Mapping[str, Any]
+
+NORMALISER = (
+    "Unicode NFKC, lower case, punctuation and symbols out (a space in their place), apostrophes kept inside words, "
+    "white space collapsed; digits and number words are not mapped onto each other"
+)
+BOOTSTRAP_DRAWS = 1000
+CUT_AT = 1.2  # wer_cut: hypothesis words kept, as a multiple of the reference's words
+
+_APOSTROPHES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'"})
+_LONE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
+
+
+def normalize(text: str) -> str:
+    """`text` as it is compared; NORMALISER says how in words."""
+    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
+    # Unicode categories P* and S*: punctuation and symbols, of any script.
+    text = "".join(" " if char != "'" and unicodedata.category(char)[0] in "PS" else char for char in text)
+    return " ".join(_LONE_APOSTROPHE.sub(" ", text).split())
+
+
+def wer_counts(reference: str, hypothesis: str) -> tuple[int, int]:
+    """Word errors (substitutions + deletions + insertions) and reference words, both texts normalised first."""
+    output = jiwer.process_words(normalize(reference), normalize(hypothesis))
+    return (
+        output.substitutions + output.deletions + output.insertions,
+        output.hits + output.substitutions + output.deletions,
+    )
+
+
+def cut_hypothesis(reference: str, hypothesis: str) -> str:
+    """The hypothesis up to ceil(1.2 x reference words), normalised: what a runaway decoding is charged at most."""
+    words = len(normalize(reference).split())
+    # Rounded first: 1.2 * 5 is 6.000000000000001 in some products, and its ceiling would be one word too many.
+    return " ".join(normalize(hypothesis).split()[: math.ceil(round(CUT_AT * words, 6))])
+
+
+def is_correct(reference: str, hypothesis: str) -> bool:
+    """Exact match after normalisation."""
+    return normalize(reference) == normalize(hypothesis)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate as a fraction with its 95 % interval and the counts behind it.
+
+    `errors` are word errors over `words` reference words for a WER, and wrong answers over as many answers for an
+    accuracy. `low` and `high` are NaN where they can't be told: fewer than two sessions.
+    """
+
+    value: float
+    low: float
+    high: float
+    errors: int
+    words: int
+    items: int
+
+
+def error_rate(records: Iterable[Record]) -> Rate:
+    """Micro WER: all word errors over all reference words."""
+    return _rate(records, lambda record: wer_counts(record["reference"], record["hypothesis"]))
+
+
+def cut_error_rate(records: Iterable[Record]) -> Rate:
+    """Micro WER with every hypothesis cut at 1.2 times its reference's words."""
+    return _rate(
+        records,
+        lambda record: wer_counts(record["reference"], cut_hypothesis(record["reference"], record["hypothesis"])),
+    )
+
+
+def accuracy(records: Iterable[Record]) -> Rate:
+    """Share of answers that equal their reference after normalisation."""
+    wrong = _rate(records, lambda record: (int(not is_correct(record["reference"], record["hypothesis"])), 1))
+    return Rate(1 - wrong.value, 1 - wrong.high, 1 - wrong.low, wrong.errors, wrong.words, wrong.items)
+
+
+def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
+    """Rates by ratio in rising order: "wer" and "wer_cut" of task asr, "qa" and "qa/<kind>" of task qa.
+
+    A rate without items is left out, and so are tasks without a metric here, such as caption (report.py counts them).
+    """
+    groups: dict[int, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        tasks = groups[record["ratio"]]
+        tasks[record["task"]].append(record)
+        if record["task"] == "qa" and record.get("kind"):
+            tasks[f"qa/{record['kind']}"].append(record)
+    summary: dict[int, dict[str, Rate]] = {}
+    for ratio in sorted(groups):
+        tasks = groups[ratio]
+        rates = summary.setdefault(ratio, {})
+        if "asr" in tasks:
+            rates["wer"] = error_rate(tasks["asr"])
+            rates["wer_cut"] = cut_error_rate(tasks["asr"])
+        for name in sorted(name for name in tasks if name == "qa" or name.startswith("qa/")):
+            rates[name] = accuracy(tasks[name])
+    return summary
+
+
+def session_id(record: Record) -> str:
+    """The cut an answer belongs to: several answers may share one."""
+    return str(record.get("cut_id", record["id"]))
+
+
+def _rate(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> Rate:
+    """Errors over words of all records. What is drawn anew in the bootstrap are sessions: answers about the same audio
+    are not independent of each other."""
+    items = 0
+    sessions: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for record in records:
+        errors, words = count(record)
+        totals = sessions[session_id(record)]
+        totals[0] += errors
+        totals[1] += words
+        items += 1
+    counts = np.array(list(sessions.values()), dtype=np.int64).reshape(-1, 2)
+    errors, words = (int(total) for total in counts.sum(axis=0))
+    low, high = _bootstrap(counts)
+    return Rate(errors / words if words else math.nan, low, high, errors, words, items)
+
+
+def _bootstrap(counts: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of sum(errors) / sum(words) over resampled rows of `counts` [sessions, 2]."""
+    sessions = len(counts)
+    if sessions < 2:
+        return math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    rates = []
+    for _ in range(BOOTSTRAP_DRAWS):  # one draw at a time: memory stays small for tens of thousands of sessions
+        errors, words = counts[rng.integers(0, sessions, sessions)].sum(axis=0)
+        if words:
+            rates.append(errors / words)
+    if not rates:
+        return math.nan, math.nan
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return float(low), float(high)

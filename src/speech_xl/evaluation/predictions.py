@@ -1,0 +1,172 @@
+"""Predictions on disk: one JSON line per generated answer, resumable after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lhotse.serialization import SequentialJsonlWriter
+from lightning.pytorch.utilities import rank_zero_warn
+
+from speech_xl.evaluation.metrics import cut_hypothesis, is_correct, normalize, wer_counts
+
+
+def answer_id(cut_id: str, task: str, ratio: int, instruction: str) -> str:
+    """Names one answer: the same cut, task, ratio and instruction always give the same id."""
+    digest = hashlib.sha256(instruction.encode()).hexdigest()[:8]
+    return f"{cut_id}/{task}/{ratio}x/{digest}"
+
+
+class PredictionWriter:
+    """Appends answers to a JSONL file and knows which are written already, so that a killed predict can go on.
+
+    A line holds the record as given (raw texts), `id` made unique by `answer_id`, `cut_id`, and beside the raw texts
+    the normalised ones and the counts they give. A last line that a killed run left half written is taken out.
+
+    Args:
+        path: The file, ending in .jsonl. With several ranks each writes its own: `name.rank1.jsonl`.
+        settings: Plain values that must stay the same for the file to make sense (checkpoint, split, ...); kept in
+            `name.settings.json`, and going on with other ones is an error.
+        rank, world_size: Of this process.
+    """
+
+    def __init__(
+        self, path: str | Path, settings: Mapping[str, Any] | None = None, rank: int = 0, world_size: int = 1
+    ) -> None:
+        base = Path(path)
+        if base.suffix != ".jsonl":
+            raise ValueError(f"predictions path: got {base}; give a file name ending in .jsonl")
+        base.parent.mkdir(parents=True, exist_ok=True)
+        self.path = base if world_size == 1 else base.with_name(f"{base.stem}.rank{rank}.jsonl")
+        if settings is not None:
+            _check_settings(base, dict(settings), write=rank == 0)
+        repair(self.path)
+        # What other ranks, or an earlier run on another number of ranks, wrote is done too.
+        files = prediction_files(base)
+        self._done = {record["id"] for file in files for record in _lines(file, being_written=file != self.path)}
+        self._writer = SequentialJsonlWriter(self.path, overwrite=False)
+
+    def done(self, id: str) -> bool:
+        """Whether the answer of that `answer_id` is written."""
+        return id in self._done
+
+    def write(self, record: Mapping[str, Any]) -> bool:
+        """Append the record and flush it; False where it is written already.
+
+        Needs id (the cut's), task, ratio, instruction, reference, hypothesis.
+        """
+        missing = {"id", "task", "ratio", "instruction", "reference", "hypothesis"} - set(record)
+        if missing:
+            raise ValueError(f"{self.path}: the record of cut {record.get('id')!r} lacks {', '.join(sorted(missing))}")
+        cut_id = str(record["id"])
+        id = answer_id(cut_id, record["task"], record["ratio"], record["instruction"])
+        if id in self._done:
+            return False
+        self._writer.write({**record, "id": id, "cut_id": cut_id, **_counts(record)}, flush=True)
+        self._done.add(id)
+        return True
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def prediction_files(path: str | Path) -> list[Path]:
+    """The files of a prediction run that exist: `path` itself and its ranks' siblings."""
+    path = Path(path)
+    files = [path, *sorted(path.parent.glob(f"{path.stem}.rank*.jsonl"))]
+    return [file for file in files if file.is_file()]
+
+
+def read_predictions(path: str | Path) -> list[dict[str, Any]]:
+    """All answers of a prediction run, each once, over all its ranks' files."""
+    files = prediction_files(path)
+    if not files:
+        raise FileNotFoundError(f"{path}: no predictions here; run predict (or test) first, or correct the path")
+    records: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for record in _lines(file):
+            records.setdefault(record["id"], record)
+    return list(records.values())
+
+
+def repair(path: Path) -> None:
+    """Take a half-written last line out of `path`, with a warning; a whole one that only lacks its line end gets it.
+
+    Only a line without its line end can be half written. Any other damage is left as it is, for `_lines` to name.
+    """
+    data = path.read_bytes() if path.is_file() else b""
+    if not data or data.endswith(b"\n"):
+        return
+    start = data.rfind(b"\n") + 1
+    try:
+        json.loads(data[start:])
+    except ValueError:  # also where a character was cut in two
+        rank_zero_warn(f"{path}: its last line was half written (a killed run); taken out, and predicted again.")
+        os.truncate(path, start)
+    else:
+        with path.open("ab") as file:
+            file.write(b"\n")
+
+
+def _counts(record: Mapping[str, Any]) -> dict[str, Any]:
+    reference, hypothesis = str(record["reference"]), str(record["hypothesis"])
+    counts: dict[str, Any] = {
+        "reference_normalised": normalize(reference),
+        "hypothesis_normalised": normalize(hypothesis),
+    }
+    if record["task"] == "asr":
+        counts["errors"], counts["words"] = wer_counts(reference, hypothesis)
+        counts["errors_cut"], _ = wer_counts(reference, cut_hypothesis(reference, hypothesis))
+    elif record["task"] == "qa":
+        counts["correct"] = is_correct(reference, hypothesis)
+    return counts
+
+
+def _lines(path: Path, being_written: bool = False) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if being_written and not line.endswith(b"\n"):
+                return  # another rank is in the middle of its last line
+            record = None
+        if not isinstance(record, dict) or "id" not in record:
+            raise ValueError(
+                f"{path}, line {number}: not a prediction (a JSON object with an id): {line[:80]!r}; take the line "
+                "out, or the whole file away, and predict anew"
+            )
+        yield record
+
+
+def _check_settings(base: Path, settings: dict[str, Any], write: bool) -> None:
+    file = base.with_name(f"{base.stem}.settings.json")
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    if file.is_file() and prediction_files(base):
+        before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(text)
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                raise ValueError(
+                    f"{base}: its answers were made with {key} = {before.get(key)!r}, and this run has "
+                    f"{now.get(key)!r}; write to another file, or take {base.name} and {file.name} away to predict anew"
+                )
+    elif write:
+        replace_text(file, text + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a whole text file at once: readers see the old one or the new one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

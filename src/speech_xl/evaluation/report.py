@@ -1,0 +1,149 @@
+"""From a predictions file to results.json and results.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from speech_xl.evaluation.metrics import BOOTSTRAP_DRAWS, CUT_AT, NORMALISER, Rate, Record, session_id, summarise
+from speech_xl.evaluation.predictions import read_predictions, replace_text
+
+
+def score_file(jsonl: str | Path) -> dict[str, Any]:
+    """Everything measured on a predictions file, as plain JSON values; a rate that can't be told is null."""
+    return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name}
+
+
+def score(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same for records in hand."""
+    summary = summarise(records)
+    scored = {"asr", "qa"}
+    by_ratio = {}
+    for ratio in sorted({record["ratio"] for record in records}):
+        mine = [record for record in records if record["ratio"] == ratio]
+        rates = {name: _plain(rate) for name, rate in summary.get(ratio, {}).items()}
+        by_ratio[str(ratio)] = {"rates": rates, "memory": _memory(mine)}
+    return {
+        "items": len(records),
+        "sessions": len({session_id(record) for record in records}),
+        "normaliser": NORMALISER,
+        "interval": f"95 %, percentile bootstrap over sessions, {BOOTSTRAP_DRAWS} draws, seed 0",
+        "average": "micro: all word errors over all reference words; accuracy is exact match after normalisation",
+        "wer_cut": f"WER with every hypothesis cut at ceil({CUT_AT} x reference words)",
+        "ratios": by_ratio,
+        "not_scored": dict(Counter(record["task"] for record in records if record["task"] not in scored)),
+    }
+
+
+def markdown_table(scores: dict[str, Any]) -> str:
+    """One row a ratio: WER and accuracy with intervals and counts, and the KV memory kept."""
+    rows = [
+        ["ratio", "WER", "errors / words", "WER cut", "ASR items", "Q&A accuracy", "Q&A items"]
+        + ["kept KV a session", "kept KV a second of audio", "tokens kept"]
+    ]
+    for ratio, result in scores["ratios"].items():
+        rates, memory = result["rates"], result["memory"]
+        wer, qa = rates.get("wer"), rates.get("qa")
+        rows.append(
+            [
+                f"{ratio}x",
+                _percent(wer),
+                f"{wer['errors']} / {wer['words']}" if wer else "-",
+                _percent(rates.get("wer_cut")),
+                str(wer["items"]) if wer else "-",
+                _percent(qa),
+                str(qa["items"]) if qa else "-",
+                _size(memory["kept_kv_bytes_per_session"]),
+                _size(memory["kept_kv_bytes_per_audio_second"]),
+                _share(memory["kept_kv_tokens"], memory["total_kv_tokens"]),
+            ]
+        )
+    return _table(rows)
+
+
+def kinds_table(scores: dict[str, Any]) -> str:
+    """Q&A accuracy by kind of question (rows) and ratio (columns); empty where there is none."""
+    ratios = list(scores["ratios"])
+    names = sorted({name for ratio in ratios for name in scores["ratios"][ratio]["rates"] if name.startswith("qa/")})
+    if not names:
+        return ""
+    rows = [["kind of question", "items a ratio", *(f"{ratio}x" for ratio in ratios)]]
+    for name in names:
+        rates = [scores["ratios"][ratio]["rates"].get(name) for ratio in ratios]
+        counts = sorted({rate["items"] for rate in rates if rate})
+        items = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        rows.append([name.removeprefix("qa/"), items, *(_percent(rate) for rate in rates)])
+    return _table(rows)
+
+
+def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
+    """Write results.json and results.md into `out_dir` and return the scores."""
+    scores = score_file(jsonl)
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    replace_text(out / "results.json", json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    parts = [
+        "# Results",
+        f"{scores['items']} answers on {scores['sessions']} sessions, from {scores['predictions']}.",
+        markdown_table(scores),
+        kinds_table(scores),
+        f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}.",
+        f"Normaliser: {scores['normaliser']}.",
+    ]
+    if scores["not_scored"]:
+        listed = ", ".join(f"{count} of task {task}" for task, count in sorted(scores["not_scored"].items()))
+        parts.append(f"Without a metric here, so not scored: {listed}.")
+    replace_text(out / "results.md", "\n\n".join(part for part in parts if part) + "\n")
+    return scores
+
+
+def _memory(records: list[dict[str, Any]]) -> dict[str, float | int | None]:
+    """Kept KV over the sessions of one ratio; a session's memory counts once, however many answers it gave."""
+    sessions: dict[str, Record] = {}
+    for record in records:
+        if "kept_kv_bytes" in record:
+            sessions.setdefault(session_id(record), record)
+    kept = list(sessions.values())
+    size = sum(int(record["kept_kv_bytes"]) for record in kept)
+    seconds = sum(float(record["duration"]) for record in kept)
+    return {
+        "sessions": len(kept),
+        "audio_seconds": round(seconds, 3),
+        "kept_kv_tokens": sum(int(record["kept_kv_tokens"]) for record in kept),
+        "total_kv_tokens": sum(int(record["total_kv_tokens"]) for record in kept),
+        "kept_kv_bytes_per_session": size / len(kept) if kept else None,
+        "kept_kv_bytes_per_audio_second": size / seconds if seconds else None,
+    }
+
+
+def _plain(rate: Rate) -> dict[str, float | int | None]:
+    values = dataclasses.asdict(rate)
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+
+
+def _percent(rate: dict[str, Any] | None) -> str:
+    if rate is None or rate["value"] is None:
+        return "-"
+    if rate["low"] is None:
+        return f"{100 * rate['value']:.1f} %"
+    return f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+
+def _size(size: float | None) -> str:
+    if size is None:
+        return "-"
+    return f"{size / 2**20:.2f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
+
+
+def _share(kept: int, total: int) -> str:
+    return f"{100 * kept / total:.1f} %" if total else "-"
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
+    return "\n".join(lines)
