@@ -104,6 +104,9 @@ def draw(subject: Subject, runs: dict[str, Curves], path: Path) -> bool:
         for row, label in enumerate(rows):
             axis = axes[row][column]
             tags = sorted((tag for tag in curves if _row(subject, tag) == label), key=_ratio_order(subject))
+            if not tags:
+                axis.text(0.5, 0.5, "not logged", transform=axis.transAxes, ha="center", color="grey")
+                axis.set_xticks([])
             for tag in tags:
                 _line(axis, subject, tag, curves[tag])
             if column == 0:
