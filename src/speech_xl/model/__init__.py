@@ -1,0 +1,20 @@
+"""Tensors to tensors: encoder, adapter, LLM and Speech Summarization Tokens. Knows neither Lightning nor lhotse."""
+
+from speech_xl.model.adapter import AcousticAdapter, Adapter, DualAdapter, SemanticAdapter
+from speech_xl.model.encoder import Encoder, HFEncoder
+from speech_xl.model.llm import LLM, Lora
+from speech_xl.model.speech_llm import SpeechLLM
+from speech_xl.model.sst import SSTs
+
+__all__ = [
+    "LLM",
+    "AcousticAdapter",
+    "Adapter",
+    "DualAdapter",
+    "Encoder",
+    "HFEncoder",
+    "Lora",
+    "SSTs",
+    "SemanticAdapter",
+    "SpeechLLM",
+]

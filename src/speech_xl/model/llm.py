@@ -1,0 +1,103 @@
+"""Any Hugging Face causal language model, pretrained or from a config, with LoRA where asked for."""
+
+from dataclasses import dataclass, field
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from speech_xl.model.pretrained import existing
+from speech_xl.model.prompt import Prompt
+
+
+@dataclass
+class Lora:
+    """LoRA through peft.
+
+    r               rank
+    alpha           scale: the delta is multiplied by alpha / r
+    dropout         on the delta's input, 0..1
+    target_modules  names of the linear layers that get one
+    """
+
+    r: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
+    target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
+
+
+class LLM(nn.Module):
+    """A decoder by its Hugging Face name or folder.
+
+    name                    hub name (Qwen/Qwen2.5-7B-Instruct) or a folder with config.json and a tokenizer
+    pretrained              load weights; False starts from the config with random weights
+    dtype                   what the weights are kept in: float32 or bfloat16
+    lora                    low-rank deltas to train in place of the weights; null for none
+    gradient_checkpointing  trade time for memory in training
+    trust_remote_code       run code that comes with the model; off unless you set it
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = True,
+        dtype: str = "float32",
+        lora: Lora | None = None,
+        gradient_checkpointing: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        super().__init__()
+        if dtype not in ("float32", "bfloat16", "float64"):
+            raise ValueError(f"llm.dtype={dtype!r}: choose float32 or bfloat16")
+        self.name, self.pretrained, self.dtype, self.lora = name, pretrained, getattr(torch, dtype), lora
+        self.gradient_checkpointing, self.trust_remote_code = gradient_checkpointing, trust_remote_code
+
+    def build(self) -> None:
+        name = existing(self.name, "llm")
+        options = {"trust_remote_code": self.trust_remote_code}
+        shape = {"dtype": self.dtype, "attn_implementation": "sdpa"}
+        if self.pretrained:
+            self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
+        else:
+            config = AutoConfig.from_pretrained(name, **options)
+            self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
+        if getattr(self.model.config, "rope_scaling", None) and self.model.config.rope_scaling.get("rope_type") == "dynamic":
+            raise ValueError(f"llm.name={self.name}: dynamic RoPE changes old keys as audio grows; pruned KV can't follow")
+        self.prompt = Prompt(AutoTokenizer.from_pretrained(name, **options))
+        if self.lora is not None:
+            spec = LoraConfig(
+                r=self.lora.r,
+                lora_alpha=self.lora.alpha,
+                lora_dropout=self.lora.dropout,
+                target_modules=list(self.lora.target_modules),
+            )
+            inject_adapter_in_model(spec, self.model)
+        if self.gradient_checkpointing:
+            # Non-reentrant: the decoder's inputs need no gradient of their own, and hooks run again on recompute.
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def decoder(self) -> nn.Module:
+        return self.model.get_decoder()
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.model.get_input_embeddings()
+
+    @property
+    def width(self) -> int:
+        return self.model.config.hidden_size
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where a model has one."""
+        logits = self.model.get_output_embeddings()(hidden)
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def kv_bytes_per_token(self) -> int:
+        """Bytes one token's keys and values take over all layers, in the weights' dtype."""
+        config = self.model.config
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        element = torch.finfo(self.dtype).bits // 8
+        return 2 * config.num_hidden_layers * config.num_key_value_heads * head * element

@@ -1,0 +1,91 @@
+"""Listening interval by interval: a KV cache that keeps the prefix and the SSTs and forgets the frames.
+
+A memory holds a batch whose rows may differ in intervals, ratios and kept tokens. It is the streaming twin of the
+one-pass mask in layout.py, and the only path that answers at inference.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from speech_xl.model.layout import Kind, LayoutBatch
+
+
+class PrunableLayer(DynamicLayer):
+    """A cache layer whose tokens can be dropped anywhere, not only at the end."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch, in this order; a row may come several times."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+    def keep(self, index: Tensor) -> None:
+        """Keep, per row, the tokens at `index` [B, K], in this order."""
+        where = index[:, None, :, None].expand(-1, self.keys.shape[1], -1, self.keys.shape[3])
+        self.keys, self.values = self.keys.gather(2, where), self.values.gather(2, where)
+
+
+class KVMemory:
+    """What a batch of listeners has kept: per-layer KV, which entries are real, and the next position.
+
+    cache     Hugging Face cache of `PrunableLayer`s, [B, heads, K, head dim] each
+    valid     bool [B, K], False where a row holds padding
+    position  int64 [B], the RoPE position the next token gets
+    peak      most KV tokens any row's cache held at once, frames of the current interval included
+    """
+
+    def __init__(self, layers: int, rows: int, device: torch.device) -> None:
+        self.cache = Cache(layers=[PrunableLayer() for _ in range(layers)])
+        self.valid = torch.zeros(rows, 0, dtype=torch.bool, device=device)
+        self.position = torch.zeros(rows, dtype=torch.long, device=device)
+        self.peak = 0
+
+    @property
+    def kept(self) -> Tensor:
+        """KV tokens each row holds, prefix included: int64 [B]."""
+        return self.valid.sum(1)
+
+    def select(self, rows: Sequence[int]) -> "KVMemory":
+        """A new memory with these rows (copies), one for each question to ask."""
+        index = torch.as_tensor(rows, device=self.valid.device)
+        new = KVMemory(len(self.cache.layers), len(index), self.valid.device)
+        for mine, other in zip(new.cache.layers, self.cache.layers, strict=True):
+            mine.lazy_initialization(other.keys, other.values)
+            mine.keys, mine.values = other.keys[index], other.values[index]
+        new.valid, new.position, new.peak = self.valid[index], self.position[index], self.peak
+        return new
+
+    def step_mask(self, kind: Tensor) -> Tensor:
+        """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal within the chunk."""
+        real = kind != Kind.PAD
+        length = kind.shape[1]
+        square = torch.ones(length, length, dtype=torch.bool, device=kind.device).tril()
+        own = square & real[:, None, :] | torch.eye(length, dtype=torch.bool, device=kind.device)
+        return torch.cat([self.valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
+
+    def prune(self, kind: Tensor) -> None:
+        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row."""
+        self.peak = max(self.peak, int((self.valid.sum(1) + (kind != Kind.PAD).sum(1)).max()))
+        stays = torch.cat([self.valid, (kind != Kind.PAD) & (kind != Kind.FRAME)], dim=1)
+        width = int(stays.sum(1).max())
+        index = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, :width]
+        for layer in self.cache.layers:
+            layer.keep(index)
+        self.valid = stays.gather(1, index)
+
+
+def interval_columns(layouts: LayoutBatch) -> list[Tensor]:
+    """Per interval, each row's token indices, int64 [B, T_i], -1 where a row is shorter; prefix with the first.
+
+    The suffix (interval number = the row's interval count) is left out: it is asked, not listened to.
+    """
+    audio = (layouts.kind != Kind.SUFFIX) & (layouts.kind != Kind.PAD)
+    number = layouts.interval.clamp(min=0)
+    chunks = []
+    for i in range(int(number[audio].max()) + 1 if audio.any() else 0):
+        mine = audio & (number == i)
+        width = int(mine.sum(1).max())
+        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, :width]
+        chunks.append(torch.where(mine.gather(1, order), order, -1))
+    return chunks

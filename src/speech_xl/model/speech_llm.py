@@ -1,0 +1,204 @@
+"""The backbone all phases share: encoder, adapter, LLM and SSTs, with its two execution paths.
+
+`forward` is one pass over whole sequences with the layout's mask (training); `listen` and `answer` go interval by
+interval through a pruned KV cache (inference). They compute the same function; tests/model/test_exactness.py holds
+them to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationConfig
+
+from speech_xl.model.adapter import Adapter
+from speech_xl.model.encoder import Encoder
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, allowed, build_layout
+from speech_xl.model.llm import LLM
+from speech_xl.model.memory import KVMemory, interval_columns
+from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.sst import SSTs
+
+Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
+
+
+@dataclass
+class Speech:
+    """A batch of speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval]."""
+
+    frames: Tensor
+    lengths: Tensor
+    intervals: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass
+class OnePass:
+    """What a training pass yields. The loss is a sum, so that the caller can divide by the tokens of a global batch."""
+
+    loss_sum: Tensor
+    label_tokens: int
+    tokens: int
+    kept_kv_tokens: int
+    total_kv_tokens: int
+
+
+@dataclass
+class Answer:
+    """A generated text; `finished` is False where the token limit ended it rather than the model."""
+
+    text: str
+    finished: bool
+
+
+class SpeechLLM(nn.Module):
+    """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights."""
+
+    def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM) -> None:
+        super().__init__()
+        self.encoder, self.adapter, self.llm = encoder, adapter, llm
+        self.sst: SSTs | None = None
+        self.built = False
+
+    def build(self) -> None:
+        """Make or load every parameter; calling it again does nothing."""
+        if self.built:
+            return
+        self.llm.build()
+        self.encoder.build(self.adapter.layers)
+        scale = self.llm.embedding.weight.detach().float().square().mean().sqrt().item()
+        self.adapter.build(self.encoder.width, self.llm.width, scale)
+        self.built = True
+
+    def add_sst(self, sst: SSTs) -> None:
+        """Give the backbone SSTs, initialised from the LLM as it is now."""
+        sst.build(self.llm.decoder, self.llm.embedding)
+        self.sst = sst
+
+    @property
+    def frame_rate(self) -> float:
+        """Speech frames a second, after the adapter."""
+        return self.encoder.frame_rate / self.adapter.stride
+
+    @property
+    def device(self) -> torch.device:
+        return self.llm.embedding.weight.device
+
+    def adapt(self, encoded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Encoder frames, one [L, F, D_enc] a row -> speech frames [B, N, D] and lengths [B]."""
+        parameter = next(self.adapter.parameters())
+        lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
+        rows = [e.transpose(0, 1).to(parameter) for e in encoded]
+        return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths)
+
+    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+        if self.sst is None and any(ratio is not None for row in ratios for ratio in row):
+            raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
+        prefix = len(self.llm.prompt.prefix)
+        rows = zip(speech.intervals, ratios, suffixes, strict=True)
+        return [build_layout(prefix, intervals, ratio, suffix) for intervals, ratio, suffix in rows]
+
+    def embed(self, layout: LayoutBatch, speech: Speech, suffix_ids: Tensor) -> Tensor:
+        """Token embeddings [B, T, D] in layout order; padding gets whatever stands at source 0."""
+        embedding = self.llm.embedding
+        prefix = torch.tensor(self.llm.prompt.prefix, dtype=torch.long, device=suffix_ids.device)
+        tables = [
+            embedding(prefix).expand(len(speech), -1, -1),
+            speech.frames.to(embedding.weight.dtype),
+            self._sst_embedding().expand(len(speech), 1, -1),
+            embedding(suffix_ids),
+        ]
+        starts = torch.tensor([0, *(t.shape[1] for t in tables)], device=suffix_ids.device).cumsum(0)
+        table_of = torch.tensor([0, 1, 2, 3, 1], device=suffix_ids.device)  # by Kind
+        index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source
+        table = torch.cat(tables, dim=1)
+        return table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
+
+    def _sst_embedding(self) -> Tensor:
+        weight = self.llm.embedding.weight
+        return weight.new_zeros(weight.shape[1]) if self.sst is None else self.sst.embedding.to(weight.dtype)
+
+    def decode(self, embeds: Tensor, kind: Tensor, position: Tensor, mask: Tensor, memory: KVMemory | None) -> Tensor:
+        """Run the decoder, SST rows through their own projections: hidden states [B, T, D]."""
+        extra = {}
+        if self.sst is not None:
+            extra["sst_rows"] = (kind.reshape(-1) == Kind.SST).nonzero().squeeze(1)
+        output = self.llm.decoder(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=None if memory is None else memory.cache,
+            use_cache=memory is not None,
+            **extra,
+        )
+        return output.last_hidden_state
+
+    def forward(self, speech: Speech, ratios: Ratios, suffixes: Sequence[Suffix]) -> OnePass:
+        """One pass: the summed cross entropy of the answers' tokens, with frames hidden outside their interval."""
+        layouts = self.layouts(speech, ratios, [len(s.ids) for s in suffixes])
+        batch = LayoutBatch.collate(layouts, self.device)
+        ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
+        embeds = self.embed(batch, speech, ids)
+        hidden = self.decode(embeds, batch.kind, batch.position, allowed(batch.kind, batch.interval), None)
+        labels = torch.full_like(batch.kind, IGNORE)
+        for row, (layout, suffix) in enumerate(zip(layouts, suffixes, strict=True)):
+            first = len(layout) - len(suffix.ids)
+            labels[row, first : len(layout)] = torch.tensor(suffix.labels, device=self.device)
+        target = labels[:, 1:]  # position t predicts token t + 1
+        where = target != IGNORE
+        logits = self.llm.logits(hidden[:, :-1][where])
+        return OnePass(
+            loss_sum=cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="sum"),
+            label_tokens=int(where.sum()),
+            tokens=sum(len(layout) for layout in layouts),
+            kept_kv_tokens=sum(layout.kept for layout in layouts),
+            total_kv_tokens=sum(layout.frames for layout in layouts),
+        )
+
+    def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
+        """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
+        layouts = self.layouts(speech, ratios, [0] * len(speech))
+        batch = LayoutBatch.collate(layouts, self.device)
+        embeds = self.embed(batch, speech, torch.zeros(len(speech), 0, dtype=torch.long, device=self.device))
+        memory = KVMemory(self.llm.model.config.num_hidden_layers, len(speech), self.device)
+        for columns in interval_columns(batch):
+            index = columns.clamp(min=0)
+            kind = torch.where(columns >= 0, batch.kind.gather(1, index), Kind.PAD)
+            chunk = embeds.gather(1, index[..., None].expand(-1, -1, embeds.shape[2]))
+            self.decode(chunk, kind, batch.position.gather(1, index), memory.step_mask(kind), memory)
+            memory.prune(kind)
+        memory.position = torch.tensor([len(layout) for layout in layouts], device=self.device)
+        return memory
+
+    @torch.no_grad()
+    def answer(
+        self, memory: KVMemory, rows: Sequence[int], instructions: Sequence[str], limits: Sequence[int]
+    ) -> list[Answer]:
+        """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
+
+        The memory itself is left as it was. Each limit holds on its own, whatever the batch.
+        """
+        prompt, device = self.llm.prompt, self.device
+        fork = memory.select(rows)
+        asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
+        ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
+        real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
+        output = self.llm.model.generate(
+            input_ids=ids,
+            # Both are needed: without them a suffix longer than the cache would lose its head, and places would be wrong.
+            attention_mask=torch.cat([fork.valid.long(), real], dim=1),
+            position_ids=fork.position[:, None] + (real.cumsum(1) - 1).clamp(min=0),
+            past_key_values=fork.cache,
+            generation_config=GenerationConfig(
+                max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
+            ),
+        )
+        answers = []
+        for new, limit in zip(output[:, ids.shape[1] :].tolist(), limits, strict=True):
+            answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit]))
+        return answers

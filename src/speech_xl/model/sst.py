@@ -1,0 +1,125 @@
+"""Speech Summarization Tokens: one learned embedding and own q/k/v projections on any Hugging Face decoder.
+
+The projections reach the model as hooks: a pre-hook on each ``self_attn`` takes ``sst_rows`` out of the keyword
+arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace the rows that belong to SSTs. No model file
+is forked, the base model's state-dict keys stay as they are, and only SST rows pay for the second projection.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+class LowRankDelta(nn.Module):
+    """``x -> B A x``, with B zero at first, added to the base projection's own output."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(inputs, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
+class SSTs(nn.Module):
+    """The SST embedding [D] and, per decoder layer, the projections of SST rows.
+
+    projections  ``full``: copies of the decoder's own projections; ``lora``: a zero-initialised low-rank delta.
+                 Either way an untrained SST row is projected exactly as a text row.
+    rank         rank of the ``lora`` deltas
+
+    The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
+    """
+
+    def __init__(self, projections: Literal["full", "lora"] = "full", rank: int = 32) -> None:
+        super().__init__()
+        if projections not in ("full", "lora"):
+            raise ValueError(f"sst.projections={projections!r}: choose 'full' or 'lora'")
+        self.projections = projections
+        self.rank = rank
+        self.embedding = nn.Parameter(torch.empty(0))
+        self.layers = nn.ModuleList()
+
+    def build(self, decoder: nn.Module, text_embedding: nn.Embedding) -> None:
+        """Initialise from the decoder as it is now (LoRA deltas included) and attach the hooks."""
+        attentions = attention_modules(decoder)
+        with torch.no_grad():
+            self.embedding = nn.Parameter(text_embedding.weight.float().mean(0))
+        for number, attention in enumerate(attentions):
+            names = PROJECTIONS if number < len(attentions) - 1 else PROJECTIONS[1:]
+            self.layers.append(nn.ModuleDict({name: self._projection(getattr(attention, name)) for name in names}))
+        for attention, layer in zip(attentions, self.layers, strict=True):
+            _attach(attention, layer, replace=self.projections == "full")
+
+    def _projection(self, base: nn.Module) -> nn.Module:
+        weight, bias = effective_linear(base)
+        outputs, inputs = weight.shape
+        if self.projections == "lora":
+            return LowRankDelta(inputs, outputs, self.rank).to(weight.device)
+        copy = nn.Linear(inputs, outputs, bias=bias is not None, device=weight.device, dtype=torch.float32)
+        with torch.no_grad():
+            copy.weight.copy_(weight)
+            if bias is not None:
+                copy.bias.copy_(bias)
+        return copy
+
+
+def attention_modules(decoder: nn.Module) -> list[nn.Module]:
+    """The decoder's self-attention modules, in layer order.
+
+    Raises ValueError where a model has no separate q/k/v projections (fused, latent or linear attention).
+    """
+    found = [m for name, m in decoder.named_modules() if name.endswith("self_attn") or name.endswith(".attention")]
+    found = [m for m in found if all(hasattr(m, name) for name in PROJECTIONS)]
+    if not found or len(found) != decoder.config.num_hidden_layers:
+        raise ValueError(
+            f"{type(decoder).__name__}: {len(found)} of {decoder.config.num_hidden_layers} layers have separate q_proj, "
+            "k_proj and v_proj. SSTs need them in every layer; fused, latent (MLA) and linear attention aren't supported."
+        )
+    return found
+
+
+def effective_linear(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a linear layer in float32, peft's LoRA delta merged in where there is one."""
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    weight = base.weight.detach().float()
+    if base is not module:
+        for adapter in module.active_adapters:
+            weight = weight + module.get_delta_weight(adapter).float()
+    bias = getattr(base, "bias", None)
+    return weight, None if bias is None else bias.detach().float()
+
+
+class _Rows:
+    """Holds one forward call's SST rows between the attention's pre-hook and its projections."""
+
+    rows: Tensor | None = None
+
+
+def _attach(attention: nn.Module, layer: nn.ModuleDict, replace: bool) -> None:
+    state = _Rows()
+
+    def take_rows(_module, args, kwargs):
+        # A pre-hook runs again when gradient checkpointing recomputes the layer, so the rows are always this call's.
+        state.rows = kwargs.pop("sst_rows", None)
+        return args, kwargs
+
+    def project(projection: nn.Module):
+        def hook(_module, args, output: Tensor) -> Tensor:
+            if state.rows is None or not len(state.rows):
+                return output
+            flat = output.reshape(-1, output.shape[-1])
+            new = projection(args[0].reshape(-1, args[0].shape[-1])[state.rows]).to(output.dtype)
+            change = flat.index_copy if replace else flat.index_add
+            return change(0, state.rows, new).view(output.shape)
+
+        return hook
+
+    attention.register_forward_pre_hook(take_rows, with_kwargs=True)
+    for name, projection in layer.items():
+        getattr(attention, name).register_forward_hook(project(projection))

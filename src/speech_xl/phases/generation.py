@@ -1,0 +1,144 @@
+"""Validation, test and predict: generate through the pruned KV memory at every evaluation ratio, and score."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lhotse.cut import Cut
+
+from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.tasks import Turn
+from speech_xl.evaluation.metrics import summarise
+from speech_xl.evaluation.predictions import PredictionWriter
+from speech_xl.model.layout import Kind, build_layout
+from speech_xl.model.speech_llm import Answer, Speech
+
+QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
+EXAMPLES = 2  # cuts shown by the samples callback
+
+
+@dataclass
+class Example:
+    """A validation cut for the samples callback: its intervals, and the second at which each SST stands, per ratio."""
+
+    cut: Cut
+    interval_ends: list[float]
+    sst_times: dict[int, list[float]]
+
+
+def to_ratio(ratio: int) -> int | None:
+    """A configured ratio as the layout has it: 1 is uncompressed."""
+    return None if ratio == 1 else ratio
+
+
+class EvaluationLoops:
+    """Mixed into `Phase`: its validation, test and predict steps."""
+
+    predictions: PredictionWriter | None = None  # set by the command line for test and predict
+
+    def limit(self, turn: Turn, seconds: float) -> int:
+        """Most tokens an answer may have."""
+        return ceil(32 + (self.max_tokens_per_second * seconds if turn.task != "qa" else 0))
+
+    @torch.no_grad()
+    def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
+        """One record per turn and evaluation ratio; keys as docs/data.md lists them."""
+        speech = self.speech(batch)
+        asked = [(row, turn) for row, turns in enumerate(batch.turns) for turn in turns]
+        records = []
+        for ratio in self.eval_ratios:
+            memory = self.backbone.listen(speech, [[to_ratio(ratio)] * len(i) for i in speech.intervals])
+            kept = (memory.kept - len(self.backbone.llm.prompt.prefix)).tolist()
+            for (row, turn), answer in zip(asked, self._answers(batch, memory, asked), strict=True):
+                records.append(self._record(batch, speech, row, turn, ratio, answer, int(kept[row])))
+        return records
+
+    def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
+        """Long and short answers are generated apart: a batch runs until its longest answer ends."""
+        answers: dict[int, Answer] = {}
+        for task in sorted({turn.task for _, turn in asked}):
+            mine = [i for i, (_, turn) in enumerate(asked) if turn.task == task]
+            for start in range(0, len(mine), QUESTIONS_AT_ONCE):
+                part = mine[start : start + QUESTIONS_AT_ONCE]
+                rows = [asked[i][0] for i in part]
+                limits = [self.limit(asked[i][1], batch.cuts[asked[i][0]].duration) for i in part]
+                texts = self.backbone.answer(memory, rows, [asked[i][1].instruction for i in part], limits)
+                answers.update(zip(part, texts, strict=True))
+        return [answers[i] for i in range(len(asked))]
+
+    def _record(
+        self, batch: SpeechBatch, speech: Speech, row: int, turn: Turn, ratio: int, answer: Answer, kept: int
+    ) -> dict[str, Any]:
+        return {
+            "id": batch.ids[row],
+            "task": turn.task,
+            "kind": turn.kind,
+            "ratio": ratio,
+            "instruction": turn.instruction,
+            "reference": turn.answer,
+            "hypothesis": answer.text,
+            "finished": answer.finished,
+            "duration": batch.cuts[row].duration,
+            "kept_kv_tokens": kept,
+            "total_kv_tokens": int(speech.lengths[row]),
+            "kept_kv_bytes": kept * self.backbone.llm.kv_bytes_per_token(),
+        }
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_records, self.val_examples = [], []
+
+    def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
+        self.val_records += self.records(batch)
+        for row in range(min(len(batch), EXAMPLES - len(self.val_examples))):
+            self.val_examples.append(self._example(batch, row))
+
+    def _example(self, batch: SpeechBatch, row: int) -> Example:
+        rate = self.backbone.frame_rate
+        ends = batch.interval_ends[row]
+        frames = [round(b * rate) - round(a * rate) for a, b in zip([0.0, *ends], ends, strict=False)]
+        times = {}
+        for ratio in self.eval_ratios:
+            layout = build_layout(0, [n for n in frames if n], [to_ratio(ratio)] * sum(n > 0 for n in frames), 0)
+            heard = (layout.kind != Kind.SST).cumsum()
+            times[ratio] = (heard[layout.kind == Kind.SST] / rate).tolist()
+        return Example(batch.cuts[row], ends, times)
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            dist.all_gather_object(gathered, self.val_records)
+            self.val_records = [record for part in gathered for record in part]
+        errors = []
+        for ratio, rates in summarise(self.val_records).items():
+            for name in ("wer", "qa", "wer_cut", "caption"):
+                if rates.get(name) is not None:
+                    self.log(f"val/{name}_{ratio}x", float(rates[name].value), rank_zero_only=True)
+            errors += [rates["wer"].value] if rates.get("wer") else []
+            errors += [1.0 - rates["qa"].value] if rates.get("qa") else []
+        # What checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios.
+        self.log("val/errors", sum(errors) / max(1, len(errors)), prog_bar=True, rank_zero_only=True)
+
+    # Test and predict: JSONL first, scored from the file
+
+    def test_step(self, batch: SpeechBatch, batch_index: int) -> None:
+        self.predict_step(batch, batch_index)
+
+    def predict_step(self, batch: SpeechBatch, batch_index: int) -> None:
+        writer = self.predictions
+        if writer is None:
+            raise RuntimeError("predictions go to a JSONL file: set `predictions` (experiments/run.py does)")
+        if all(writer.done(self._key(i, turn, r)) for i, t in zip(batch.ids, batch.turns, strict=True) for turn in t
+               for r in self.eval_ratios):
+            return
+        for record in self.records(batch):
+            turn = Turn(record["task"], record["instruction"], record["reference"], record["kind"])
+            writer.write({**record, "session": record["id"], "id": self._key(record["id"], turn, record["ratio"])})
+
+    @staticmethod
+    def _key(session: str, turn: Turn, ratio: int) -> str:
+        """What a prediction is known by in the JSONL file."""
+        return f"{session}|{turn.instruction}|{ratio}x"

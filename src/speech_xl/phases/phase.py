@@ -1,0 +1,224 @@
+"""What all phases share: one backbone, chosen parameters, a normalised loss, validation by real generation."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from transformers import get_scheduler
+
+from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.frame_cache import FrameCache
+from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
+from speech_xl.model.layout import interval_frames
+from speech_xl.model.ratios import check_ratios
+from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.phases.generation import Example, EvaluationLoops
+from speech_xl.phases.trainable import select_trainable
+from speech_xl.phases.weights import load_strict, read_weights
+
+
+@dataclass
+class StepStats:
+    """What the last training step worked on; the callbacks read it."""
+
+    audio_seconds: float
+    llm_tokens: int
+    label_tokens: int
+    model_flops: float
+    kept_kv_tokens: int
+    total_kv_tokens: int
+    kv_bytes_per_token: int
+
+
+class Phase(EvaluationLoops, pl.LightningModule):
+    """Base of the three phases.
+
+    Args:
+        encoder: a Hugging Face speech encoder: a name or folder, or class_path and init_args of an `Encoder`.
+        adapter: how encoder frames become speech frames.
+        llm: a Hugging Face causal language model: a name or folder, or an `LLM` with init_args.
+        trainable: name pattern -> learning rate; what no pattern matches stays frozen. The first match counts.
+        optimizer: made with the trainable groups; each group has its own learning rate.
+        scheduler: a transformers schedule: cosine, linear, constant_with_warmup, ...
+        warmup_steps: optimizer steps over which the learning rates rise from 0.
+        eval_ratios: ratios that validation, test and predict generate at; 1 is uncompressed (all frames kept).
+        max_tokens_per_second: an answer may have this many tokens per second of audio, and 32 more.
+        cache_frames: keep a frozen encoder's frames on disk and reuse them (a training encoder is never cached).
+        seed: of the ratios drawn in training.
+    """
+
+    backbone: SpeechLLM
+
+    def __init__(
+        self,
+        encoder: Encoder | str,
+        adapter: Adapter,
+        llm: LLM | str,
+        trainable: dict[str, float],
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: str = "cosine",
+        warmup_steps: int = 50,
+        eval_ratios: list[int] | None = None,
+        max_tokens_per_second: float = 8.0,
+        cache_frames: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
+        llm = LLM(llm) if isinstance(llm, str) else llm
+        self.backbone = SpeechLLM(encoder, adapter, llm)
+        self.trainable, self.optimizer, self.scheduler, self.warmup_steps = trainable, optimizer, scheduler, warmup_steps
+        self.eval_ratios = list(check_ratios([1] if eval_ratios is None else eval_ratios, "model.eval_ratios"))
+        self.max_tokens_per_second, self.cache_frames, self.seed = max_tokens_per_second, cache_frames, seed
+        self.initial: Path | None = None  # weights to start from, set by the command line
+        self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
+        self.groups: list[dict[str, Any]] = []
+        self.last_step: StepStats | None = None
+        self._label_tokens = 0  # since the last optimizer step
+        self.val_records: list[dict[str, Any]] = []
+        self.val_examples: list[Example] = []
+
+    # Making the model
+
+    def configure_model(self) -> None:
+        """Build the backbone and load the weights this stage starts from. Lightning may call it again."""
+        if self.groups:
+            return
+        backbone = self.backbone
+        backbone.build()
+        for parameter in backbone.parameters():
+            parameter.frozen_by_model = not parameter.requires_grad
+        for part, name in ((backbone.encoder, "encoder"), (backbone.llm, "llm")):
+            if getattr(part, "pretrained", False):
+                self.pristine |= {f"{name}.{n}" for n in part.state_dict() if "lora_" not in n}
+        state, notes = ({}, {}) if self.initial is None else read_weights(self.initial)
+        has_sst = any(name.startswith("sst.") for name in state)
+        if has_sst:
+            self.make_sst()
+        if self.initial is not None:
+            rank_zero_info(load_strict(backbone, state, self.pristine, str(self.initial)))
+            self.pristine &= set(json.loads(notes.get("pristine", "[]")))
+        if not has_sst:
+            self.make_sst()  # after loading: SSTs begin as copies of the LLM that the earlier stages trained
+        self.groups = select_trainable(self, self.trainable)
+        self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
+        self._use_frame_cache()
+
+    def make_sst(self) -> None:
+        """Give the backbone SSTs, where the phase has any."""
+
+    @property
+    def encoder_frozen(self) -> bool:
+        return not any(p.requires_grad for p in self.backbone.encoder.parameters())
+
+    def _use_frame_cache(self) -> None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.cache_frames and self.encoder_frozen and datamodule is not None:
+            root = Path(datamodule.cache_dir) / "frames"
+            datamodule.frame_cache = FrameCache(root, self.backbone.encoder.fingerprint())
+
+    def train(self, mode: bool = True) -> "Phase":
+        super().train(mode)
+        if self.groups and self.encoder_frozen:
+            self.backbone.encoder.eval()  # no dropout in frames that are cached
+        return self
+
+    # Training
+
+    def speech(self, batch: SpeechBatch) -> Speech:
+        """Audio (or cached frames) of a batch to speech frames and intervals."""
+        frames, lengths = self.backbone.adapt(self.encode(batch))
+        rate = self.backbone.frame_rate
+        intervals = [
+            interval_frames(ends, int(n), rate) for ends, n in zip(batch.interval_ends, lengths.tolist(), strict=True)
+        ]
+        return Speech(frames, lengths, intervals)
+
+    def encode(self, batch: SpeechBatch) -> list[Tensor]:
+        """Encoder frames [L, F, D] of every row, from the cache where they are in it."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        cache = getattr(datamodule, "frame_cache", None)
+        missing = [row for row, frames in enumerate(batch.frames) if frames is None]
+        rows: list[Any] = list(batch.frames)
+        if missing:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen):
+                encoded = self.backbone.encoder.encode([batch.audio[row] for row in missing])
+            for row, frames in zip(missing, encoded, strict=True):
+                if cache is not None:
+                    cache.store(batch.cuts[row], frames)
+                    frames = frames.half()  # as it will be read next time, so that a hit changes nothing
+                rows[row] = frames
+        return rows
+
+    def draw_ratios(self, batch: SpeechBatch, speech: Speech) -> Ratios:
+        """Ratio of every interval in training; None (no compression) unless the phase says otherwise."""
+        return [[None] * len(row) for row in speech.intervals]
+
+    def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
+        speech = self.speech(batch)
+        prompt = self.backbone.llm.prompt
+        suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
+        out = self.backbone(speech, self.draw_ratios(batch, speech), suffixes)
+        self.last_step = StepStats(
+            audio_seconds=batch.audio_seconds,
+            llm_tokens=out.tokens,
+            label_tokens=out.label_tokens,
+            model_flops=self._flops(out.tokens),
+            kept_kv_tokens=out.kept_kv_tokens,
+            total_kv_tokens=out.total_kv_tokens,
+            kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
+        )
+        self._label_tokens += out.label_tokens
+        self.log("train/loss", out.loss_sum.detach() / out.label_tokens, prog_bar=True, batch_size=len(batch))
+        loss = out.loss_sum + out.label_tokens * self.extra_loss(batch, speech)
+        # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
+        # plain sums until `on_before_optimizer_step` divides them by the global number of label tokens.
+        return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
+
+    def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
+        """A phase's auxiliary loss, as a mean."""
+        return 0.0
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        count = torch.tensor(float(self._label_tokens), device=self.device)
+        if self.trainer.world_size > 1:
+            count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        self._label_tokens = 0
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.div_(count.clamp(min=1).to(parameter.grad.dtype))
+
+    def on_train_epoch_start(self) -> None:
+        self._label_tokens = 0
+
+    def _flops(self, tokens: int) -> float:
+        """Forward and backward FLOPs of the decoder on `tokens`: 2 per weight and token each way, and 2 more where the
+        weight itself is trained (attention's quadratic part left out)."""
+        parameters = list(self.backbone.llm.decoder.parameters())
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        return tokens * (4.0 * sum(p.numel() for p in parameters) + 2.0 * trained)
+
+    def configure_optimizers(self) -> Any:
+        groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
+        optimizer = self.optimizer(groups)
+        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_steps < 0 else self.trainer.max_steps
+        schedule = get_scheduler(self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Checkpoints: pristine parameters are left out and may be missing
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {n: v for n, v in state.items() if n.removeprefix("backbone.") not in self.pristine}
+        checkpoint["pristine"] = sorted(self.pristine)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        may_miss = {f"backbone.{name}" for name in self.pristine}
+        load_strict(self, dict(state_dict), may_miss, "checkpoint")

@@ -1,0 +1,36 @@
+"""What trains: parameters chosen by name patterns, each pattern with its learning rate."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+
+def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Freeze everything, then unfreeze by pattern; returns optimizer groups ``{params, lr, name}``.
+
+    Patterns are shell-style (``adapter.*``, ``llm.*lora_*``) over parameter names without a leading ``backbone.``; the
+    first that matches a parameter gives its learning rate. Raises ValueError where a pattern matches nothing, because a
+    misspelt pattern would otherwise freeze in silence.
+    """
+    groups: dict[str, list[nn.Parameter]] = {pattern: [] for pattern in patterns}
+    matched: set[str] = set()
+    names = []
+    for full, parameter in module.named_parameters():
+        name = full.removeprefix("backbone.")
+        names.append(name)
+        hits = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+        matched.update(hits)
+        # A buffer-like parameter (Whisper's sinusoids) that its model froze stays frozen.
+        if parameter.requires_grad or not getattr(parameter, "frozen_by_model", False):
+            parameter.requires_grad_(bool(hits))
+        if hits:
+            groups[hits[0]].append(parameter)
+    for pattern in patterns:
+        if pattern not in matched:
+            tops = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise ValueError(
+                f"trainable: the pattern {pattern!r} matches no parameter. Names begin with: {', '.join(tops[:20])}"
+            )
+    return [{"params": params, "lr": patterns[name], "name": name} for name, params in groups.items() if params]

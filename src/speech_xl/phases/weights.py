@@ -1,0 +1,64 @@
+"""Weights that travel between stages: safetensors with a note of what was left out, and a loader that reports.
+
+Pretrained parameters that no stage has trained are left out of every file; they come from the model's own source.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from speech_xl import __version__
+
+
+class WeightsError(RuntimeError):
+    """Weights that don't fit the model; the message names the file and what is missing or unknown."""
+
+
+def save_weights(state: dict[str, Tensor], path: Path, **notes: str) -> None:
+    """Write `state` to `path` (.safetensors), with `notes` in its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}  # tied ones apart
+    save_file(tensors, draft, metadata={"speech_xl": __version__, **notes})
+    draft.replace(path)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """State and notes of a .safetensors file, or the backbone's part of a Lightning checkpoint."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"init_from: no weights at {path}. Train the stage that makes them, give another path with --init_from PATH, "
+            "or --init_from null to start without."
+        )
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    state = {name.removeprefix("backbone."): value for name, value in checkpoint["state_dict"].items()}
+    state = {name: value for name, value in state.items() if not name.startswith("phase.")}
+    return state, {"pristine": json.dumps(checkpoint.get("pristine", []))}
+
+
+def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str], source: str) -> str:
+    """Load `state`; only names in `may_miss` may be absent and nothing may be unknown. Returns a one-line report."""
+    own = module.state_dict()
+    missing = sorted(set(own) - set(state) - may_miss)
+    unknown = sorted(set(state) - set(own))
+    shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
+    if missing or unknown or shapes:
+        said = [
+            *(f"missing: {n}" for n in missing[:5]),
+            *(f"not in this model: {n}" for n in unknown[:5]),
+            *(f"{n}: {list(state[n].shape)} in the file, {list(own[n].shape)} in the model" for n in shapes[:5]),
+        ]
+        raise WeightsError(
+            f"{source} doesn't fit this model ({len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of another "
+            f"shape). {'; '.join(said)}. Use the encoder, adapter, LLM and LoRA settings it was trained with."
+        )
+    nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
+    left = len(own) - len(state)
+    return f"{source}: {len(state)} tensors loaded, {left} left as their pretrained source has them"
