@@ -83,7 +83,7 @@ def test_source_folders_named_data_are_not_ignored(source):
 
 
 @needs_git
-@pytest.mark.parametrize("made", ["data/frames.bin", "runs/default/a.ckpt", "cache/x", ".venv/bin/python", ".ci/venv/x"])
+@pytest.mark.parametrize("made", ["data/frames.bin", "runs/a/b.yaml", "cache/x", ".venv/bin/python", ".ci/venv/x"])
 def test_what_runs_make_is_ignored(made):
     assert subprocess.run(["git", "check-ignore", "-q", made], cwd=ROOT).returncode == 0
 
