@@ -1,0 +1,71 @@
+"""Report: results.json and results.md from a predictions file."""
+
+import json
+
+import pytest
+
+from speech_xl.evaluation.metrics import NORMALISER
+from speech_xl.evaluation.predictions import PredictionWriter
+from speech_xl.evaluation.report import markdown_table, score, score_file, write_report
+
+
+@pytest.fixture
+def predictions(tmp_path, make_record, make_question):
+    path = tmp_path / "predictions.jsonl"
+    with PredictionWriter(path) as writer:
+        for session in ("s0", "s1"):
+            for ratio, size in ((16, 256), (2, 2048)):
+                kept = {"kept_kv_bytes": size, "kept_kv_tokens": 100 // ratio}
+                writer.write(make_record(session, ratio, **kept))
+                writer.write(make_question(session, ratio, kind="count", right=ratio == 2, **kept))
+                writer.write(make_question(session, ratio, kind="who", **kept))
+            writer.write(make_record(session, task="caption", instruction="describe", **kept))
+    return path
+
+
+def test_scores(predictions):
+    scores = score_file(predictions)
+    assert (scores["items"], scores["sessions"], scores["normaliser"]) == (14, 2, NORMALISER)
+    assert list(scores["ratios"]) == ["2", "16"]  # by number, not by letter
+    two = scores["ratios"]["2"]
+    assert two["rates"]["wer"] == {"value": 0.25, "low": 0.25, "high": 0.25, "errors": 2, "words": 8, "items": 2}
+    assert two["rates"]["qa/count"]["value"] == 1.0
+    assert scores["ratios"]["16"]["rates"]["qa"]["value"] == 0.5
+    # Two sessions of 10 s; the four answers read from each memory don't count it four times.
+    assert two["memory"] == {
+        "sessions": 2,
+        "audio_seconds": 20.0,
+        "kept_kv_tokens": 100,
+        "total_kv_tokens": 200,
+        "kept_kv_bytes_per_session": 2048.0,
+        "kept_kv_bytes_per_audio_second": 204.8,
+    }
+    assert scores["not_scored"] == {"caption": 2}
+
+
+def test_report_files(predictions, tmp_path):
+    scores = write_report(predictions, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == scores
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert NORMALISER in text and "2 of task caption" in text
+    rows = [line for line in text.splitlines() if line.startswith("| 16x")]
+    assert rows == [
+        "| 16x | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 2 | 50.0 % [50.0, 50.0] | 4 "
+        "| 0.2 KiB | 0.0 KiB | 6.0 % |"
+    ]
+    assert "| count | 2 | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in text
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_what_cannot_be_told_is_null_and_a_dash(tmp_path, make_record):
+    scores = score([make_record()])
+    assert scores["ratios"]["2"]["rates"]["wer"]["low"] is None
+    assert "| 2x | 25.0 % | 1 / 4 | 25.0 % | 1 | - | - |" in markdown_table(scores)
+    json.dumps(scores, allow_nan=False)
+
+
+def test_records_without_memory_figures_are_scored(make_record):
+    record = {key: value for key, value in make_record().items() if "kv" not in key}
+    scores = score([record])
+    assert scores["ratios"]["2"]["memory"]["kept_kv_bytes_per_session"] is None
+    assert markdown_table(scores).endswith("| - | - | - |")
