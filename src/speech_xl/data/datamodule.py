@@ -6,6 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -105,6 +106,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.frame_cache: FrameCache | None = None  # set by the phase before the loaders are made
         self.epoch = 0  # the epoch training batches are drawn in
         self._resume: tuple[int, int] | None = None  # (epoch, batches done) of a checkpoint, until the loader takes it
+        self._start: _Start | None = None  # where the running training loader began
         self._cuts: dict[str, CutSet] = {}
 
     def prepare_data(self) -> None:
@@ -196,25 +198,38 @@ class SpeechDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: SpeechBatch, device: torch.device, dataloader_idx: int) -> SpeechBatch:
         return batch.to(device)
 
-    # Exact resume: the trainer counts the batches that were trained on (the sampler would also count those waiting in
-    # the workers' queues), and the loader leaves out as many.
+    # Exact resume. Batches that were trained on are counted (the sampler would also count those waiting in the workers'
+    # queues) and the loader leaves out as many. The count is taken from the trainer's total, which is right after every
+    # resume; its count within the epoch and its epoch go astray after a resume from an epoch's last batch.
 
     def start_of_epoch(self) -> tuple[int, int]:
         """(epoch, batches to leave out) for the training loader that is about to start."""
+        if self.trainer is None:
+            return self.epoch, 0
+        total = self._total_batches()
         if self._resume is not None:
             (epoch, done), self._resume = self._resume, None
+        elif self._start is None or self._start.trainer is not self.trainer:
+            epoch, done = self.trainer.current_epoch, 0
+        elif total == self._start.total:  # started twice with nothing trained on in between
+            epoch, done = self._start.epoch, self._start.done
         else:
-            epoch, done = (self.trainer.current_epoch if self.trainer else self.epoch), 0
+            epoch, done = self._start.epoch + 1, 0
+        self._start = _Start(self.trainer, epoch, done, total)
         self.epoch = epoch
         return epoch, done
 
+    def _total_batches(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
     def state_dict(self) -> dict[str, Any]:
-        if self.trainer is None:
-            return {}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        epoch, done = self.trainer.current_epoch, progress.current.ready
-        if progress.is_last_batch or done >= self.trainer.num_training_batches:
-            epoch, done = epoch + 1, 0
+        if self.trainer is None or self._start is None:
+            epoch, done = self._resume or (self.epoch, 0)
+        else:
+            epoch, done = self._start.epoch, self._start.done + self._total_batches() - self._start.total
+            is_last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+            if done and (is_last or done >= self.trainer.num_training_batches):
+                epoch, done = epoch + 1, 0
         return {"epoch": epoch, "batches_done": done, "order": self._order()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -241,6 +256,16 @@ class SpeechDataModule(pl.LightningDataModule):
             "excerpt": None if self.excerpt is None else str(self.excerpt),
             "world_size": self.trainer.world_size if self.trainer else 1,
         }
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a training loader began: its epoch, the batches it left out, and the trainer's total of batches then."""
+
+    trainer: pl.Trainer
+    epoch: int
+    done: int
+    total: int
 
 
 class TrainLoader:
