@@ -47,11 +47,8 @@ def test_gpu_peaks_are_of_the_time_since_the_last_point(monkeypatch):
     assert resets == [device]
 
 
-def test_import_leaves_cuda_alone_and_needs_no_matplotlib():
-    code = (
-        "import sys; sys.modules['matplotlib'] = None; import torch, speech_xl.callbacks; "
-        "assert not torch.cuda.is_initialized()"
-    )
+def test_import_leaves_cuda_alone():
+    code = "import torch, speech_xl.callbacks; assert not torch.cuda.is_initialized()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
 
