@@ -16,7 +16,7 @@ def predictions(tmp_path, make_record, make_question):
         for session in ("s0", "s1"):
             for ratio, size in ((16, 256), (2, 2048)):
                 kept = {"kept_kv_bytes": size, "kept_kv_tokens": 100 // ratio}
-                writer.write(make_record(session, ratio, **kept))
+                writer.write(make_record(session, ratio, finished=session == "s0", **kept))
                 writer.write(make_question(session, ratio, kind="count", right=ratio == 2, **kept))
                 writer.write(make_question(session, ratio, kind="who", **kept))
             writer.write(make_record(session, task="caption", instruction="describe", **kept))
@@ -51,7 +51,7 @@ def test_report_files(predictions, tmp_path):
     rows = [line for line in text.splitlines() if line.startswith("| 16x")]
     assert rows == [
         "| 16x | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 2 | 50.0 % [50.0, 50.0] | 4 "
-        "| 0.2 KiB | 0.0 KiB | 6.0 % |"
+        "| 1 | 0.2 KiB | 0.0 KiB | 6.0 % |"
     ]
     assert "| count | 2 | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in text
     assert not list((tmp_path / "out").glob("*.part"))
@@ -68,4 +68,4 @@ def test_records_without_memory_figures_are_scored(make_record):
     record = {key: value for key, value in make_record().items() if "kv" not in key}
     scores = score([record])
     assert scores["ratios"]["2"]["memory"]["kept_kv_bytes_per_session"] is None
-    assert markdown_table(scores).endswith("| - | - | - |")
+    assert markdown_table(scores).endswith("| - | - | - | - |")

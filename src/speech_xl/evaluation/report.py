@@ -26,7 +26,7 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
     for ratio in sorted({record["ratio"] for record in records}):
         mine = [record for record in records if record["ratio"] == ratio]
         rates = {name: _plain(rate) for name, rate in summary.get(ratio, {}).items()}
-        by_ratio[str(ratio)] = {"rates": rates, "memory": _memory(mine)}
+        by_ratio[str(ratio)] = {"rates": rates, "memory": _memory(mine), "unfinished": _unfinished(mine)}
     return {
         "items": len(records),
         "sessions": len({session_id(record) for record in records}),
@@ -35,6 +35,7 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
         "average": "micro: all word errors over all reference words; accuracy is exact match after normalisation",
         "wer_cut": f"WER with every hypothesis cut at ceil({CUT_AT} x reference words)",
         "ratios": by_ratio,
+        "unfinished": "answers that ran into their length limit without ending, of all tasks",
         "not_scored": dict(Counter(record["task"] for record in records if record["task"] not in scored)),
     }
 
@@ -43,7 +44,7 @@ def markdown_table(scores: dict[str, Any]) -> str:
     """One row a ratio: WER and accuracy with intervals and counts, and the KV memory kept."""
     rows = [
         ["ratio", "WER", "errors / words", "WER cut", "ASR items", "Q&A accuracy", "Q&A items"]
-        + ["kept KV a session", "kept KV a second of audio", "tokens kept"]
+        + ["unfinished", "kept KV a session", "kept KV a second of audio", "tokens kept"]
     ]
     for ratio, result in scores["ratios"].items():
         rates, memory = result["rates"], result["memory"]
@@ -57,6 +58,7 @@ def markdown_table(scores: dict[str, Any]) -> str:
                 str(wer["items"]) if wer else "-",
                 _percent(qa),
                 str(qa["items"]) if qa else "-",
+                "-" if result["unfinished"] is None else str(result["unfinished"]),
                 _size(memory["kept_kv_bytes_per_session"]),
                 _size(memory["kept_kv_bytes_per_audio_second"]),
                 _share(memory["kept_kv_tokens"], memory["total_kv_tokens"]),
@@ -92,7 +94,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
         markdown_table(scores),
         kinds_table(scores),
         f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}.",
-        f"Normaliser: {scores['normaliser']}.",
+        f"Unfinished: {scores['unfinished']}. Normaliser: {scores['normaliser']}.",
     ]
     if scores["not_scored"]:
         listed = ", ".join(f"{count} of task {task}" for task, count in sorted(scores["not_scored"].items()))
@@ -118,6 +120,12 @@ def _memory(records: list[dict[str, Any]]) -> dict[str, float | int | None]:
         "kept_kv_bytes_per_session": size / len(kept) if kept else None,
         "kept_kv_bytes_per_audio_second": size / seconds if seconds else None,
     }
+
+
+def _unfinished(records: list[dict[str, Any]]) -> int | None:
+    """Runaway decodings; None where the records don't tell."""
+    told = [bool(record["finished"]) for record in records if "finished" in record]
+    return told.count(False) if told else None
 
 
 def _plain(rate: Rate) -> dict[str, float | int | None]:
