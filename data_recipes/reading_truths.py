@@ -1,0 +1,110 @@
+"""Questions and captions about sessions of read speech, with exact truth from transcripts and speakers' genders."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from lhotse import SupervisionSegment
+
+from data_recipes.grammar import number_words
+
+RARE = 0.05  # a word asked for occurs in at most this share of a split's sessions, or in one
+LETTERS = 4  # and has at least so many letters
+SEX = {"F": "woman", "M": "man"}
+
+
+def question(kind: str, text: str, answer: str) -> dict[str, str]:
+    """One entry of a cut's `custom["questions"]`."""
+    return {"task": "qa", "question": text, "answer": answer, "kind": kind}
+
+
+def reading_truths(
+    sessions: Mapping[str, Sequence[SupervisionSegment]], rng: random.Random, ask_count: bool, mentions: int = 2
+) -> dict[str, dict]:
+    """`custom` of each session of one split, by session id.
+
+    Kinds of question: "gender" (the first speaker's), "count" (of speakers, if `ask_count`) and "mention" (was a word
+    said: up to `mentions` with the answer yes, and as many with no).
+    """
+    mention = mention_questions({i: [s.text or "" for s in said] for i, said in sessions.items()}, rng, mentions)
+    truths = {}
+    for session_id, said in sessions.items():
+        questions = []
+        if said[0].gender in SEX:
+            questions.append(question("gender", "was the first speaker a man or a woman", SEX[said[0].gender]))
+        if ask_count:
+            speakers = number_words(len({s.speaker for s in said}))
+            questions.append(question("count", "how many speakers are there", speakers))
+        truths[session_id] = {"questions": questions + mention[session_id], "caption": caption(said)}
+    return truths
+
+
+def caption(said: Sequence[SupervisionSegment]) -> str:
+    """Who reads, for example "one woman reads aloud" or "one man and two women read aloud"."""
+    genders = {s.speaker: s.gender for s in said}
+    verb = "reads" if len(genders) == 1 else "read"
+    if any(gender not in SEX for gender in genders.values()):
+        return f"{number_words(len(genders))} {'speaker' if len(genders) == 1 else 'speakers'} {verb} aloud"
+    counts = Counter(genders.values())
+    people = {"M": ("man", "men"), "F": ("woman", "women")}
+    parts = [f"{number_words(counts[g])} {people[g][counts[g] > 1]}" for g in ("M", "F") if counts[g]]
+    return f"{' and '.join(parts)} {verb} aloud"
+
+
+def mention_questions(
+    texts: Mapping[str, Sequence[str]], rng: random.Random, per_session: int
+) -> dict[str, list[dict[str, str]]]:
+    """Was a rather rare word said: as many yes as no, over the split and for every single word.
+
+    The words asked with the answer no are the words asked with yes, handed out to other sessions: a word by itself says
+    nothing about the answer. What cannot be handed out (a tiny split) is left out on both sides.
+    """
+    words = {i: {w for text in lines for w in text.split()} for i, lines in texts.items()}
+    sessions_with = Counter(w for said in words.values() for w in said)
+    limit = max(1, int(RARE * len(texts)))
+    yes = []  # (session, word said in it)
+    for i, said in words.items():
+        rare = sorted(w for w in said if len(w) >= LETTERS and w.isalpha() and sessions_with[w] <= limit)
+        yes += [(i, w) for w in rng.sample(rare, min(per_session, len(rare)))]
+    no = _hand_out(yes, words, rng)
+    asked = Counter(w for _, w in no)
+    questions: dict[str, list[dict[str, str]]] = {i: [] for i in texts}
+    for i, word in yes:
+        if asked[word] > 0:  # as many yes as no of this word
+            asked[word] -= 1
+            questions[i].append(_mention(word, "yes"))
+    for i, word in no:
+        questions[i].append(_mention(word, "no"))
+    for entries in questions.values():
+        rng.shuffle(entries)
+    return questions
+
+
+def _mention(word: str, answer: str) -> dict[str, str]:
+    return question("mention", f"was the word {word} said", answer)
+
+
+def _hand_out(yes: list[tuple[str, str]], words: Mapping[str, set[str]], rng: random.Random) -> list[tuple[str, str]]:
+    """The same words among the same sessions, each in a session that does not say it and is not asked it twice."""
+    owners = [i for i, _ in yes]
+    handed = [w for _, w in yes]
+    rng.shuffle(handed)
+    slots: dict[str, list[int]] = {}
+    for slot, owner in enumerate(owners):
+        slots.setdefault(owner, []).append(slot)
+
+    def fits(slot: int, word: str) -> bool:
+        owner = owners[slot]
+        return word not in words[owner] and all(handed[other] != word for other in slots[owner] if other != slot)
+
+    for slot in range(len(handed)):
+        for _ in range(50):
+            if fits(slot, handed[slot]):
+                break
+            other = rng.randrange(len(handed))
+            if fits(slot, handed[other]) and fits(other, handed[slot]):
+                handed[slot], handed[other] = handed[other], handed[slot]
+    fitting = [(owner, w) for owner, w in zip(owners, handed, strict=True) if w not in words[owner]]
+    return list(dict.fromkeys(fitting))
