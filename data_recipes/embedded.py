@@ -1,4 +1,4 @@
-"""The embedded corpus: long-form sessions spoken by espeak-ng, made offline on first use, with exact truth for every task."""
+"""The embedded corpus: long-form sessions spoken by espeak-ng, made offline on first use, with exact truth."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, re
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # raise when the making changes, so that an old folder is not taken for the new corpus
-_CHUNK = 12  # sessions spoken by one espeak-ng process; part of the result, see espeak.py
+VERSION = 2  # raise when the making changes, so that an old folder is not taken for the new corpus
+_CHUNK = 16  # sessions spoken by one espeak-ng process; part of the result, see espeak.py
 
 
 class EmbeddedSpeech(Corpus):
     """Spoken sessions of 1 to 4 speakers telling facts, with questions and captions.
 
-    Voices and sentences are disjoint between the splits, for every seed. The corpus lies in `root/<fingerprint>`, where the
-    fingerprint names the arguments that change its content, so other arguments never mix with it.
+    Voices and sentences are disjoint between the splits, for every seed. The corpus lies in `root/<fingerprint>`,
+    where the fingerprint names the arguments that change its content, so other arguments never mix with it.
 
     Args:
         root: folder for the audio and the manifests.
@@ -89,7 +89,7 @@ class EmbeddedSpeech(Corpus):
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
         if not self._marker.is_file():
-            raise FileNotFoundError(f"{self._marker} is missing: the corpus is not made or not whole; call prepare() first")
+            raise FileNotFoundError(f"{self._marker} is missing: the corpus is not whole; call prepare() first")
         return read_split(self.folder, split)
 
     def prepare(self) -> None:

@@ -1,7 +1,7 @@
 """espeak-ng through ctypes, from the PyPI wheel `espeakng-loader`; run as a script it speaks one chunk of a job.
 
-The library keeps global state (voice, flutter, random numbers), so what an utterance sounds like depends on what was spoken
-before it. A chunk is therefore always spoken from its beginning in a process of its own: the same chunk, the same samples.
+The library keeps global state (voice, flutter), so what an utterance sounds like depends on what was spoken before it.
+A chunk is therefore always spoken from its beginning in a process of its own: the same chunk, the same samples.
 This file imports nothing of the project, so that such a process starts quickly.
 """
 
@@ -42,9 +42,7 @@ class Espeak:
         import espeakng_loader
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        rate = self._library.espeak_Initialize(
-            _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT
-        )
+        rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT)
         if rate <= 0:
             raise RuntimeError(
                 f"espeak-ng did not start with the data folder {espeakng_loader.get_data_path()}; "
@@ -64,7 +62,9 @@ class Espeak:
     def speak(self, request: Request) -> np.ndarray:
         """The utterance as float32 samples at 16 kHz, silence at both ends trimmed."""
         if self._library.espeak_SetVoiceByName(request.voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {request.voice!r}; see `accents` and `variants` in voices.py")
+            raise ValueError(
+                f"espeak-ng has no voice {request.voice!r}; see ACCENTS and VARIANTS in data_recipes/voices.py"
+            )
         self._library.espeak_SetParameter(_RATE, request.rate, 0)
         self._library.espeak_SetParameter(_PITCH, request.pitch, 0)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise; the library seeds it by the clock
@@ -93,7 +93,7 @@ def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def speak_chunk(requests: Sequence[Request], path: str | Path) -> None:
-    """Speak the requests in a process of their own and write `path` (see `read_chunk`); complete or not there at all."""
+    """Speak the requests in a process of their own and write `path` for `read_chunk`: whole, or not there at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     worker = subprocess.run(

@@ -10,36 +10,41 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-WOMEN = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+WOMEN = _words(
     "alice amanda barbara charlotte diana elizabeth emily hannah helen isabel "
     "karen laura margaret natalie olivia patricia rebecca sophie susan victoria"
-).split()
-MEN = (
+)
+MEN = _words(
     "albert benjamin charles daniel david edward frank gregory harold jacob "
     "kevin leonard martin nicholas oscar patrick peter robert thomas william"
-).split()
-CITIES = (
+)
+CITIES = _words(
     "amsterdam athens baghdad bangkok barcelona berlin boston brussels budapest cairo "
     "chicago copenhagen dallas delhi denver dublin geneva hamburg havana helsinki "
     "istanbul jakarta lisbon london madrid manila miami moscow munich nairobi "
     "oslo paris prague rome seattle sydney tokyo toronto vienna warsaw"
-).split()
-OBJECTS = (
+)
+OBJECTS = _words(
     "apples baskets bicycles blankets books bottles boxes brushes buttons cameras "
     "candles carpets chairs clocks coins curtains envelopes flowers forks guitars "
     "hammers helmets jackets ladders lamps magazines mirrors paintings pencils pianos "
     "pillows radios ribbons scissors shovels spoons tables tickets trumpets umbrellas"
-).split()
-EVENTS = "concert wedding festival lecture meeting party parade exhibition ceremony dinner".split()
-PLACES = "kitchen garden office garage library station school market".split()
-RELATIVES = "sister brother mother father uncle teacher doctor neighbor".split()
-COLOURS = "red blue green yellow black white purple orange".split()
-DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_ONES = (
+)
+EVENTS = _words("concert wedding festival lecture meeting party parade exhibition ceremony dinner")
+PLACES = _words("kitchen garden office garage library station school market")
+RELATIVES = _words("sister brother mother father uncle teacher doctor neighbor")
+COLOURS = _words("red blue green yellow black white purple orange")
+DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
+_ONES = _words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
 
 SPLIT_SHARES = {"train": 70, "dev": 10, "test": 20}
 """Percent of all sentences a split owns."""

@@ -9,7 +9,7 @@ from data_recipes.espeak import Request
 from data_recipes.grammar import MEN, WOMEN, Sentence, draw_sentence, draw_turns
 from data_recipes.voices import voices
 
-_SECONDS_PER_CHARACTER = 9.5  # of espeak-ng at one word a minute, over all clear voices; for planning only
+_SECONDS_PER_CHARACTER = 9.3  # of espeak-ng at one word a minute, over all clear voices; for planning only
 MEAN_TURN_SECONDS = 3.6  # an utterance with its pause, for planning only
 SHORTEST_SECONDS = 10.0  # one speaker's introduction and number
 LOWEST_SPAN_SECONDS = 10.0  # between a session's bounds, so that leaving out one fact can't fall below the lower one
@@ -46,7 +46,6 @@ class SessionPlan:
 
 @dataclass(frozen=True)
 class _Person:
-    name: str
     id: str
     gender: str
     voice: str
@@ -66,7 +65,7 @@ def plan_session(session_id: str, split: str, seed: int, shortest: float, longes
     rng = random.Random(f"{seed}-{session_id}")
     target = draw_duration(rng, shortest + 1.0, longest - 3.0)
     most = min(4, int(target // (2 * MEAN_TURN_SECONDS + 1)))  # everyone says two things or more
-    people = _draw_people(rng, max(1, rng.randint(1, max(1, most))), split)
+    people = _draw_people(rng, rng.randint(1, max(1, most)), split)
     turns = max(2 * len(people), round(target / MEAN_TURN_SECONDS))
     sentences = draw_turns(rng, list(people), turns, split)
     reserve = [draw_sentence(rng, "fact", rng.choice(list(people)), split) for _ in range(2 + turns // 8)]
@@ -86,7 +85,12 @@ def _draw_people(rng: random.Random, count: int, split: str) -> dict[str, _Perso
         person = f"{name}-{voice}"
         own = random.Random(person)  # a person sounds the same in every session
         people[name] = _Person(
-            name, person, gender, voice.espeak_name, own.randint(130, 170), own.randint(30, 70), own.uniform(-27.0, -21.0)
+            id=person,
+            gender=gender,
+            voice=voice.espeak_name,
+            rate=own.randint(135, 170),
+            pitch=own.randint(35, 65),
+            level_db=own.uniform(-27.0, -21.0),
         )
     return people
 

@@ -10,17 +10,17 @@ ACCENTS = {  # name -> voice file of espeak-ng
     "en-gb": "gmw/en",
     "en-gb-scotland": "gmw/en-GB-scotland",
     "en-gb-x-rp": "gmw/en-GB-x-rp",
-    "en-029": "gmw/en-029",
     "en-us-nyc": "gmw/en-US-nyc",
     "en-gb-x-gbcwmd": "gmw/en-GB-x-gbcwmd",
     "en-gb-x-gbclan": "gmw/en-GB-x-gbclan",
 }
-# the clear ones of espeak-ng's variants: no whisper, croak, robot, and none with a speed of its own
+# The clear ones of espeak-ng's variants: no whisper, croak or robot, and none with a speed of its own. Judged by the
+# error rate of a general recogniser, which also ruled out the accent en-029.
 VARIANTS = {
-    "F": "f1 f2 f3 f4 f5 Alicia Annie aunty belinda linda steph".split(),
-    "M": "m1 m2 m3 m4 m6 m7 m8 Denis Lee michel miguel travis".split(),
+    "F": ["f1", "f2", "f3", "f4", "f5", "Annie", "belinda", "linda", "steph"],
+    "M": ["m1", "m2", "m3", "m4", "m6", "m7", "m8", "Denis", "Lee", "michel"],
 }
-HELD_OUT = {"dev": 10, "test": 16}
+HELD_OUT = {"dev": 7, "test": 11}
 """Pairs of each gender that only this split hears."""
 
 

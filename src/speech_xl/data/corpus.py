@@ -12,8 +12,8 @@ SPLITS = ("train", "dev", "test")
 class Corpus(ABC):
     """A spoken corpus in the splits "train", "dev" and "test", as lhotse cuts with one MonoCut a session.
 
-    Every cut is 16 kHz mono (or resampled lazily by lhotse) and carries its supervisions in time order, not overlapping,
-    each with text, speaker, gender ("F" or "M") and language. `cut.custom` holds plain JSON:
+    Every cut is 16 kHz mono (or resampled lazily by lhotse) and carries its supervisions in time order, not
+    overlapping, each with text, speaker, gender ("F" or "M") and language. `cut.custom` holds plain JSON:
 
         {"questions": [{"task": "qa", "question": str, "answer": str, "kind": str}], "caption": str}
 

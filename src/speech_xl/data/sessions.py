@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.audio import AudioSource
+from lhotse.utils import fastcopy
 
 SAMPLE_RATE = 16000
 
@@ -49,9 +50,7 @@ def assemble_session(
     if not utterances:
         raise ValueError(f"session {session_id}: no utterances; give at least one")
     if len(pauses) != len(utterances) + 1:
-        raise ValueError(
-            f"session {session_id}: {len(pauses)} pauses for {len(utterances)} utterances; give one more than utterances"
-        )
+        raise ValueError(f"session {session_id}: {len(pauses)} pauses for {len(utterances)} utterances; give one more")
     path = Path(path)
     if path.suffix != ".flac":
         raise ValueError(f"session {session_id}: {path} must end in .flac")
@@ -126,7 +125,7 @@ def write_split(folder: str | Path, split: str, cuts: Iterable[MonoCut]) -> None
     stored = [_with_source(cut, folder, relative=True) for cut in cuts]
     if not stored:
         raise ValueError(f"split {split!r} of {folder} has no sessions; ask for at least one")
-    RecordingSet.from_recordings(cut.recording for cut in stored).to_file(manifest_path(folder, "recordings", split))
+    RecordingSet.from_recordings(_recording(cut) for cut in stored).to_file(manifest_path(folder, "recordings", split))
     SupervisionSet.from_segments(s for cut in stored for s in cut.supervisions).to_file(
         manifest_path(folder, "supervisions", split)
     )
@@ -147,31 +146,19 @@ def read_split(folder: str | Path, split: str) -> CutSet:
 def _with_source(cut: MonoCut, folder: Path, relative: bool) -> MonoCut:
     """The same cut with its audio path relative to `folder`, or joined to it."""
     sources = []
-    for source in cut.recording.sources:
-        path = Path(source.source)
+    for source in _recording(cut).sources:
+        path = Path(str(source.source))
         if relative:
             path = path.absolute()
             if path.is_relative_to(folder.absolute()):
                 path = path.relative_to(folder.absolute())
         else:
             path = folder / path  # an absolute path stays as it is
-        sources.append(AudioSource(type=source.type, channels=source.channels, source=str(path)))
-    recording = cut.recording
-    moved = Recording(
-        id=recording.id,
-        sources=sources,
-        sampling_rate=recording.sampling_rate,
-        num_samples=recording.num_samples,
-        duration=recording.duration,
-        channel_ids=recording.channel_ids,
-        transforms=recording.transforms,
-    )
-    return MonoCut(
-        id=cut.id,
-        start=cut.start,
-        duration=cut.duration,
-        channel=cut.channel,
-        recording=moved,
-        supervisions=cut.supervisions,
-        custom=cut.custom,
-    )
+        sources.append(fastcopy(source, source=str(path)))
+    return fastcopy(cut, recording=fastcopy(_recording(cut), sources=sources))
+
+
+def _recording(cut: MonoCut) -> Recording:
+    if cut.recording is None:
+        raise ValueError(f"cut {cut.id} has no recording; a session needs one audio file")
+    return cut.recording

@@ -29,20 +29,20 @@ def asr_turn(cut: Cut) -> Turn:
     missing = [s.id for s in supervisions if not s.text]
     if missing or not supervisions:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
-        raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave the task asr out")
-    return Turn("asr", ASR_INSTRUCTION, " ".join(s.text for s in supervisions), "asr")
+        raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
+    return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
 
 
 def caption_turn(cut: Cut) -> Turn | None:
     """Describe the whole cut; None where the corpus has no caption for it."""
-    caption = (cut.custom or {}).get("caption")
+    caption = getattr(cut, "caption", None)  # lhotse looks in custom, for a MixedCut in its tracks
     return Turn("caption", CAPTION_INSTRUCTION, caption, "caption") if caption else None
 
 
 def qa_turns(cut: Cut) -> list[Turn]:
     """Every question the corpus knows the answer to, in the corpus's order."""
     turns = []
-    for entry in (cut.custom or {}).get("questions") or []:
+    for entry in getattr(cut, "questions", None) or []:
         if entry.get("task", "qa") != "qa" or not entry.get("question") or not entry.get("answer"):
             raise ValueError(
                 f"cut {cut.id}: bad entry {entry!r} in custom['questions']; "
@@ -91,7 +91,7 @@ class TaskMixture:
         if not offers:
             raise ValueError(
                 f"cut {cut.id}: has no truth for any of the tasks {', '.join(self.weights)}; "
-                "add a task it has truth for (asr needs text, caption and qa the corpus's custom fields), or another corpus"
+                "add a task it has truth for: asr needs text, caption and qa the corpus's custom fields"
             )
         tasks = list(offers)
         task = rng.choices(tasks, weights=[self.weights[t] for t in tasks])[0]
