@@ -1,4 +1,4 @@
-"""SpeechBatch: what one step is given - the audio or cached frames of some sessions, their intervals and their turns."""
+"""SpeechBatch: what one step is given, the audio or cached frames of some sessions with intervals and turns."""
 
 from __future__ import annotations
 

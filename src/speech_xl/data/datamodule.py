@@ -1,21 +1,13 @@
-"""SpeechDataModule: a corpus to loaders of SpeechBatch, with lhotse's samplers and a resume that repeats and skips nothing."""
+"""SpeechDataModule: a corpus to loaders of SpeechBatch, resuming with the very batch that comes next."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lhotse import CutSet
-from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
-from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
-from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
@@ -24,6 +16,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.loaders import EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
 from speech_xl.data.partition import FixedWindows, Partition
 from speech_xl.data.tasks import TaskMixture, qa_turns
 
@@ -93,20 +86,17 @@ class SpeechDataModule(pl.LightningDataModule):
         self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns)
         self.evaluation = EvaluationTurns(DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks, eval_questions)
         self.partition = partition or FixedWindows(4.0)
-        self.max_duration = max_duration
-        self.quadratic_duration = quadratic_duration
-        self.excerpt = excerpt
+        self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration
         self.limits = {"dev": limit_dev, "test": limit_test}
         self.num_workers = num_workers
         self.seed = seed
-        self.num_buckets = num_buckets
         if excerpt is not None and "asr" not in self.mixture.weights:
-            raise ValueError("data: excerpt makes samples of the task asr, and tasks gives it no weight; add asr or drop excerpt")
-        self.frame_cache: FrameCache | None = None  # set by the phase before the loaders are made
-        self.epoch = 0  # the epoch training batches are drawn in
-        self._resume: tuple[int, int] | None = None  # (epoch, batches done) of a checkpoint, until the loader takes it
-        self._start: _Start | None = None  # where the running training loader began
+            raise ValueError(
+                "data: excerpt makes samples of the task asr, to which tasks gives no weight; add asr or set excerpt to null"
+            )
+        self.frame_cache: FrameCache | None = None  # set by the phase; read whenever a loader starts
+        self._position = TrainPosition()
         self._cuts: dict[str, CutSet] = {}
 
     def prepare_data(self) -> None:
@@ -123,8 +113,8 @@ class SpeechDataModule(pl.LightningDataModule):
             cuts = self.corpus.cuts(split)
             if next(iter(cuts), None) is None:
                 raise ValueError(
-                    f"corpus {self.corpus.name}: the split {split!r} has no sessions; delete the corpus folder and prepare "
-                    "it again, or ask the recipe for at least one session"
+                    f"corpus {self.corpus.name}: the split {split!r} has no sessions; delete the corpus folder and "
+                    "prepare it again, or ask the recipe for at least one session"
                 )
             self._cuts[split] = self._limited(cuts, split)
         return self._cuts[split]
@@ -136,18 +126,36 @@ class SpeechDataModule(pl.LightningDataModule):
             if limit < len(sessions):
                 rank_zero_info(f"data: {limit} of the {len(sessions)} {split} sessions are used (limit_{split})")
                 cuts = CutSet.from_cuts(sessions[i * len(sessions) // limit] for i in range(limit))
-        if split != "train" and "qa" in self.evaluation.tasks:
-            known = [len(qa_turns(cut)) for cut in cuts]
+        if split != "train":
+            self._report_evaluation(cuts, split)
+        return cuts
+
+    def _report_evaluation(self, cuts: CutSet, split: str) -> None:
+        """Say what is not asked, so that nothing is left out unnoticed."""
+        tasks = ", ".join(self.evaluation.tasks)
+        turns = [len(self.evaluation(cut)) for cut in iter(cuts)]
+        if not sum(turns):
+            raise ValueError(
+                f"corpus {self.corpus.name}: no {split} session has truth for eval_tasks {tasks}; name other tasks"
+            )
+        if 0 in turns:
+            silent = f"{turns.count(0)} of {len(turns)} {split} sessions"
+            rank_zero_warn(f"data: {silent} have no truth for eval_tasks {tasks} and are asked nothing")
+        if "qa" in self.evaluation.tasks:
+            known = [len(qa_turns(cut)) for cut in iter(cuts)]
             asked = sum(min(n, self.evaluation.questions) for n in known)
             if asked < sum(known):
                 rank_zero_info(f"data: {asked} of the {sum(known)} {split} questions are asked (eval_questions)")
-        return cuts
 
     # Loaders
 
     def train_dataloader(self) -> Iterable[SpeechBatch]:
-        dataset = SpeechDataset(self.mixture, self.partition, self.seed, self.frame_cache)
-        return TrainLoader(self, dataset)
+        dataset = SpeechDataset(self.mixture, self.partition, self.seed)
+        return TrainLoader(
+            lambda: self._position.begin(self.trainer),
+            lambda epoch: self.sampling.sampler(self.cuts("train"), epoch),
+            lambda batches: self._loader(dataset, batches),
+        )
 
     def val_dataloader(self) -> Iterable[SpeechBatch]:
         return self._eval_loader("dev")
@@ -159,37 +167,17 @@ class SpeechDataModule(pl.LightningDataModule):
         return self._eval_loader("test")
 
     def _eval_loader(self, split: str) -> Iterable[SpeechBatch]:
-        dataset = SpeechDataset(self.evaluation, self.partition, self.seed, self.frame_cache)
+        dataset = SpeechDataset(self.evaluation, self.partition, self.seed)
         cuts = self.cuts(split)
-        return EvalLoader(lambda: _quietly(DynamicCutSampler, cuts, max_duration=self.eval_max_duration), dataset, self)
-
-    def train_sampler(self, epoch: int) -> CutSampler:
-        """The batches of one epoch, in order; excerpts are drawn before, so that their own length fills the batch."""
-        cuts = self.cuts("train")
-        if self.excerpt is not None:
-            cuts = cuts.map(_EpochExcerpt(self.excerpt, self.seed, epoch))
-        budget: dict[str, Any] = {"max_duration": self.max_duration, "quadratic_duration": self.quadratic_duration}
-        sessions = sum(1 for _ in itertools.islice(cuts, self.num_buckets))
-        bins = None
-        if sessions > 1 and self.num_buckets > 1:
-            sample = itertools.islice(cuts, 10_000)
-            bins = estimate_duration_buckets(sample, min(self.num_buckets, sessions), TimeConstraint(**budget))
-        sampler = _quietly(
-            DynamicBucketingSampler,
-            cuts,
-            **budget,
-            duration_bins=bins or [math.inf],  # too few sessions to part them: one bucket
-            shuffle=True,
-            drop_last=False,
-            seed=self.seed,
+        return EvalLoader(
+            lambda: evaluation_sampler(cuts, self.eval_max_duration), lambda batches: self._loader(dataset, batches)
         )
-        sampler.set_epoch(epoch)
-        return sampler
 
-    def make_loader(self, dataset: SpeechDataset, sampler: Iterable[CutSet]) -> DataLoader:
+    def _loader(self, dataset: SpeechDataset, batches: Iterable[CutSet]) -> DataLoader:
+        dataset.cache, dataset.epoch = self.frame_cache, self.epoch  # before the workers start: each takes a copy
         return DataLoader(
             dataset,
-            sampler=sampler,
+            sampler=batches,
             batch_size=None,  # the sampler makes whole batches
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
@@ -198,128 +186,40 @@ class SpeechDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: SpeechBatch, device: torch.device, dataloader_idx: int) -> SpeechBatch:
         return batch.to(device)
 
-    # Exact resume. Batches that were trained on are counted (the sampler would also count those waiting in the workers'
-    # queues) and the loader leaves out as many. The count is taken from the trainer's total, which is right after every
-    # resume; its count within the epoch and its epoch go astray after a resume from an epoch's last batch.
+    # Exact resume
 
-    def start_of_epoch(self) -> tuple[int, int]:
-        """(epoch, batches to leave out) for the training loader that is about to start."""
-        if self.trainer is None:
-            return self.epoch, 0
-        total = self._total_batches()
-        if self._resume is not None:
-            (epoch, done), self._resume = self._resume, None
-        elif self._start is None or self._start.trainer is not self.trainer:
-            epoch, done = self.trainer.current_epoch, 0
-        elif total == self._start.total:  # started twice with nothing trained on in between
-            epoch, done = self._start.epoch, self._start.done
-        else:
-            epoch, done = self._start.epoch + 1, 0
-        self._start = _Start(self.trainer, epoch, done, total)
-        self.epoch = epoch
-        return epoch, done
+    @property
+    def epoch(self) -> int:
+        """The epoch training batches are drawn in. Without a trainer it may be set; with one it rises by itself."""
+        return self._position.epoch
 
-    def _total_batches(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._position.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
-        if self.trainer is None or self._start is None:
-            epoch, done = self._resume or (self.epoch, 0)
-        else:
-            epoch, done = self._start.epoch, self._start.done + self._total_batches() - self._start.total
-            is_last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-            if done and (is_last or done >= self.trainer.num_training_batches):
-                epoch, done = epoch + 1, 0
+        epoch, done = self._position.reached(self.trainer)
         return {"epoch": epoch, "batches_done": done, "order": self._order()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
             return
-        order = self._order()
-        changed = [key for key, value in state_dict["order"].items() if order.get(key) != value]
+        before, now = state_dict["order"], self._order()
+        changed = [f"{key} was {before[key]} and is {now.get(key)}" for key in before if now.get(key) != before[key]]
         if changed:
             rank_zero_warn(
-                "data: the order of batches is not the checkpoint's, because "
-                + ", ".join(f"{key} was {state_dict['order'][key]} and is {order.get(key)}" for key in changed)
-                + "; some sessions of the running epoch may be seen twice or not at all"
+                f"data: the order of batches is not the checkpoint's, because {', '.join(changed)}; "
+                "some sessions of the running epoch may be seen twice or not at all"
             )
-        self._resume = (state_dict["epoch"], state_dict["batches_done"])
+        self._position.resume(state_dict["epoch"], state_dict["batches_done"])
 
     def _order(self) -> dict[str, Any]:
-        """Everything besides the cuts that decides the order of training batches, as plain data."""
+        """What decides the order of training batches, as plain data."""
         return {
             "corpus": self.corpus.name,
-            "seed": self.seed,
-            "max_duration": self.max_duration,
-            "quadratic_duration": self.quadratic_duration,
-            "num_buckets": self.num_buckets,
-            "excerpt": None if self.excerpt is None else str(self.excerpt),
+            **{key: str(value) for key, value in vars(self.sampling).items()},
             "world_size": self.trainer.world_size if self.trainer else 1,
         }
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a training loader began: its epoch, the batches it left out, and the trainer's total of batches then."""
-
-    trainer: pl.Trainer
-    epoch: int
-    done: int
-    total: int
-
-
-class TrainLoader:
-    """Iterated once an epoch: makes the epoch's sampler and leaves out what was trained on before a resume.
-
-    Neither loader has public `sampler` or `dataset`: Lightning takes what has them for a DataLoader and rebuilds it.
-    """
-
-    def __init__(self, module: SpeechDataModule, dataset: SpeechDataset) -> None:
-        self._module = module
-        self._dataset = dataset
-
-    def __iter__(self) -> Iterator[SpeechBatch]:
-        # A generator, so that nothing happens before the first batch is asked for: Lightning calls iter() also just to
-        # see that it works, which must not use up the resume.
-        epoch, done = self._module.start_of_epoch()
-        self._dataset.epoch = epoch  # before the workers start: each takes a copy
-        sampler = itertools.islice(self._module.train_sampler(epoch), done, None)
-        yield from self._module.make_loader(self._dataset, sampler)
-
-
-class EvalLoader:
-    """The same batches at every iteration. Its length is counted from the manifest, for progress bars."""
-
-    def __init__(self, sampler: Callable[[], CutSampler], dataset: SpeechDataset, module: SpeechDataModule) -> None:
-        self._sampler = sampler
-        self._dataset = dataset
-        self._module = module
-        self._length: int | None = None
-
-    def __len__(self) -> int:
-        if self._length is None:
-            self._length = sum(1 for _ in self._sampler())
-        return self._length
-
-    def __iter__(self) -> Iterator[SpeechBatch]:
-        yield from self._module.make_loader(self._dataset, self._sampler())
-
-
-class _EpochExcerpt:
-    """Excerpt of one epoch as a function of the cut alone (a class, because lhotse pickles what it maps)."""
-
-    def __init__(self, excerpt: Excerpt, seed: int, epoch: int) -> None:
-        self.excerpt, self.seed, self.epoch = excerpt, seed, epoch
-
-    def __call__(self, cut: Cut) -> Cut:
-        return self.excerpt(cut, self.seed, self.epoch)
-
-
-def _quietly(sampler: type[CutSampler], *cuts: CutSet, **options: Any) -> CutSampler:
-    """Make a sampler without its advice against manifests that are in memory, which ours are by choice."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*eagerly read CutSet.*")
-        return sampler(*cuts, **options)
 
 
 def _require_positive(**settings: float | None) -> None:

@@ -1,4 +1,4 @@
-"""SpeechDataset: cuts to batches - audio or cached frames, intervals, turns; and Excerpt: short stretches of sessions."""
+"""SpeechDataset: cuts to batches of audio or cached frames, intervals and turns; Excerpt: stretches of sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from lhotse import CutSet
-from lhotse.cut import Cut, MixedCut
+from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -62,13 +62,14 @@ class EvaluationTurns:
 class Excerpt:
     """Replace a training session by a random run of whole consecutive utterances. An utterance is never split.
 
-    A session that fits whole stays as it is, with all its tasks; an excerpt has only the ASR task, because questions and
-    captions are about the whole session. Random excerpts miss the frame cache; `fixed` ones hit it from the second
+    A session that fits whole stays as it is, with all its tasks; an excerpt has only the ASR task, because questions
+    and captions are about the whole session. Random excerpts miss the frame cache; `fixed` ones hit it from the second
     epoch on.
 
     Args:
         min_seconds: shortest length to aim for.
-        max_seconds: longest length to aim for; the length is drawn evenly between the two. A single utterance may be longer.
+        max_seconds: longest length to aim for; the length is drawn evenly between the two. An utterance that is longer
+            makes an excerpt of its own.
         fixed: draw the same excerpt of a session in every epoch.
     """
 
@@ -108,11 +109,11 @@ class Excerpt:
         start = max(0.0, supervisions[first].start)
         end = min(cut.duration, max(s.end for s in supervisions[first : last + 1]))
         part = cut.truncate(offset=start, duration=end - start)
-        custom = {k: v for k, v in (cut.custom or {}).items() if k not in ("questions", "caption")}
+        custom = {k: v for k, v in (getattr(cut, "custom", None) or {}).items() if k not in ("questions", "caption")}
         return dataclasses.replace(
             part,
             id=f"{cut.id}-{first}-{last}",
-            supervisions=[s for s in part.supervisions if s.id in kept],  # rounding may let a neighbour touch the border
+            supervisions=[s for s in part.supervisions if s.id in kept],  # by rounding a neighbour may touch the border
             custom=custom | {"excerpt": True},
         )
 
@@ -160,7 +161,7 @@ class SpeechDataset(Dataset):
     def _turns(self, cut: Cut) -> list[Turn]:
         if isinstance(self.turns, EvaluationTurns):
             return self.turns(cut)
-        if (cut.custom or {}).get("excerpt"):
+        if (getattr(cut, "custom", None) or {}).get("excerpt"):
             return [asr_turn(cut)]
         return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))
 
@@ -170,7 +171,7 @@ def load_audio(cut: Cut) -> Tensor:
     try:
         resampled = cut if cut.sampling_rate == SAMPLE_RATE else cut.resample(SAMPLE_RATE)
         audio = resampled.load_audio()
-    except Exception as error:  # file system, decoder and lhotse's own checks raise many kinds, few of them name the file
+    except Exception as error:  # file system, decoder and lhotse's checks raise many kinds, few of them name the file
         raise AudioError(_complaint(cut, f"can't be read ({_first_line(error)})")) from error
     if audio is None or audio.size == 0:
         raise AudioError(_complaint(cut, "holds no audio"))
@@ -182,12 +183,13 @@ def load_audio(cut: Cut) -> Tensor:
 
 def _complaint(cut: Cut, what: str) -> str:
     tracks = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    sources = [s for t in tracks if t.has_recording for s in t.recording.sources]
+    recordings = [track.recording for track in tracks if isinstance(track, (MonoCut, MultiCut))]
+    sources = [source for recording in recordings if recording is not None for source in recording.sources]
     names = sorted({s.source if isinstance(s.source, str) else f"<{s.type}>" for s in sources})
     return (
         f"audio {', '.join(names) or '<none>'} of session {cut.id} (from {getattr(cut, 'start', 0.0):.2f} s, "
-        f"{cut.duration:.2f} s long) {what}; restore the file, or delete the corpus folder and prepare the corpus again, "
-        "or take the session out of the manifest"
+        f"{cut.duration:.2f} s long) {what}; restore the file, or delete the corpus folder and prepare the corpus "
+        "again, or take the session out of the manifest"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from lhotse import Recording
-from lhotse.cut import Cut, MixedCut, PaddingCut
+from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut, PaddingCut
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -21,8 +21,8 @@ from torch import Tensor
 class FrameCache:
     """Frames of cuts as float16 safetensors, one file a cut, in a folder of their own per encoder.
 
-    Keyed by what is heard: the audio files (path, size, time of change), start, duration, channel and transforms; not by
-    the cut's id or its supervisions. A stretch drawn anew each epoch therefore never hits: random excerpts and the
+    Keyed by what is heard: the audio files (path, size, time of change), start, duration, channel and transforms; not
+    by the cut's id or its supervisions. A stretch drawn anew each epoch therefore never hits: random excerpts and the
     cache don't go together, `Excerpt(fixed=True)` does.
 
     Args:
@@ -94,7 +94,7 @@ def _heard(cut: Cut) -> Any:
     if isinstance(cut, MixedCut):
         tracks = [[round(track.offset, 6), track.snr, _heard(track.cut)] for track in cut.tracks]
         return {"tracks": tracks, "transforms": _plain(cut.transforms)}
-    if not cut.has_recording:
+    if not isinstance(cut, (MonoCut, MultiCut)) or cut.recording is None:
         raise ValueError(f"cut {cut.id}: has no recording, so there is no audio to take frames from")
     return {
         "recording": _recording(cut.recording),
