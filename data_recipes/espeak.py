@@ -7,11 +7,14 @@ This file imports nothing of the project, so that such a process starts quickly.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples come through the callback, befo
 _DONT_EXIT = 0x8000  # espeak_Initialize: report an error instead of ending the process
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _UTF8 = 1
+_LONGEST_PATH = 100  # characters; the library cuts longer data folders at 160, its own sub-folders included
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class Espeak:
         import espeakng_loader
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DONT_EXIT)
+        rate = self._library.espeak_Initialize(
+            _SYNCHRONOUS, 0, _short_path(espeakng_loader.get_data_path()).encode(), _DONT_EXIT
+        )
         if rate <= 0:
             raise RuntimeError(
                 f"espeak-ng did not start with the data folder {espeakng_loader.get_data_path()}; "
@@ -74,6 +80,17 @@ class Espeak:
         if status != 0 or not self._buffers:
             raise RuntimeError(f"espeak-ng spoke nothing for {request}; status {status}")
         return _resample(_trim(np.concatenate(self._buffers)), self.native_rate)
+
+
+def _short_path(path: str) -> str:
+    """The same folder under a name short enough for the library: a link that goes when the process ends."""
+    if len(path) <= _LONGEST_PATH:
+        return path
+    folder = tempfile.mkdtemp(prefix="espeak-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = os.path.join(folder, "data")
+    os.symlink(path, link)
+    return link
 
 
 def _trim(samples: np.ndarray, threshold: int = 100) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -50,6 +52,24 @@ def test_an_unknown_voice_is_an_error_that_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="no voice 'gmw/xx'"):
         speak_chunk([Request("gmw/xx", 150, 50, "hello")], tmp_path / "a.npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_deep_installation_speaks_too(tmp_path):
+    """The library forgets the end of a data folder's path beyond 160 characters."""
+    import espeakng_loader
+
+    deep = tmp_path / ("deep" * 40) / "espeak-ng-data"
+    deep.parent.mkdir()
+    deep.symlink_to(espeakng_loader.get_data_path())
+    code = (
+        f"import espeakng_loader; espeakng_loader.get_data_path = lambda: {str(deep)!r}\n"
+        "from data_recipes.espeak import Espeak, Request\n"
+        "print(len(Espeak().speak(Request('gmw/en-GB-x-gbclan+belinda', 150, 50, 'hello'))))"
+    )
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 4000  # samples at 16 kHz
 
 
 def test_conversations_keep_the_rules():
