@@ -1,0 +1,59 @@
+"""docs/data.md: its manifest line is a cut that trains, its example recipe runs, its class names and keys exist."""
+
+import importlib
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from lhotse.serialization import deserialize_item
+
+from speech_xl.data.tasks import asr_turn, caption_turn, qa_turns
+
+TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def code(language: str) -> str:
+    (block,) = re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+    return block
+
+
+def test_the_manifest_line_is_a_session():
+    cut = deserialize_item(json.loads(code("json")))
+    assert asr_turn(cut).answer == "two eight"
+    assert caption_turn(cut).answer == "two speakers say two digits"
+    assert [turn.answer for turn in qa_turns(cut)] == ["eight", "two"]
+    assert cut.recording.num_samples == cut.duration * 16000
+    assert cut.supervisions[-1].end < cut.duration
+
+
+def test_the_example_recipe_runs(tmp_path):
+    for split in ("train", "dev", "test"):
+        (tmp_path / split).mkdir()
+        soundfile.write(tmp_path / split / "a.wav", np.zeros(16000, dtype=np.float32), 16000)
+        (tmp_path / split / "a.txt").write_text("Hello World\n")
+    names: dict = {"__name__": "my_corpus"}
+    exec(code("python"), names)
+    corpus = names["MyCorpus"](str(tmp_path))
+    corpus.prepare()
+    for split in ("train", "dev", "test"):
+        (cut,) = corpus.cuts(split)
+        assert asr_turn(cut).answer == "hello world" and cut.load_audio().shape == (1, 16000)
+    with pytest.raises(ValueError, match="unknown split"):
+        corpus.cuts("valid")
+
+
+def test_the_configs_name_classes_and_arguments_that_exist():
+    modules = {"MiniLibriSpeech": "data_recipes.mini_librispeech"}
+    blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
+    configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]
+    assert len(configs) == 2
+    for config in configs:
+        corpus = config["data"]["corpus"]
+        path, _, name = corpus["class_path"].rpartition(".")
+        cls = getattr(importlib.import_module(path or modules[name]), name)
+        assert set(corpus["init_args"]) <= set(inspect.signature(cls).parameters)
