@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,11 @@ class EmbeddedSpeech(Corpus):
         if self._marker.is_file():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(self.folder.with_suffix(".lock")):
+            if not self._marker.is_file():
+                self._make()
+
+    def _make(self) -> None:
         log.info("making the embedded corpus in %s", self.folder)
         chunks = list(self._chunks())
         sessions = sum(len(chunk) for _, _, chunk in chunks)
@@ -194,6 +200,19 @@ class EmbeddedSpeech(Corpus):
 
 
 _Spoken = tuple[Line, np.ndarray]
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Let a second run that wants the same corpus wait for the first; a killed run holds nothing."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: there, don't start two runs before the corpus is made
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _at_level(samples: np.ndarray, level_db: float) -> np.ndarray:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -181,6 +182,19 @@ def test_a_made_corpus_is_left_alone(corpus, monkeypatch):
     before = (corpus.folder / "corpus.json").stat().st_mtime_ns
     corpus.prepare()
     assert (corpus.folder / "corpus.json").stat().st_mtime_ns == before
+
+
+def test_two_runs_at_once_make_it_once(tmp_path, monkeypatch):
+    speak, spoken = embedded.speak_chunk, []
+    monkeypatch.setattr(
+        embedded, "speak_chunk", lambda requests, path: (spoken.append(path.name), speak(requests, path))
+    )
+    small = {**SIZE, "train_hours": 0.005, "dev_sessions": 1, "test_sessions": 1}
+    runs = [EmbeddedSpeech(root=str(tmp_path), jobs=1, **small) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(EmbeddedSpeech.prepare, runs))
+    assert len(spoken) == 3
+    assert len(runs[0].cuts("dev")) == len(runs[1].cuts("dev")) == 1
 
 
 def test_other_arguments_go_to_another_folder(tmp_path):
