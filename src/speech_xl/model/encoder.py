@@ -150,7 +150,8 @@ class HFEncoder(Encoder):
             windows = [pad(w, (0, -len(w) % self.hop + self.overhang)) for w in windows]
         arrays = [w.float().cpu().numpy() for w in windows]
         length = {"padding": "max_length", "max_length": self.window, "truncation": False} if self.spectral else {}
-        inputs = self.extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", **length)
+        with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False):  # features in full precision
+            inputs = self.extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", **length)
         values = inputs[self.model.main_input_name].to(parameter)
         deep = self.layers != [self.depth]
         output = self.model(values, output_hidden_states=deep)

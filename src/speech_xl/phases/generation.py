@@ -11,7 +11,7 @@ from lhotse.cut import Cut
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import summarise
-from speech_xl.evaluation.predictions import PredictionWriter
+from speech_xl.evaluation.predictions import PredictionWriter, answer_id
 from speech_xl.model.layout import Kind, build_layout
 from speech_xl.model.speech_llm import Answer, Speech
 
@@ -114,7 +114,7 @@ class EvaluationLoops:
             self.val_records = [record for part in gathered for record in part]
         errors = []
         for ratio, rates in summarise(self.val_records).items():
-            for name in ("wer", "qa", "wer_cut", "caption"):
+            for name in ("wer", "wer_cut", "qa"):
                 if rates.get(name) is not None:
                     self.log(f"val/{name}_{ratio}x", float(rates[name].value), rank_zero_only=True)
             errors += [rates["wer"].value] if rates.get("wer") else []
@@ -131,14 +131,12 @@ class EvaluationLoops:
         writer = self.predictions
         if writer is None:
             raise RuntimeError("predictions go to a JSONL file: set `predictions` (experiments/run.py does)")
-        if all(writer.done(self._key(i, turn, r)) for i, t in zip(batch.ids, batch.turns, strict=True) for turn in t
-               for r in self.eval_ratios):
-            return
-        for record in self.records(batch):
-            turn = Turn(record["task"], record["instruction"], record["reference"], record["kind"])
-            writer.write({**record, "session": record["id"], "id": self._key(record["id"], turn, record["ratio"])})
-
-    @staticmethod
-    def _key(session: str, turn: Turn, ratio: int) -> str:
-        """What a prediction is known by in the JSONL file."""
-        return f"{session}|{turn.instruction}|{ratio}x"
+        wanted = [
+            answer_id(id, turn.task, ratio, turn.instruction)
+            for id, turns in zip(batch.ids, batch.turns, strict=True)
+            for turn in turns
+            for ratio in self.eval_ratios
+        ]
+        if not all(writer.done(id) for id in wanted):
+            for record in self.records(batch):
+                writer.write(record)

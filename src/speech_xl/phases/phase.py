@@ -1,6 +1,7 @@
 """What all phases share: one backbone, chosen parameters, a normalised loss, validation by real generation."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
         missing = [row for row, frames in enumerate(batch.frames) if frames is None]
         rows: list[Any] = list(batch.frames)
         if missing:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen):
+            # A frozen encoder runs in full precision, so that cached frames don't depend on the trainer's.
+            full = torch.autocast(self.device.type, enabled=False) if cache is not None else nullcontext()
+            with full, torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen):
                 encoded = self.backbone.encoder.encode([batch.audio[row] for row in missing])
             for row, frames in zip(missing, encoded, strict=True):
                 if cache is not None:
