@@ -1,0 +1,143 @@
+"""The layout: where SSTs stand, what they stand for, and who sees whom."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speech_xl.model.layout import Kind, LayoutBatch, allowed, build_layout, interleave, interval_frames
+
+P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
+quick = settings(deadline=None, max_examples=150, derandomize=True)
+
+
+def test_sst_after_every_ratio_frames_and_after_the_remainder():
+    kind, offset = interleave(5, 2)
+    assert kind.tolist() == [F, F, S, F, F, S, F, S]
+    assert offset.tolist() == [0, 1, 0, 2, 3, 0, 4, 0]
+
+
+def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
+    assert interleave(3, 16)[0].tolist() == [F, F, F, S]
+
+
+def test_uncompressed_interval_is_kept_frames_alone():
+    kind, offset = interleave(3, None)
+    assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2]
+
+
+@quick
+@given(length=st.integers(1, 200), ratio=st.integers(1, 40))
+def test_every_frame_belongs_to_exactly_one_sst(length, ratio):
+    kind, offset = interleave(length, ratio)
+    groups = np.split(kind, np.flatnonzero(kind == S) + 1)
+    assert len(groups.pop()) == 0, "frames after the last SST belong to none"
+    sizes = [int((group == F).sum()) for group in groups]
+    assert len(sizes) == -(-length // ratio)
+    assert all(size == ratio for size in sizes[:-1]) and 1 <= sizes[-1] <= ratio
+    assert offset[kind == F].tolist() == list(range(length))
+
+
+@quick
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), max_size=6),
+    prefix=st.integers(0, 4),
+    suffix=st.integers(0, 4),
+)
+def test_layout_holds_every_token_once_and_in_order(rows, prefix, suffix):
+    intervals, ratios = [n for n, _ in rows], [ratio for _, ratio in rows]
+    layout = build_layout(prefix, intervals, ratios, suffix)
+    kept = sum(n if ratio is None else -(-n // ratio) for n, ratio in rows)
+    ssts = sum(0 if ratio is None else -(-n // ratio) for n, ratio in rows)
+    assert len(layout) == prefix + sum(intervals) + ssts + suffix
+    assert (layout.kept, layout.frames) == (kept, sum(intervals))
+    audio = np.isin(layout.kind, (F, K))
+    assert layout.source[audio].tolist() == list(range(sum(intervals)))
+    assert layout.source[layout.kind == P].tolist() == list(range(prefix))
+    assert layout.source[layout.kind == X].tolist() == list(range(suffix))
+    assert not layout.source[layout.kind == S].any()
+    assert (np.diff(layout.interval) >= 0).all() and (np.diff(layout.position) == 1).all()
+    assert (layout.interval[layout.kind == P] == -1).all()
+    assert (layout.interval[layout.kind == X] == len(rows)).all()
+    for number, (n, ratio) in enumerate(rows):
+        mine = layout.kind[layout.interval == number]
+        assert int(np.isin(mine, (F, K)).sum()) == n
+        assert (mine == K).any() == (ratio is None)
+
+
+@pytest.mark.parametrize("ratio", [0, -2])
+def test_ratio_below_one_is_refused(ratio):
+    with pytest.raises(ValueError, match=f"ratio {ratio}: must be an integer >= 1"):
+        build_layout(1, [4], [ratio], 1)
+
+
+def test_empty_interval_and_missing_ratio_are_refused():
+    with pytest.raises(ValueError, match="at least one frame, got 0"):
+        interleave(0, 2)
+    with pytest.raises(ValueError, match="2 intervals but 1 ratios"):
+        build_layout(0, [3, 3], [2], 0)
+
+
+def test_interval_frames_follow_the_borders():
+    assert interval_frames([4.0, 8.0, 10.0], 125, 12.5) == [50, 50, 25]
+
+
+def test_interval_longer_than_the_audio_is_one_interval():
+    assert interval_frames([30.0], 20, 12.5) == [20]
+
+
+def test_interval_shorter_than_a_frame_vanishes_into_its_neighbour():
+    assert interval_frames([1.0, 1.01, 2.0], 25, 12.5) == [12, 1, 12]
+    assert interval_frames([1.0, 1.001, 2.0], 20, 10.0) == [10, 10]
+
+
+@quick
+@given(
+    steps=st.lists(st.floats(0.001, 7.0), min_size=1, max_size=12),
+    rate=st.sampled_from([6.25, 12.5, 25.0, 50.0]),
+    slack=st.integers(-1, 3),
+)
+def test_interval_frames_lose_no_frame(steps, rate, slack):
+    ends = np.cumsum(steps).tolist()
+    frames = max(1, int(np.ceil(ends[-1] * rate)) + slack)
+    lengths = interval_frames(ends, frames, rate)
+    assert sum(lengths) == frames and all(n > 0 for n in lengths) and len(lengths) <= len(ends)
+
+
+def rule(q, k, kind, interval):
+    """The rule of the design, one pair at a time."""
+    if q == k:
+        return True
+    return k <= q and kind[k] != Kind.PAD and (kind[k] != F or interval[k] == interval[q])
+
+
+def test_mask_is_the_rule_for_every_pair_of_a_ragged_batch():
+    layouts = [
+        build_layout(2, [5, 3, 4], [2, None, 8], 3),
+        build_layout(2, [2, 2], [1, 4], 5),
+    ]
+    batch = LayoutBatch.collate(layouts)
+    mask = allowed(batch.kind, batch.interval)
+    rows, length = batch.kind.shape
+    assert mask.shape == (rows, 1, length, length) and mask.dtype == torch.bool
+    for row in range(rows):
+        kind, interval = batch.kind[row].tolist(), batch.interval[row].tolist()
+        wanted = [[rule(q, k, kind, interval) for k in range(length)] for q in range(length)]
+        assert mask[row, 0].tolist() == wanted
+
+
+def test_suffix_sees_ssts_and_kept_frames_but_no_compressed_frame():
+    layout = build_layout(2, [4, 3], [2, None], 2)
+    batch = LayoutBatch.collate([layout])
+    seen = allowed(batch.kind, batch.interval)[0, 0, -1].numpy()
+    assert set(layout.kind[seen].tolist()) == {P, S, K, X}
+    assert int(np.isin(layout.kind[seen], (S, K)).sum()) == layout.kept
+
+
+def test_columns_take_the_same_part_of_every_array():
+    batch = LayoutBatch.collate([build_layout(1, [3], [2], 1), build_layout(1, [2], [None], 0)])
+    part = batch.columns(slice(1, 4))
+    for name in ("kind", "interval", "position", "source"):
+        assert getattr(part, name).equal(getattr(batch, name)[:, 1:4])
+    assert batch.kind[1].tolist() == [P, K, K, Kind.PAD, Kind.PAD, Kind.PAD, Kind.PAD]
