@@ -36,8 +36,8 @@ class SpeechDataModule(pl.LightningDataModule):
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
         turns: the most questions a training sample carries in one dialogue.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
-        max_duration: seconds of audio in a training batch, counted as rows times the longest row. A session longer than
-            this is a batch of its own.
+        max_duration: seconds of audio in a training batch, counted as rows times the longest row; the last row may go
+            over it by the spread of lengths in its group. A session longer than this is a batch of its own.
         quadratic_duration: where set, a row counts as d + d^2 / quadratic_duration seconds, so that batches of long
             sessions are smaller; of excerpts, what is left of the session counts.
         excerpt: train on random runs of utterances instead of whole sessions. Null: whole sessions.
@@ -93,7 +93,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.seed = seed
         if excerpt is not None and "asr" not in self.mixture.weights:
             raise ValueError(
-                "data: excerpt makes samples of the task asr, to which tasks gives no weight; add asr or set excerpt to null"
+                "data: excerpt makes samples of the task asr, which has no weight in tasks; add it or set excerpt null"
             )
         self.frame_cache: FrameCache | None = None  # set by the phase; read whenever a loader starts
         self._position = TrainPosition()

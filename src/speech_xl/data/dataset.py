@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from lhotse import CutSet
-from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
-from torch import Tensor
+from lhotse.cut import Cut, MixedCut
 from torch.utils.data import Dataset
 
+from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
-
-SAMPLE_RATE = 16000
-
-
-class AudioError(RuntimeError):
-    """A session's audio can't be used; the message names the file and the mend."""
 
 
 @dataclass
@@ -159,40 +152,11 @@ class SpeechDataset(Dataset):
         )
 
     def _turns(self, cut: Cut) -> list[Turn]:
+        custom = getattr(cut, "custom", None) or {}
         if isinstance(self.turns, EvaluationTurns):
-            return self.turns(cut)
-        if (getattr(cut, "custom", None) or {}).get("excerpt"):
+            ranks = custom.get("dataloading_info", {}).get("world_size", 1)
+            copied = ranks > 1 and re.search(r"_dup\d+$", cut.id)  # lhotse's filler for a rank without a batch
+            return [] if copied else self.turns(cut)
+        if custom.get("excerpt"):
             return [asr_turn(cut)]
         return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))
-
-
-def load_audio(cut: Cut) -> Tensor:
-    """[S] float32 at 16 kHz: resampled by lhotse where needed, the channels of a cut averaged to one."""
-    try:
-        resampled = cut if cut.sampling_rate == SAMPLE_RATE else cut.resample(SAMPLE_RATE)
-        audio = resampled.load_audio()
-    except Exception as error:  # file system, decoder and lhotse's checks raise many kinds, few of them name the file
-        raise AudioError(_complaint(cut, f"can't be read ({_first_line(error)})")) from error
-    if audio is None or audio.size == 0:
-        raise AudioError(_complaint(cut, "holds no audio"))
-    mono = np.atleast_2d(audio).mean(axis=0, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise AudioError(_complaint(cut, "holds samples that are not numbers"))
-    return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
-
-
-def _complaint(cut: Cut, what: str) -> str:
-    tracks = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    recordings = [track.recording for track in tracks if isinstance(track, (MonoCut, MultiCut))]
-    sources = [source for recording in recordings if recording is not None for source in recording.sources]
-    names = sorted({s.source if isinstance(s.source, str) else f"<{s.type}>" for s in sources})
-    return (
-        f"audio {', '.join(names) or '<none>'} of session {cut.id} (from {getattr(cut, 'start', 0.0):.2f} s, "
-        f"{cut.duration:.2f} s long) {what}; restore the file, or delete the corpus folder and prepare the corpus "
-        "again, or take the session out of the manifest"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

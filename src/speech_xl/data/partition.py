@@ -76,6 +76,6 @@ def window_ends(start: float, end: float, seconds: float, sampling_rate: int) ->
     silence = PaddingCut("silence", duration=duration, sampling_rate=sampling_rate, feat_value=0.0, num_samples=samples)
     windows = list(CutSet.from_cuts([silence]).cut_into_windows(seconds))
     ends = [start + seconds * (index + 1) for index in range(len(windows) - 1)]
-    if ends and end - ends[-1] < SHORTEST_SECONDS:
+    if ends and end - ends[-1] < SHORTEST_SECONDS - 1e-6:  # a whole window of that length may fall short by rounding
         ends.pop()
     return ends + [end]
