@@ -274,6 +274,15 @@ def test_fixed_excerpts_hit_the_cache(session, tmp_path):
     assert cache.load(Excerpt(0.3, 0.6, fixed=True)(session, 0, 7)) is not None
 
 
+def test_random_excerpts_do_not_fill_the_disk(session, tmp_path):
+    cache = FrameCache(tmp_path / "frames", "encoder")
+    part = Excerpt(0.3, 0.6)(session, 0, 0)
+    cache.store(part, torch.ones(3, 2))
+    assert cache.load(part) is None and not cache.folder.exists()
+    cache.store(Excerpt(60.0, 60.0)(session, 0, 0), torch.ones(3, 2))  # a session that stays whole is kept
+    assert cache.load(session) is not None
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (5, 4), (-1, 3)])
 def test_refuses_bad_excerpts(low, high):
     with pytest.raises(ValueError, match=f"excerpt: min_seconds {low} and max_seconds {high}"):

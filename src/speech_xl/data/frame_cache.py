@@ -22,8 +22,8 @@ class FrameCache:
     """Frames of cuts as float16 safetensors, one file a cut, in a folder of their own per encoder.
 
     Keyed by what is heard: the audio files (path, size, time of change), start, duration, channel and transforms; not
-    by the cut's id or its supervisions. A stretch drawn anew each epoch therefore never hits: random excerpts and the
-    cache don't go together, `Excerpt(fixed=True)` does.
+    by the cut's id or its supervisions. Random excerpts are neither looked up nor kept, since the next epoch draws
+    others and the disk would fill with frames nobody reads; `Excerpt(fixed=True)` goes with the cache.
 
     Args:
         root: folder of all caches.
@@ -48,6 +48,8 @@ class FrameCache:
 
     def load(self, cut: Cut) -> Tensor | None:
         """The cut's frames, float16 as they were stored; None where there are none. A damaged file is a miss."""
+        if _comes_once(cut):
+            return None
         path = self.path(cut)
         try:
             # read, not memory-mapped: the file may be replaced or deleted while a batch is waiting in a queue
@@ -60,6 +62,8 @@ class FrameCache:
 
     def store(self, cut: Cut, frames: Tensor) -> None:
         """Keep the cut's frames. Readers see the whole file or none, also when the run is killed in the middle."""
+        if _comes_once(cut):
+            return
         path = self.path(cut)
         frames = frames.detach().to("cpu", torch.float16).contiguous()
         if not torch.isfinite(frames).all():
@@ -81,6 +85,11 @@ class FrameCache:
         note = self.folder / "fingerprint.txt"
         if not note.exists():
             note.write_text(self.fingerprint + "\n")
+
+
+def _comes_once(cut: Cut) -> bool:
+    """Is this a random excerpt?"""
+    return (getattr(cut, "custom", None) or {}).get("excerpt") == "random"
 
 
 def _digest(text: str) -> str:
