@@ -261,8 +261,13 @@ class SpeechCLI(LightningCLI):
         # Named after the weights: another training's answers are never taken for this one's.
         self.jsonl = self.command.folder / "predictions" / f"test-{tag}.jsonl"
         trainer = self.trainer
+        settings = {
+            "weights": tag,
+            "partition": str(self._get(self.config, "data.partition")),
+            "max_tokens_per_second": self.model.max_tokens_per_second,
+        }
         self.model.predictions = PredictionWriter(
-            self.jsonl, {"weights": tag}, rank=trainer.global_rank, world_size=trainer.world_size
+            self.jsonl, settings, rank=trainer.global_rank, world_size=trainer.world_size
         )
         rank_zero_info(f"predictions: {self.jsonl}")
 
@@ -270,6 +275,7 @@ class SpeechCLI(LightningCLI):
 
     def after_test(self) -> None:
         self.model.predictions.close()
+        self.trainer.strategy.barrier()  # the report reads every rank's file
         if self.trainer.is_global_zero:
             write_report(self.jsonl, self.command.folder)
             print((self.command.folder / "results.md").read_text())

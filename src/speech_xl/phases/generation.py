@@ -116,11 +116,11 @@ class EvaluationLoops:
         for ratio, rates in summarise(self.val_records).items():
             for name in ("wer", "wer_cut", "qa"):
                 if rates.get(name) is not None:
-                    self.log(f"val/{name}_{ratio}x", float(rates[name].value), rank_zero_only=True)
+                    self.log(f"val/{name}_{ratio}x", float(rates[name].value))
             errors += [rates["wer"].value] if rates.get("wer") else []
             errors += [1.0 - rates["qa"].value] if rates.get("qa") else []
         # What checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios.
-        self.log("val/errors", sum(errors) / max(1, len(errors)), prog_bar=True, rank_zero_only=True)
+        self.log("val/errors", sum(errors) / max(1, len(errors)), prog_bar=True)
 
     # Test and predict: JSONL first, scored from the file
 

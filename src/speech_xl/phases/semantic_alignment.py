@@ -32,7 +32,9 @@ class SemanticAlignment(Phase):
         if self.ctc_weight and not self.groups:
             self.backbone.build()
             llm = self.backbone.llm
-            self.ctc_head = nn.Linear(llm.width, llm.embedding.num_embeddings + 1)  # the last class is CTC's blank
+            self.blank = llm.embedding.num_embeddings  # CTC's blank comes after the LLM's tokens
+            # Speech frames are as small as text embeddings; without the norm the head would hardly see them.
+            self.ctc_head = nn.Sequential(nn.LayerNorm(llm.width), nn.Linear(llm.width, self.blank + 1))
         super().configure_model()
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
@@ -42,13 +44,12 @@ class SemanticAlignment(Phase):
         targets = [
             torch.tensor(tokenizer(turns[0].answer, add_special_tokens=False)["input_ids"]) for turns in batch.turns
         ]
-        blank = self.ctc_head.out_features - 1
         loss = ctc_loss(
             self.ctc_head(speech.frames).float().log_softmax(-1).transpose(0, 1),
             torch.cat(targets).to(speech.frames.device),
             speech.lengths,
             torch.tensor([len(t) for t in targets], device=speech.frames.device),
-            blank=blank,
+            blank=self.blank,
             reduction="sum",
             zero_infinity=True,  # a text with more tokens than frames has no alignment
         )
