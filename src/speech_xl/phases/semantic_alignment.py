@@ -10,14 +10,18 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.phase import Phase
 
+BLANK = 256  # CTC's blank comes after the 256 bytes
+SUBFRAMES = 4  # CTC steps a speech frame: letters come faster than 12.5 a second
+
 
 class SemanticAlignment(Phase):
     """ASR without compression.
 
     Args:
-        ctc_weight: weight of an auxiliary CTC loss on the speech frames, in the LLM's own tokens (ours, not the paper's).
-            Worth having where the encoder or the LLM starts from random weights: it shows the frames which token stands
-            where before attention has found out. 0 leaves it away. Add ``ctc_head.*`` to `trainable`.
+        ctc_weight: weight of an auxiliary CTC loss (ours, not the paper's): a linear head spells the answer in UTF-8
+            bytes from the speech frames, four CTC steps a frame. Worth having where the encoder starts from random
+            weights: it shows the frames what was said long before attention has found out where to look. 0 leaves it
+            away. Add ``ctc_head.*`` to `trainable`.
 
     Everything else as in `Phase`.
     """
@@ -31,27 +35,24 @@ class SemanticAlignment(Phase):
     def configure_model(self) -> None:
         if self.ctc_weight and not self.groups:
             self.backbone.build()
-            llm = self.backbone.llm
-            self.blank = llm.embedding.num_embeddings  # CTC's blank comes after the LLM's tokens
+            width = self.backbone.llm.width
             # Speech frames are as small as text embeddings; without the norm the head would hardly see them.
-            self.ctc_head = nn.Sequential(nn.LayerNorm(llm.width), nn.Linear(llm.width, self.blank + 1))
+            self.ctc_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SUBFRAMES * (BLANK + 1)))
         super().configure_model()
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
         if not self.ctc_weight:
             return 0.0
-        tokenizer = self.backbone.llm.prompt.tokenizer
-        targets = [
-            torch.tensor(tokenizer(turns[0].answer, add_special_tokens=False)["input_ids"]) for turns in batch.turns
-        ]
+        targets = [torch.tensor(list(turns[0].answer.encode())) for turns in batch.turns]
+        logits = self.ctc_head(speech.frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
         loss = ctc_loss(
-            self.ctc_head(speech.frames).float().log_softmax(-1).transpose(0, 1),
-            torch.cat(targets).to(speech.frames.device),
-            speech.lengths,
-            torch.tensor([len(t) for t in targets], device=speech.frames.device),
-            blank=self.blank,
+            logits.log_softmax(-1).transpose(0, 1),
+            torch.cat(targets).to(logits.device),
+            speech.lengths * SUBFRAMES,
+            torch.tensor([len(t) for t in targets], device=logits.device),
+            blank=BLANK,
             reduction="sum",
-            zero_infinity=True,  # a text with more tokens than frames has no alignment
+            zero_infinity=True,  # a text with more bytes than CTC steps has no alignment
         )
         loss = loss / max(1, sum(len(t) for t in targets))
         self.log("train/ctc", loss.detach(), batch_size=len(batch))
