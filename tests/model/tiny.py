@@ -48,7 +48,9 @@ DECODERS = {
 ENCODERS = {"whisper": WhisperConfig, "wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
 
 
-def tokenizer(template: str | None = CHATML, eos: str = "<|im_end|>", bos: str | None = None) -> PreTrainedTokenizerFast:
+def tokenizer(
+    template: str | None = CHATML, eos: str = "<|im_end|>", bos: str | None = None
+) -> PreTrainedTokenizerFast:
     """One token a character; what it encodes it decodes to the letter."""
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *CHARACTERS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
@@ -142,7 +144,8 @@ def listener(
 
     `train_sst` moves the SSTs away from their start as the LLM's own projections; a LoRA is moved from zero as well.
     """
-    model = SpeechLLM(Encoder(), Adapter(), LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing))
+    llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing)
+    model = SpeechLLM(Encoder(), Adapter(), llm)
     model.llm.build()
     model.double()
     generator = torch.Generator().manual_seed(1)
