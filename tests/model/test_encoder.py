@@ -1,0 +1,165 @@
+"""The encoder: one frame a started hop, windows stitched without a seam, and frames that don't depend on the batch."""
+
+import pytest
+import torch
+
+from speech_xl.model import HFEncoder
+from tests.model.tiny import HOP, audio, encoder_folder
+
+KINDS = ["whisper", "wav2vec2", "hubert", "wavlm"]
+WINDOW = 8000  # samples, 0.5 s or 25 frames
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("encoders")
+    return {kind: encoder_folder(root / kind, kind) for kind in KINDS}
+
+
+def make(folder, layers=(-1,), **options):
+    encoder = HFEncoder(folder, **options)
+    encoder.build(layers)
+    return encoder.eval()
+
+
+@pytest.fixture(scope="module")
+def encoders(folders):
+    return {kind: make(folders[kind], window_seconds=0.5) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_one_frame_a_started_hop_whatever_the_length(encoders, kind):
+    encoder = encoders[kind]
+    assert (encoder.hop, encoder.window, encoder.frame_rate, encoder.width) == (HOP, WINDOW, 50.0, 16)
+    edges = [1, 2, HOP - 1, HOP, HOP + 1, 399, 401, 3 * HOP, WINDOW - 1, WINDOW, WINDOW + 1]
+    edges += [WINDOW + HOP, 2 * WINDOW, 2 * WINDOW + 7, 3 * WINDOW - HOP + 1]
+    for samples in edges:
+        (frames,) = encoder.encode([audio(samples=samples)])
+        assert frames.shape == (1, -(-samples // HOP), 16), samples
+        assert frames.shape[1] == encoder.frames_of(samples)
+        assert frames.isfinite().all(), samples
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_stitched_windows_equal_windows_encoded_alone(encoders, kind):
+    encoder = encoders[kind]
+    whole = audio(samples=2 * WINDOW + 1234)
+    (stitched,) = encoder.encode([whole])
+    parts = [encoder.encode([whole[start : start + WINDOW]])[0] for start in range(0, len(whole), WINDOW)]
+    assert len(parts) == 3
+    torch.testing.assert_close(stitched, torch.cat(parts, dim=1), atol=2e-5, rtol=1e-4)
+    # A frame at the wrong place would not have passed: neighbours differ.
+    assert (stitched[:, 1:] - stitched[:, :-1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_ragged_batch_equals_its_rows_alone(encoders, kind):
+    encoder = encoders[kind]
+    rows = [audio(samples=n, seed=n) for n in (WINDOW, 700, 2 * WINDOW + 50, 5000, 700)]
+    together = encoder.encode(rows)
+    for row, frames in zip(rows, together, strict=True):
+        torch.testing.assert_close(frames, encoder.encode([row])[0], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_taps_are_the_models_own_hidden_states(folders, encoders, kind):
+    tapped = make(folders[kind], layers=(1, -1, 0, 2), window_seconds=0.5)
+    sound = audio(samples=WINDOW + 900)
+    frames = tapped.encode([sound])[0]
+    (last,) = encoders[kind].encode([sound])
+    assert frames.shape[0] == 4
+    torch.testing.assert_close(frames[1], last[0], atol=2e-5, rtol=1e-4)
+    assert frames[1].equal(frames[3]), "-1 is the last of two layers"
+    assert not frames[0].allclose(frames[1]) and not frames[0].allclose(frames[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_do_not_exist_are_refused(folders, kind):
+    for layer in (3, -4):
+        with pytest.raises(ValueError, match=f"layer {layer} asked for, but it has 2 layers"):
+            make(folders[kind], layers=(layer,))
+
+
+@torch.no_grad()
+def test_raw_encoders_take_half_a_minute_unless_told(folders):
+    encoder = make(folders["wav2vec2"])
+    assert encoder.window == 30 * 16_000
+    sound = audio(samples=WINDOW + 900)
+    short = make(folders["wav2vec2"], window_seconds=0.5)
+    assert encoder.encode([sound])[0].shape == short.encode([sound])[0].shape
+    assert not encoder.encode([sound])[0].allclose(short.encode([sound])[0])
+
+
+def test_a_window_is_cut_to_whole_hops(folders):
+    assert make(folders["hubert"], window_seconds=0.51).window == 8160 // HOP * HOP == WINDOW
+
+
+@pytest.mark.parametrize("kind", ["whisper", "wavlm"])
+def test_fingerprint_names_weights_window_and_layers(tmp_path, folders, kind):
+    first = make(folders[kind], window_seconds=0.5)
+    prints = [first.fingerprint()]
+    assert prints[0] == make(folders[kind], window_seconds=0.5).fingerprint()
+    assert prints[0].startswith(kind)
+    prints.append(make(encoder_folder(tmp_path / kind, kind, seed=1), window_seconds=0.5).fingerprint())
+    prints.append(make(folders[kind], layers=(0, -1), window_seconds=0.5).fingerprint())
+    if kind == "whisper":
+        longer = encoder_folder(tmp_path / "longer" / kind, kind, max_source_positions=30)
+        prints.append(make(longer).fingerprint())
+    else:
+        prints.append(make(folders[kind], window_seconds=1.0).fingerprint())
+    with torch.no_grad():
+        next(first.model.parameters())[0] += 1e-3
+    prints.append(first.fingerprint())
+    assert len(set(prints)) == len(prints)
+
+
+def test_unpretrained_starts_from_the_config(folders):
+    torch.manual_seed(5)
+    fresh, loaded = make(folders["whisper"], pretrained=False), make(folders["whisper"])
+    theirs = loaded.model.state_dict()
+    assert fresh.model.state_dict().keys() == theirs.keys()
+    assert not fresh.model.layers[0].fc1.weight.equal(theirs["layers.0.fc1.weight"])
+    assert fresh.encode([audio(0.2)])[0].shape == (1, 10, 16)
+
+
+def test_gradients_reach_a_training_encoder(encoders):
+    for encoder in encoders.values():
+        encoder.zero_grad()
+        encoder.encode([audio(samples=WINDOW + 900)])[0].square().sum().backward()
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in encoder.parameters())
+
+
+def test_empty_audio_is_refused_by_row(encoders):
+    with pytest.raises(ValueError, match="row 1 of the batch holds no audio"):
+        encoders["whisper"].encode([audio(0.1), torch.zeros(0)])
+
+
+def test_another_window_for_whisper_is_refused(folders):
+    with pytest.raises(
+        ValueError, match="window_seconds=1.0 but its window is fixed at 0.5 s; leave window_seconds out"
+    ):
+        make(folders["whisper"], window_seconds=1.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_a_window_must_be_positive(folders, seconds):
+    with pytest.raises(ValueError, match=f"window_seconds={seconds}: must be positive"):
+        make(folders["wavlm"], window_seconds=seconds)
+
+
+def test_another_sample_rate_is_refused(tmp_path):
+    folder = encoder_folder(tmp_path / "narrow", "hubert")
+    text = (tmp_path / "narrow" / "preprocessor_config.json").read_text()
+    assert "16000" in text
+    (tmp_path / "narrow" / "preprocessor_config.json").write_text(text.replace("16000", "8000"))
+    with pytest.raises(ValueError, match="listens at 8000 Hz, not 16000 Hz"):
+        make(folder)
+
+
+def test_a_missing_folder_is_named_with_the_mend(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"encoder\.name=.*nowhere: no config\.json in .* hub name such as"):
+        make(str(tmp_path / "nowhere"))

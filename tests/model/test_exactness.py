@@ -1,0 +1,276 @@
+"""The central invariant: one pass with the layout's mask and interval-by-interval listening are the same function.
+
+In value and in gradient, in float64, on random models of several families. The negative controls at the end break one
+thing each and must be noticed, so that agreement means something.
+"""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from speech_xl.model import Lora, speech_llm
+from speech_xl.model.layout import Kind, LayoutBatch, allowed
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.prompt import IGNORE
+from tests.model.tiny import listener, llm_folder, row_of, speech, suffixes
+
+FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
+# Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
+INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]
+RATIOS = [[2, None, 8], [1, 4], [3, 16, None, 2], [4]]
+TURNS = [
+    [("transcribe", "ada"), ("who?", "bob")],
+    [("how many people speak here, and in which order?", "two")],
+    [("a", "b")],
+    [("say", "yes it was so")],
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("llms")
+    return {kind: llm_folder(root / kind, kind) for kind in FAMILIES}
+
+
+def sample():
+    return speech(*INTERVALS)
+
+
+def streamed(model, heard, ratios, asked):
+    """Summed cross entropy by listening interval by interval, then reading the suffixes from the pruned memory."""
+    memory = model.listen(heard, ratios)
+    return after(model, memory, asked)
+
+
+def after(model, memory, asked):
+    lengths = [len(suffix.ids) for suffix in asked]
+    ids = pad_sequence([torch.tensor(suffix.ids) for suffix in asked], batch_first=True)
+    kind = torch.full_like(ids, Kind.PAD)
+    labels = torch.full_like(ids, IGNORE)
+    for row, suffix in enumerate(asked):
+        kind[row, : lengths[row]] = Kind.SUFFIX
+        labels[row, : lengths[row]] = torch.tensor(suffix.labels)
+    position = memory.position[:, None] + torch.arange(ids.shape[1])
+    hidden = model.decode(model.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
+    logits = model.llm.logits(hidden[:, :-1])
+    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum")
+
+
+def gradients(model, heard, loss_of):
+    """Loss, and its gradient for every parameter that gets one and for the speech frames."""
+    model.zero_grad(set_to_none=True)
+    heard.frames = heard.frames.detach().requires_grad_(True)
+    loss = loss_of(heard)
+    loss.backward()
+    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    for row, length in enumerate(heard.lengths.tolist()):
+        grads[f"frames {row}"] = heard.frames.grad[row, :length].clone()
+    return loss.item(), grads
+
+
+def assert_same(left, right, tolerance=1e-9):
+    """Equal losses and gradients; tensors compared by the largest difference beside the largest entry."""
+    assert left[0] == pytest.approx(right[0], rel=1e-11)
+    assert left[1].keys() == right[1].keys()
+    for name, value in left[1].items():
+        scale = max(1.0, value.abs().max().item())
+        assert (value - right[1][name]).abs().max().item() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("projections", ["full", "lora"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projections):
+    model = listener(folders[family], projections)
+    asked = suffixes(model, *TURNS)
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    stream = gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked))
+    assert_same(one, stream)
+    trained = {name for name, grad in one[1].items() if grad.abs().max() > 0}
+    missing = {name for name, _ in model.named_parameters()} - trained
+    assert not missing, "every parameter, those of the SSTs included, must get a gradient"
+    assert all(one[1][f"frames {row}"].abs().min() > 0 for row in range(len(INTERVALS)))
+
+
+def test_lora_in_the_llm_changes_nothing_about_it(folders):
+    model = listener(folders["qwen2"], lora=Lora(r=2, alpha=4))
+    asked = suffixes(model, *TURNS)
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    stream = gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked))
+    assert any("lora_A" in name for name in one[1])
+    assert_same(one, stream)
+
+
+def test_without_ssts_and_compression_it_is_the_plain_model(folders):
+    model = listener(folders["qwen2"], projections=None)
+    asked = suffixes(model, *TURNS)
+    nothing = [[None] * len(row) for row in INTERVALS]
+    one = gradients(model, sample(), lambda heard: model(heard, nothing, asked).loss_sum)
+    stream = gradients(model, sample(), lambda heard: streamed(model, heard, nothing, asked))
+    assert_same(one, stream)
+    # And the plain model is what Hugging Face computes without any of our masks, one row at a time.
+    total = 0.0
+    for row, suffix in enumerate(asked):
+        lone = row_of(sample(), row)
+        embed = model.llm.embedding
+        before, ids = torch.tensor([model.llm.prompt.prefix]), torch.tensor([suffix.ids])
+        embeds = torch.cat([embed(before), lone.frames, embed(ids)], dim=1)
+        logits = model.llm.model(inputs_embeds=embeds).logits[0, -len(suffix.ids) - 1 : -1]
+        total += cross_entropy(logits, torch.tensor(suffix.labels), ignore_index=IGNORE, reduction="sum").item()
+    assert one[0] == pytest.approx(total, rel=1e-11)
+
+
+def test_a_ratio_without_ssts_is_refused(folders):
+    model = listener(folders["qwen2"], projections=None)
+    with pytest.raises(ValueError, match="no SSTs: train stage 3 first"):
+        model(speech([4]), [[2]], suffixes(model, [("a", "b")]))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "smollm3"])
+def test_a_batch_equals_its_rows_alone(folders, family):
+    model = listener(folders[family])
+    asked = suffixes(model, *TURNS)
+    batch = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    total, sums = 0.0, {}
+    for row in range(len(INTERVALS)):
+        lone = row_of(sample(), row)
+        loss, grads = gradients(model, lone, lambda heard, r=row: model(heard, [RATIOS[r]], [asked[r]]).loss_sum)
+        assert loss == pytest.approx(streamed(model, lone, [RATIOS[row]], [asked[row]]).item(), rel=1e-11)
+        grads[f"frames {row}"] = grads.pop("frames 0")
+        total += loss
+        for name, grad in grads.items():
+            sums[name] = sums.get(name, 0) + grad
+    assert_same(batch, (total, sums))
+
+
+def test_how_the_loss_and_the_tokens_are_counted(folders):
+    model = listener(folders["qwen2"])
+    asked = suffixes(model, *TURNS)
+    out = model(sample(), RATIOS, asked)
+    assert out.label_tokens == sum(label != IGNORE for suffix in asked for label in suffix.labels)
+    assert out.total_kv_tokens == sum(map(sum, INTERVALS))
+    assert out.kept_kv_tokens == (3 + 6 + 1) + (4 + 1) + (3 + 1 + 4 + 1) + 3
+    # All frames, an SST each where compressed, prefix and suffix; padding isn't counted.
+    ssts = (3 + 1) + (4 + 1) + (3 + 1 + 1) + 3
+    text = sum(len(suffix.ids) for suffix in asked) + len(asked) * len(model.llm.prompt.prefix)
+    assert out.tokens == out.total_kv_tokens + ssts + text
+
+
+@pytest.mark.parametrize("projections", ["full", "lora"])
+@pytest.mark.parametrize("family", ["qwen3", "smollm3"])
+def test_gradient_checkpointing_gives_equal_gradients(folders, family, projections):
+    results = []
+    for checkpointing in (False, True):
+        model = listener(folders[family], projections, checkpointing=checkpointing).train()
+        asked, runs = suffixes(model, *TURNS), []
+        model.llm.decoder.layers[0].mlp.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        results.append(gradients(model, sample(), lambda heard, m=model, a=asked: m(heard, RATIOS, a).loss_sum))
+        assert len(runs) == (2 if checkpointing else 1), "checkpointing runs a layer again for its gradients"
+    assert_same(*results, tolerance=1e-12)
+
+
+def greedy(model, heard, ratios, instruction, limit):
+    """Greedy ids by growing the one pass a token at a time: no cache, no pruning, no padding."""
+    prompt = model.llm.prompt
+    ids, new = prompt.question(instruction), []
+    while len(new) < limit and (not new or new[-1] != prompt.end_id):
+        layout = LayoutBatch.collate(model.layouts(heard, ratios, [len(ids)]))
+        embeds = model.embed(layout, heard, torch.tensor([ids]))
+        mask = allowed(layout.kind, layout.interval)
+        hidden = model.decode(embeds, layout.kind, layout.position, mask, None)
+        new.append(int(model.llm.logits(hidden[:, -1]).argmax()))
+        ids = [*ids, new[-1]]
+    return new
+
+
+LONG = "tell me everything that was said, by whom, and when, word for word, and leave nothing out of it, please"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_greedy_answers_equal_the_growing_one_pass(folders, family):
+    model = listener(folders[family]).eval()
+    heard = sample()
+    memory = model.listen(heard, RATIOS)
+    rows, limits = [2, 0, 3, 0, 1], [12, 7, 9, 12, 4]
+    # Shorter and longer than every row's memory, side by side in one left-padded batch.
+    instructions = ["why?", LONG, "x", "how many?", LONG[:50]]
+    assert len(LONG) > int(memory.kept.max()) > len("why?")
+    answers = model.answer(memory, rows, instructions, limits)
+    for row, instruction, limit, answer in zip(rows, instructions, limits, answers, strict=True):
+        wanted = greedy(model, row_of(heard, row), [RATIOS[row]], instruction, limit)
+        assert answer.text == model.llm.prompt.text(wanted)
+        assert answer.finished == (model.llm.prompt.end_id in wanted)
+    assert len({answer.text for answer in answers}) > 1, "the model must tell the questions apart"
+
+
+@torch.no_grad()
+def test_an_answer_ends_at_the_end_token_or_at_its_limit(folders):
+    model = listener(folders["qwen2"]).eval()
+    prompt, heard = model.llm.prompt, speech([5, 4])
+    memory = model.listen(heard, [[2, 2]])
+    prompt.end_id = -1  # no token at all, so that the model talks on
+    free = greedy(model, heard, [[2, 2]], "why?", 8)
+    prompt.end_id = next(token for token in reversed(free) if token != free[0])  # what it says anyway becomes the end
+    first = free.index(prompt.end_id)
+    (ended,) = model.answer(memory, [0], ["why?"], [8])
+    assert ended.finished and ended.text == prompt.tokenizer.decode(free[:first], skip_special_tokens=True).strip()
+    # The limit holds for each question on its own, though the batch runs on for the longest.
+    cut, whole = model.answer(memory, [0, 0], ["why?", "why?"], [first, 8])
+    assert not cut.finished and cut.text == ended.text and whole == ended
+
+
+# Negative controls: each breaks one thing, and the comparison above must notice
+
+
+def broken(monkeypatch, case):
+    """Break one thing; returns the function that does the comparison's streaming side."""
+    if case == "unpruned":
+        prune = KVMemory.prune
+
+        def keep_frames(self, kind):
+            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))))
+
+        monkeypatch.setattr(KVMemory, "prune", keep_frames)
+    elif case == "causal mask":
+
+        def causal(kind, interval):
+            return allowed(kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), interval)
+
+        monkeypatch.setattr(speech_llm, "allowed", causal)
+
+    def stream(model, heard, ratios, asked):
+        memory = model.listen(heard, ratios)
+        if case == "packed positions":
+            memory.position = memory.kept
+        return after(model, memory, asked)
+
+    return stream
+
+
+@pytest.mark.parametrize("case", ["nothing", "unpruned", "causal mask", "packed positions"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_negative_controls_are_noticed(folders, family, case, monkeypatch):
+    model = listener(folders[family])
+    asked = suffixes(model, *TURNS)
+    stream = broken(monkeypatch, case)
+    with torch.no_grad():
+        difference = (model(sample(), RATIOS, asked).loss_sum - stream(model, sample(), RATIOS, asked)).abs().item()
+    if case == "nothing":
+        assert difference < 1e-9
+    else:
+        assert difference > 1e-3
+
+
+def test_trained_sst_projections_are_noticed(folders):
+    """The same layout and embedding give another loss once the SSTs' projections differ from the LLM's."""
+    losses = []
+    for projections in ("full", "lora"):
+        for train_sst in (False, True):
+            model = listener(folders["qwen2"], projections, train_sst=train_sst)
+            asked = suffixes(model, *TURNS)
+            with torch.no_grad():
+                model.sst.embedding.fill_(0.1)
+                losses.append(model(sample(), RATIOS, asked).loss_sum.item())
+    assert losses[0] == pytest.approx(losses[2], rel=1e-11), "untrained, full and lora are the same model"
+    assert abs(losses[0] - losses[1]) > 1e-3 and abs(losses[2] - losses[3]) > 1e-3
