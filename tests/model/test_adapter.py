@@ -1,0 +1,128 @@
+"""Adapters: rates, rows that don't feel their padding, and gradients everywhere."""
+
+import pytest
+import torch
+
+from speech_xl.model import AcousticAdapter, DualAdapter, SemanticAdapter
+
+ENCODER, LLM, SCALE = 12, 20, 0.05
+KINDS = ["semantic", "acoustic", "dual"]
+
+
+def make(kind, stride=4, silent=False):
+    """An adapter in float64; a dual one with its acoustic part audible, unless `silent` (as it begins)."""
+    torch.manual_seed(0)
+    semantic = SemanticAdapter(stride=stride)
+    acoustic = AcousticAdapter(layers=[0, 2], stride=stride, segment=4 * stride, width=16, heads=2)
+    adapter = {"semantic": semantic, "acoustic": acoustic, "dual": DualAdapter(semantic, acoustic)}[kind]
+    adapter.build(ENCODER, LLM, SCALE)
+    if kind == "dual" and not silent:
+        torch.nn.init.constant_(adapter.acoustic.norm.weight, SCALE)
+    return adapter.double()
+
+
+def frames(adapter, *lengths, seed=1):
+    """Random encoder frames [B, L, F, D], noise beyond each row's length."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(lengths), len(adapter.layers), max(lengths), ENCODER)
+    return torch.randn(shape, generator=generator, dtype=torch.float64), torch.tensor(lengths)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_stride_frames_become_one_and_a_remainder_too(kind, stride):
+    adapter = make(kind, stride)
+    for length in (1, 2, stride, stride + 1, 4 * stride, 4 * stride + 1, 37):
+        out, lengths = adapter(*frames(adapter, length))
+        assert lengths.tolist() == [-(-length // stride)]
+        assert out.shape == (1, int(lengths[0]), LLM)
+        assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ragged_padded_batch_equals_its_rows_alone(kind):
+    adapter = make(kind)
+    # Remainders, segment borders (16 frames), and a row three segments shorter than the longest.
+    lengths = [7, 61, 16, 17, 2, 48]
+    x, n = frames(adapter, *lengths)
+    out, new = adapter(x, n)
+    for row, length in enumerate(lengths):
+        alone, one = adapter(x[row : row + 1, :, :length], n[row : row + 1])
+        assert one[0] == new[row]
+        torch.testing.assert_close(out[row, : int(new[row])], alone[0], atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_beyond_the_longest_row_changes_nothing(kind):
+    adapter = make(kind)
+    x, n = frames(adapter, 21)
+    padded = torch.cat([x, torch.full_like(x, 9.0)], dim=2)
+    out, new = adapter(padded, n)
+    torch.testing.assert_close(out[:, : int(new[0])], adapter(x, n)[0], atol=1e-12, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_is_heard_in_its_own_neighbourhood_alone(kind):
+    """What makes audio of any length alike: a change far away changes nothing here."""
+    adapter = make(kind)
+    x, n = frames(adapter, 64)
+    changed = x.clone()
+    changed[:, :, 50] += torch.randn(ENCODER, dtype=torch.float64)
+    moved = (adapter(x, n)[0] - adapter(changed, n)[0]).abs().amax(-1)[0] > 1e-9
+    assert moved[12] and not moved[:11].any()
+
+
+def test_dual_begins_as_its_semantic_adapter():
+    adapter = make("dual", silent=True)
+    x, n = frames(adapter, 30, 9)
+    assert adapter(x, n)[0].equal(adapter.semantic(x, n)[0])
+    assert adapter.layers == (0, 2, -1) and adapter.semantic.layers == (-1,)
+
+
+def test_dual_reads_words_from_the_last_layer_and_voices_from_the_tapped_ones():
+    adapter = make("dual")
+    x, n = frames(adapter, 30)
+    base = adapter(x, n)[0]
+    for layer, untouched in ((2, "acoustic"), (0, "semantic")):
+        changed = x.clone()
+        changed[:, layer] += torch.randn(ENCODER, dtype=torch.float64)
+        moved = adapter(changed, n)[0] - base
+        parts = {
+            "semantic": adapter.semantic(changed, n)[0] - adapter.semantic(x, n)[0],
+            "acoustic": adapter.acoustic(changed[:, :-1], n)[0] - adapter.acoustic(x[:, :-1], n)[0],
+        }
+        assert parts.pop(untouched).abs().max() == 0
+        assert moved.abs().max() > 1e-3
+        torch.testing.assert_close(moved, *parts.values(), atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter(kind):
+    adapter = make(kind)
+    x, n = frames(adapter, 40, 13)
+    (adapter(x, n)[0] * torch.randn(2, 10, LLM, dtype=torch.float64)).sum().backward()
+    silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert not silent
+
+
+def test_a_silent_acoustic_part_still_learns_its_loudness():
+    adapter = make("dual", silent=True)
+    x, n = frames(adapter, 40, 13)
+    (adapter(x, n)[0] * torch.randn(2, 10, LLM, dtype=torch.float64)).sum().backward()
+    assert adapter.acoustic.norm.weight.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", ["semantic", "acoustic"])
+def test_speech_frames_start_at_the_scale_of_text(kind):
+    adapter = make(kind)
+    out, _ = adapter(*frames(adapter, 64))
+    assert out.square().mean().sqrt().item() == pytest.approx(SCALE, rel=0.05)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"adapter\.stride=0: must be at least 1"):
+        SemanticAdapter(stride=0)
+    with pytest.raises(ValueError, match=r"adapter\.segment=10 must be a multiple of adapter\.stride=4"):
+        AcousticAdapter(layers=[1], segment=10, stride=4)
+    with pytest.raises(ValueError, match="semantic stride 4 and acoustic stride 2 must be equal"):
+        DualAdapter(SemanticAdapter(stride=4), AcousticAdapter(layers=[1], stride=2))

@@ -1,0 +1,139 @@
+"""The memory: what is kept and for how long, and forks that leave the original alone."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from speech_xl.model.layout import Kind, LayoutBatch, build_layout
+from speech_xl.model.memory import KVMemory, interval_columns
+from tests.model.tiny import listener, llm_folder, speech
+
+INTERVALS = [[6, 6, 5], [4, 3], [9]]
+RATIOS = [[2, None, 8], [1, 4], [4]]
+P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return listener(llm_folder(tmp_path_factory.mktemp("llm"))).eval()
+
+
+@pytest.fixture
+def memory(model):
+    with torch.no_grad():
+        return model.listen(speech(*INTERVALS), RATIOS)
+
+
+def kept(intervals, ratios):
+    """The formula: an SST for every started group, every frame where uncompressed."""
+    return sum(n if ratio is None else -(-n // ratio) for n, ratio in zip(intervals, ratios, strict=True))
+
+
+def test_kept_tokens_follow_the_formula_in_every_layer(model, memory):
+    prefix = len(model.llm.prompt.prefix)
+    wanted = [prefix + kept(*row) for row in zip(INTERVALS, RATIOS, strict=True)]
+    assert memory.kept.tolist() == wanted
+    for layer in memory.cache.layers:
+        assert layer.keys.shape[2] == layer.values.shape[2] == memory.valid.shape[1] == max(wanted)
+        assert layer.get_seq_length() == max(wanted)
+
+
+def test_the_next_position_counts_every_token_heard(model, memory):
+    layouts = model.layouts(speech(*INTERVALS), RATIOS, [0] * 3)
+    assert memory.position.tolist() == [len(layout) for layout in layouts]
+
+
+def test_peak_is_the_fullest_moment_of_the_fullest_row(model, memory):
+    prefix = len(model.llm.prompt.prefix)
+    # Row 0, at the end of its last interval: prefix, 3 SSTs, 6 kept frames, then 5 frames and their SST.
+    assert memory.peak == prefix + 3 + 6 + 5 + 1
+    assert memory.peak > int(memory.kept.max())
+
+
+@torch.no_grad()
+def test_the_bound_is_the_interval_not_the_audio(model):
+    """Twenty intervals hold what was kept plus one interval, never all frames."""
+    memory = model.listen(speech([8] * 20), [[8] * 20])
+    prefix = len(model.llm.prompt.prefix)
+    assert memory.peak == prefix + 19 + 8 + 1
+    assert memory.kept.tolist() == [prefix + 20]
+
+
+def snapshot(memory):
+    parts = [tensor.clone() for layer in memory.cache.layers for tensor in (layer.keys, layer.values)]
+    return [*parts, memory.valid.clone(), memory.position.clone()], memory.peak
+
+
+def same(one, other):
+    return one[1] == other[1] and all(a.equal(b) for a, b in zip(one[0], other[0], strict=True))
+
+
+@torch.no_grad()
+def test_answering_leaves_the_memory_as_it_was(model, memory):
+    before = snapshot(memory)
+    first = model.answer(memory, [0, 1, 2, 0], ["who?", "what was said?", "x", "where?"], [5, 6, 7, 8])
+    assert same(before, snapshot(memory))
+    assert first == model.answer(memory, [0, 1, 2, 0], ["who?", "what was said?", "x", "where?"], [5, 6, 7, 8])
+
+
+@torch.no_grad()
+def test_a_fork_shares_nothing_with_its_original(memory):
+    before = snapshot(memory)
+    fork = memory.select([2, 0, 0])
+    assert fork.kept.tolist() == memory.kept[[2, 0, 0]].tolist()
+    assert fork.position.tolist() == memory.position[[2, 0, 0]].tolist()
+    for mine, theirs in zip(fork.cache.layers, memory.cache.layers, strict=True):
+        assert mine.keys.equal(theirs.keys[[2, 0, 0]]) and mine.values.equal(theirs.values[[2, 0, 0]])
+        mine.keys.zero_()
+        mine.values.add_(1.0)
+    fork.valid.zero_()
+    fork.position.add_(5)
+    fork.prune(torch.zeros(3, 0, dtype=torch.long))
+    assert same(before, snapshot(memory))
+
+
+@torch.no_grad()
+def test_a_fork_of_all_rows_in_order_is_a_copy_as_well(memory):
+    before = snapshot(memory)
+    fork = memory.select(range(3))
+    fork.cache.layers[0].keys.zero_()
+    fork.valid.zero_()
+    assert same(before, snapshot(memory))
+
+
+def test_intervals_as_columns_with_the_prefix_in_the_first():
+    batch = LayoutBatch.collate([build_layout(2, [3, 2], [2, None], 4), build_layout(2, [1], [1], 1)])
+    assert batch.kind[0].tolist() == [P, P, F, F, S, F, S, K, K, X, X, X, X]
+    first, second = interval_columns(batch)
+    assert first.tolist() == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, -1, -1, -1]]
+    assert second.tolist() == [[7, 8], [-1, -1]]
+
+
+def test_pruning_keeps_order_and_packs_rows():
+    memory = KVMemory(1, 2, torch.device("cpu"))
+    layer = memory.cache.layers[0]
+    kinds = torch.tensor([[P, F, S, K, F], [P, F, F, S, Kind.PAD]])
+    keys = torch.arange(10.0).view(2, 1, 5, 1)
+    layer.update(keys, keys + 100)
+    memory.prune(kinds)
+    assert layer.keys[0, 0, :, 0].tolist() == [0.0, 2.0, 3.0]
+    assert layer.keys[1, 0, :2, 0].tolist() == [5.0, 8.0]
+    assert layer.values.equal(layer.keys + 100)
+    assert memory.valid.tolist() == [[True, True, True], [True, True, False]]
+    assert memory.peak == 5
+    # The next chunk: row 1's padding slot goes, so that no row holds more than it must.
+    layer.update(keys[:, :, :2] + 20, keys[:, :, :2] + 120)
+    memory.prune(torch.tensor([[F, F], [F, S]]))
+    assert layer.keys[0, 0, :, 0].tolist() == [0.0, 2.0, 3.0]
+    assert layer.keys[1, 0, :, 0].tolist() == [5.0, 8.0, 26.0]
+    assert memory.valid.all() and memory.peak == 5
+
+
+def test_a_chunk_sees_what_is_valid_and_its_own_past():
+    memory = SimpleNamespace(valid=torch.tensor([[True, False], [True, True]]))
+    mask = KVMemory.step_mask(memory, torch.tensor([[F, S, Kind.PAD], [F, F, S]]))
+    assert mask.shape == (2, 1, 3, 5)
+    # Padding sees itself alone beside the memory: a query without any key is undefined.
+    assert mask[0, 0].int().tolist() == [[1, 0, 1, 0, 0], [1, 0, 1, 1, 0], [1, 0, 1, 1, 1]]
+    assert mask[1, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]

@@ -1,0 +1,264 @@
+"""Phases: a loss divided by label tokens over the accumulated batches, cached frames, checkpoints, and their chain."""
+
+import json
+
+import pytest
+import torch
+
+from speech_xl.model import Lora, SSTs
+from speech_xl.model.sst import effective_linear
+from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
+from speech_xl.phases.weights import WeightsError, read_weights, save_weights
+from tests.phases.parts import Given, batch, fit, phase, weights
+
+SHORT = ("short", 0.3, [("say", "a")])
+LONG = ("long", 0.7, [("what was said, and by whom?", "ada said that bob was late again."), ("who?", "ada")])
+ADAPTER = {"adapter.*": 0.5}
+LORA = Lora(r=2, alpha=4)
+
+
+def moved(folders, tmp_path, batches, **options):
+    """How one optimizer step over `batches` moves the adapter."""
+    model = phase(SemanticAlignment, folders, ADAPTER)
+    model.cache_frames = False
+    data = Given(batches, tmp_path)
+    fit(model, data, 0)
+    before = weights(model, "backbone.adapter")
+    fit(model, data, 1, accumulate_grad_batches=len(batches), **options)
+    return {name: value - before[name] for name, value in weights(model, "backbone.adapter").items()}
+
+
+def test_accumulated_batches_of_unequal_labels_step_like_one_big_batch(folders, tmp_path):
+    short, long = batch(tmp_path, SHORT), batch(tmp_path, LONG)
+    accumulated = moved(folders, tmp_path, [short, long])
+    whole = moved(folders, tmp_path, [batch(tmp_path, SHORT, LONG)])
+    averaged = {}  # what dividing each batch by its own labels would have given
+    parts = [moved(folders, tmp_path, [one]) for one in (short, long)]
+    for name in whole:
+        averaged[name] = (parts[0][name] + parts[1][name]) / 2
+    size = max(value.abs().max() for value in whole.values())
+    assert size > 1e-4
+    for name, value in whole.items():
+        torch.testing.assert_close(accumulated[name], value, atol=1e-4 * size.item(), rtol=1e-3)
+    assert max((averaged[n] - whole[n]).abs().max() for n in whole) > 0.05 * size
+    # The weighted mean, by the labels of each: "a" and its end; two answers and their ends.
+    labels = [len("a") + 1, len(LONG[2][0][1]) + 1 + len("ada") + 1]
+    for name, value in whole.items():
+        mean = (labels[0] * parts[0][name] + labels[1] * parts[1][name]) / sum(labels)
+        torch.testing.assert_close(mean, value, atol=1e-4 * size.item(), rtol=1e-3)
+
+
+def test_a_step_is_counted_for_the_callbacks(folders, tmp_path):
+    model = phase(SSTCompression, folders, {"sst.*": 0.1}, sst=SSTs(), ratios=[2])
+    fit(model, Given([batch(tmp_path, SHORT, LONG)], tmp_path))
+    step = model.last_step
+    # 0.3 s and 0.7 s at 50 Hz by 4: 4 frames in intervals of 3 and 1, 9 in 3, 3 and 3.
+    assert (step.total_kv_tokens, step.kept_kv_tokens) == (13, 2 + 1 + 2 + 2 + 2)
+    assert step.audio_seconds == pytest.approx(1.0)
+    assert step.label_tokens == 2 + 34 + 4
+    assert step.llm_tokens > step.label_tokens + 13 and step.model_flops > 0
+    assert step.kv_bytes_per_token == 2 * 2 * 2 * 8 * 4  # k and v, layers, heads, width, bytes
+
+
+# The frame cache
+
+
+@pytest.fixture
+def encodings(monkeypatch):
+    """Counts the rows that reach the encoder."""
+    from speech_xl.model import HFEncoder
+
+    rows, encode = [], HFEncoder.encode
+    monkeypatch.setattr(HFEncoder, "encode", lambda self, audio: rows.extend(audio) or encode(self, audio))
+    return rows
+
+
+def test_frames_from_the_cache_change_nothing(folders, tmp_path, encodings):
+    results = []
+    data = Given([batch(tmp_path, SHORT, LONG)], tmp_path)
+    for hit in (False, True):
+        given = batch(tmp_path, SHORT, LONG)
+        if hit:
+            given.frames = [data.frame_cache.load(cut) for cut in given.cuts]
+            assert all(frames.dtype == torch.float16 for frames in given.frames)
+            given.audio = [None, None]
+        model, data = phase(SemanticAlignment, folders, ADAPTER), Given([given], tmp_path)
+        trainer = fit(model, data)
+        results.append((trainer.callback_metrics["train/loss"], weights(model, "backbone.adapter")))
+        assert len(encodings) == 2, "the second fit never asks the encoder"
+    assert results[0][0].equal(results[1][0])
+    assert all(results[0][1][name].equal(value) for name, value in results[1][1].items())
+
+
+def test_a_batch_half_from_the_cache_stays_in_order(folders, tmp_path, encodings):
+    data = Given([batch(tmp_path, SHORT, LONG)], tmp_path)
+    model = phase(SemanticAlignment, folders, ADAPTER)
+    first = fit(model, data).callback_metrics["train/loss"]
+    for cached in (0, 1):
+        given = batch(tmp_path, SHORT, LONG)
+        given.frames[cached] = data.frame_cache.load(given.cuts[cached])
+        given.audio[cached] = None
+        encodings.clear()
+        again = phase(SemanticAlignment, folders, ADAPTER)
+        assert fit(again, Given([given], tmp_path)).callback_metrics["train/loss"].equal(first)
+        assert len(encodings) == 1
+
+
+@pytest.mark.parametrize("case", ["a training encoder", "switched off"])
+def test_no_frames_are_kept_of(folders, tmp_path, case):
+    trainable = {"encoder.model.layers.1.*": 0.1} if case == "a training encoder" else ADAPTER
+    model = phase(SemanticAlignment, folders, trainable, cache_frames=case != "switched off")
+    data = Given([batch(tmp_path, SHORT)], tmp_path)
+    fit(model, data, 0)
+    before = weights(model, "backbone.encoder")
+    fit(model, data)
+    assert data.frame_cache is None and not (tmp_path / "frames").exists()
+    changed = {name for name, value in weights(model, "backbone.encoder").items() if not value.equal(before[name])}
+    assert bool(changed) == (case == "a training encoder")
+    assert all("layers.1." in name for name in changed)
+
+
+def test_a_frozen_encoder_has_no_dropout(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER)
+    fit(model, Given([batch(tmp_path, SHORT)], tmp_path))
+    model.train()
+    assert model.backbone.adapter.training and model.backbone.llm.training
+    assert not any(module.training for module in model.backbone.encoder.modules())
+
+
+# Checkpoints
+
+
+def test_frozen_pretrained_weights_stay_out_of_checkpoints_and_come_back(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER | {"llm.*lora_*": 0.1}, lora=LORA)
+    data = Given([batch(tmp_path, LONG)], tmp_path)
+    fit(model, data).save_checkpoint(tmp_path / "one.ckpt")
+    checkpoint = torch.load(tmp_path / "one.ckpt", weights_only=True)  # plain containers and tensors alone
+    names = set(checkpoint["state_dict"])
+    assert names and all(n.startswith("backbone.adapter.") or "lora_" in n for n in names)
+    assert any("lora_B" in n for n in names)
+    again = phase(SemanticAlignment, folders, ADAPTER | {"llm.*lora_*": 0.1}, lora=LORA)
+    fit(again, data, ckpt_path=tmp_path / "one.ckpt")  # one step was done: it loads and ends
+    new, old = again.state_dict(), model.state_dict()
+    assert new.keys() == old.keys() and all(new[name].equal(value) for name, value in old.items())
+
+
+def test_trained_pretrained_weights_are_saved(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, {"llm.model.model.layers.0.mlp.*": 0.1})
+    fit(model, Given([batch(tmp_path, LONG)], tmp_path)).save_checkpoint(tmp_path / "one.ckpt")
+    names = set(torch.load(tmp_path / "one.ckpt", weights_only=True)["state_dict"])
+    llm = {name for name in names if name.startswith("backbone.llm.")}
+    assert llm == {f"backbone.llm.model.model.layers.0.mlp.{p}_proj.weight" for p in ("gate", "up", "down")}
+
+
+def test_a_resumed_run_goes_on_as_if_never_stopped(folders, tmp_path):
+    batches = [batch(tmp_path, SHORT), batch(tmp_path, LONG)]
+    made = {"trainable": ADAPTER, "optimizer": torch.optim.AdamW}
+    whole = phase(SemanticAlignment, folders, **made)
+    fit(whole, Given(batches * 2, tmp_path), 4, max_epochs=1)
+    half = phase(SemanticAlignment, folders, **made)
+    fit(half, Given(batches, tmp_path), 2, max_epochs=1).save_checkpoint(tmp_path / "half.ckpt")
+    rest = phase(SemanticAlignment, folders, **made)
+    fit(rest, Given(batches, tmp_path), 4, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+    for name, value in weights(whole, "backbone.adapter").items():
+        torch.testing.assert_close(weights(rest)[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_a_checkpoint_that_lacks_what_was_trained_is_refused(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER)
+    fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
+    with pytest.raises(WeightsError, match="missing: backbone.adapter.context.bias"):
+        model.load_state_dict({})
+
+
+# The chain of stages
+
+
+def stage2(folders, tmp_path):
+    """A trained second stage with LoRA, and its checkpoint."""
+    model = phase(ModalAlignment, folders, {"adapter.*": 0.1, "llm.*lora_*": 20.0}, lora=LORA)
+    fit(model, Given([batch(tmp_path, LONG)], tmp_path), 2).save_checkpoint(tmp_path / "stage2.ckpt")
+    return model, tmp_path / "stage2.ckpt"
+
+
+def test_stage_3_begins_with_copies_of_the_trained_llm(folders, tmp_path):
+    before, path = stage2(folders, tmp_path)
+    model = phase(SSTCompression, folders, {"sst.*": 0.1}, lora=LORA, sst=SSTs())
+    model.initial = path
+    fit(model, Given([batch(tmp_path, LONG)], tmp_path), 0)
+    old = before.backbone.state_dict()
+    assert all(model.backbone.state_dict()[name].equal(value) for name, value in old.items())
+    distance = 0.0
+    for mine, layer in zip(model.backbone.sst.layers, before.backbone.llm.decoder.layers, strict=True):
+        for name, projection in mine.items():
+            theirs = getattr(layer.self_attn, name)
+            weight, bias = effective_linear(theirs)
+            torch.testing.assert_close(projection.weight, weight)
+            torch.testing.assert_close(projection.bias, bias)
+            distance = max(distance, (projection.weight - theirs.base_layer.weight).abs().max().item())
+    assert distance > 1e-3, "the LoRA has moved, and the copies with it"
+
+
+def test_stage_3_goes_on_from_its_own_ssts(folders, tmp_path):
+    model = phase(SSTCompression, folders, {"sst.*": 0.5}, sst=SSTs())
+    data = Given([batch(tmp_path, LONG)], tmp_path)
+    fit(model, data, 2).save_checkpoint(tmp_path / "stage3.ckpt")
+    again = phase(SSTCompression, folders, {"sst.*": 0.5}, sst=SSTs())
+    again.initial = tmp_path / "stage3.ckpt"
+    fit(again, data, 0)
+    trained = weights(model, "backbone.sst")
+    assert trained and all(weights(again)[name].equal(value) for name, value in trained.items())
+    base = model.backbone.llm.decoder.layers[0].self_attn.v_proj.weight
+    assert not trained["backbone.sst.layers.0.v_proj.weight"].equal(base)
+
+
+def test_exported_weights_carry_the_same_as_the_checkpoint(folders, tmp_path):
+    model, path = stage2(folders, tmp_path)
+    state, notes = read_weights(path)
+    save_weights(state, tmp_path / "weights.safetensors", **notes)
+    again = phase(ModalAlignment, folders, ADAPTER, lora=LORA)
+    again.initial = tmp_path / "weights.safetensors"
+    fit(again, Given([batch(tmp_path, LONG)], tmp_path), 0)
+    assert all(again.state_dict()[name].equal(value) for name, value in model.state_dict().items())
+    # The LoRA was trained by the stage before, so this stage's own files must hold it though it is frozen now.
+    assert not any("lora_" in name for name in again.pristine)
+
+
+def test_what_an_earlier_stage_trained_stays_in_later_files(folders, tmp_path):
+    """Pristine means untouched by any stage, not only by this one."""
+    data = Given([batch(tmp_path, LONG)], tmp_path)
+    first = phase(SemanticAlignment, folders, {"llm.model.lm_head.*": 0.5})
+    fit(first, data).save_checkpoint(tmp_path / "first.ckpt")
+    second = phase(ModalAlignment, folders, ADAPTER)
+    second.initial = tmp_path / "first.ckpt"
+    fit(second, data).save_checkpoint(tmp_path / "second.ckpt")
+    state, notes = read_weights(tmp_path / "second.ckpt")
+    assert state["llm.model.lm_head.weight"].equal(first.backbone.llm.model.lm_head.weight)
+    assert "llm.model.lm_head.weight" not in json.loads(notes["pristine"])
+
+
+def test_stage_1_with_a_ctc_head_hands_its_backbone_on(folders, tmp_path):
+    data = Given([batch(tmp_path, LONG)], tmp_path)
+    first = phase(SemanticAlignment, folders, ADAPTER | {"ctc_head.*": 0.1}, ctc_weight=0.5)
+    trainer = fit(first, data)
+    assert trainer.callback_metrics["train/ctc"] > 0
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    second = phase(ModalAlignment, folders, ADAPTER)
+    second.initial = tmp_path / "first.ckpt"
+    fit(second, data, 0)
+    adapter = weights(first, "backbone.adapter")
+    assert all(weights(second)[name].equal(value) for name, value in adapter.items())
+
+
+def test_weights_of_another_shape_of_model_are_refused(folders, tmp_path):
+    _, path = stage2(folders, tmp_path)
+    model = phase(ModalAlignment, folders, ADAPTER)  # without the LoRA the stage before had
+    model.initial = path
+    with pytest.raises(WeightsError, match="not in this model: llm.*lora_A"):
+        fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
+
+
+
+def test_a_misspelt_pattern_stops_the_run(folders, tmp_path):
+    with pytest.raises(ValueError, match="the pattern 'adaptor.*' matches no parameter"):
+        fit(phase(SemanticAlignment, folders, {"adaptor.*": 0.1}), Given([batch(tmp_path, SHORT)], tmp_path))
