@@ -38,8 +38,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    state = {name.removeprefix("backbone."): value for name, value in checkpoint["state_dict"].items()}
-    state = {name: value for name, value in state.items() if not name.startswith("phase.")}
+    # What lies outside the backbone, such as a CTC head, belongs to the phase that trained it and stays behind.
+    whole = checkpoint["state_dict"]
+    state = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
     return state, {"pristine": json.dumps(checkpoint.get("pristine", []))}
 
 
