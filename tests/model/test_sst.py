@@ -75,7 +75,9 @@ def test_the_projections_themselves_replace_sst_rows_alone(folders):
     run(model, kind, embeds())
     for name, ((x, out),) in outputs.items():
         own, base = model.sst.layers[0][name], getattr(attention, name)
-        wanted = torch.where((kind == Kind.SST)[..., None], own(x), torch.nn.functional.linear(x, base.weight, base.bias))
+        wanted = torch.where(
+            (kind == Kind.SST)[..., None], own(x), torch.nn.functional.linear(x, base.weight, base.bias)
+        )
         torch.testing.assert_close(out, wanted, atol=1e-12, rtol=1e-10)
 
 

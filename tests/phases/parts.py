@@ -48,7 +48,9 @@ def sgd(groups: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.0)  # every group brings its own
 
 
-def phase(kind: type[Phase], folders: dict[str, str], trainable: dict[str, float], lora: Any = None, **options: Any) -> Any:
+def phase(
+    kind: type[Phase], folders: dict[str, str], trainable: dict[str, float], lora: Any = None, **options: Any
+) -> Any:
     """A phase over the folders' tiny models, with plain SGD at a constant rate; the same weights every time."""
     torch.manual_seed(7)
     options = {"optimizer": sgd, "scheduler": "constant", "warmup_steps": 0} | options

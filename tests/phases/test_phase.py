@@ -176,7 +176,7 @@ def test_a_checkpoint_that_lacks_what_was_trained_is_refused(folders, tmp_path):
 
 def stage2(folders, tmp_path):
     """A trained second stage with LoRA, and its checkpoint."""
-    model = phase(ModalAlignment, folders, {"adapter.*": 0.1, "llm.*lora_*": 20.0}, lora=LORA)
+    model = phase(ModalAlignment, folders, {"adapter.*": 0.1, "llm.*lora_*": 1.0}, lora=LORA)
     fit(model, Given([batch(tmp_path, LONG)], tmp_path), 2).save_checkpoint(tmp_path / "stage2.ckpt")
     return model, tmp_path / "stage2.ckpt"
 
@@ -196,7 +196,7 @@ def test_stage_3_begins_with_copies_of_the_trained_llm(folders, tmp_path):
             torch.testing.assert_close(projection.weight, weight)
             torch.testing.assert_close(projection.bias, bias)
             distance = max(distance, (projection.weight - theirs.base_layer.weight).abs().max().item())
-    assert distance > 1e-3, "the LoRA has moved, and the copies with it"
+    assert distance > 1e-4, "the LoRA has moved, and the copies with it"
 
 
 def test_stage_3_goes_on_from_its_own_ssts(folders, tmp_path):
@@ -256,7 +256,6 @@ def test_weights_of_another_shape_of_model_are_refused(folders, tmp_path):
     model.initial = path
     with pytest.raises(WeightsError, match="not in this model: llm.*lora_A"):
         fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
-
 
 
 def test_a_misspelt_pattern_stops_the_run(folders, tmp_path):

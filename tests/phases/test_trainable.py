@@ -55,7 +55,9 @@ def test_choosing_again_replaces_the_choice():
 
 @pytest.mark.parametrize("pattern", ["adaptor.*", "adapter", "ADAPTER.*", "backbone.adapter.*"])
 def test_a_pattern_that_matches_nothing_is_an_error_with_names(pattern):
-    with pytest.raises(ValueError, match="matches no parameter. Names begin with: adapter.bias, adapter.weight") as error:
+    with pytest.raises(
+        ValueError, match="matches no parameter. Names begin with: adapter.bias, adapter.weight"
+    ) as error:
         select_trainable(Net(), {"llm.*": 0.1, pattern: 0.1})
     assert repr(pattern) in str(error.value)
 
