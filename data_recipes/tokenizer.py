@@ -1,4 +1,4 @@
-"""Makes the tiny models' tokenizer from the embedded corpus's training texts: `python -m data_recipes.tokenizer OUT_DIR`.
+"""Makes the tiny models' tokenizer from the embedded corpus's texts: `python -m data_recipes.tokenizer OUT_DIR`.
 
 A byte-level BPE small enough for a from-scratch LLM; words of the corpus are one token each, anything else is spelled.
 The result is deterministic, and a copy stands in experiments/models/tiny/llm.

@@ -13,7 +13,6 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def main() -> None:
     path = record(
         "main_job",
         summarise(times, rows),
-        command=f"{Path(sys.argv[0]).relative_to(Path.cwd()) if Path(sys.argv[0]).is_absolute() else sys.argv[0]} --work DIR",
+        command="python experiments/benchmarks/main_job.py --work DIR",
         data=f"embedded corpus, split test, {scores['sessions']} sessions",
         items=scores["items"],
         commit=commit,

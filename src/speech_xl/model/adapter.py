@@ -94,7 +94,13 @@ class AcousticAdapter(Adapter):
         self.queries = nn.Parameter(torch.randn(self.segment // self.stride, self.width) * 0.02)
         self.blocks = nn.ModuleList(
             nn.TransformerDecoderLayer(
-                self.width, self.heads, 4 * self.width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+                self.width,
+                self.heads,
+                4 * self.width,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
             )
             for _ in range(self.depth)
         )

@@ -62,8 +62,13 @@ class LLM(nn.Module):
         else:
             config = AutoConfig.from_pretrained(name, **options)
             self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
-        if getattr(self.model.config, "rope_scaling", None) and self.model.config.rope_scaling.get("rope_type") == "dynamic":
-            raise ValueError(f"llm.name={self.name}: dynamic RoPE changes old keys as audio grows; pruned KV can't follow")
+        if (
+            getattr(self.model.config, "rope_scaling", None)
+            and self.model.config.rope_scaling.get("rope_type") == "dynamic"
+        ):
+            raise ValueError(
+                f"llm.name={self.name}: dynamic RoPE changes old keys as audio grows; pruned KV can't follow"
+            )
         self.prompt = Prompt(AutoTokenizer.from_pretrained(name, **options))
         if self.lora is not None:
             spec = LoraConfig(
@@ -87,10 +92,10 @@ class LLM(nn.Module):
 
     @property
     def width(self) -> int:
-        return self.model.config.hidden_size
+        return int(self.model.config.hidden_size)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where a model has one."""
+        """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where there is one."""
         logits = self.model.get_output_embeddings()(hidden)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -57,7 +57,7 @@ class KVMemory:
         return new
 
     def step_mask(self, kind: Tensor) -> Tensor:
-        """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal within the chunk."""
+        """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
         real = kind != Kind.PAD
         length = kind.shape[1]
         square = torch.ones(length, length, dtype=torch.bool, device=kind.device).tril()

@@ -32,16 +32,16 @@ class Prompt:
         self.end_id = self._ids(self.end)[0]
 
     def _pieces(self) -> tuple[str, str, str, str]:
-        """Text before the audio, after an instruction, between an answer's end and the next instruction, and the end."""
-        eos = self.tokenizer.eos_token
+        """Text before the audio, after an instruction, from an answer's end to the next instruction, and the end."""
+        eos = str(self.tokenizer.eos_token)
         if self.tokenizer.chat_template is None:
-            return self.tokenizer.bos_token or "", "\n", "\n", eos
+            return str(self.tokenizer.bos_token or ""), "\n", "\n", eos
         ask, say = "\x01ask\x01", "\x01say\x01"
         one = [{"role": "user", "content": ask}]
         two = [*one, {"role": "assistant", "content": say}, *one]
         render = self.tokenizer.apply_chat_template
-        before, after = render(one, tokenize=False, add_generation_prompt=True).split(ask)
-        between = render(two, tokenize=False, add_generation_prompt=True).split(say)[1].split(ask)[0]
+        before, after = str(render(one, tokenize=False, add_generation_prompt=True)).split(ask)
+        between = str(render(two, tokenize=False, add_generation_prompt=True)).split(say)[1].split(ask)[0]
         if not between.startswith(eos):  # some templates end a turn with a token that isn't eos
             first = self.tokenizer.decode(self._ids(between)[:1])
             return before, after, between[len(first) :], first

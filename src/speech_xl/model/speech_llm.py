@@ -27,7 +27,7 @@ Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an inter
 
 @dataclass
 class Speech:
-    """A batch of speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval]."""
+    """Speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval]."""
 
     frames: Tensor
     lengths: Tensor
@@ -153,7 +153,9 @@ class SpeechLLM(nn.Module):
         where = target != IGNORE
         logits = self.llm.logits(hidden[:, :-1][where])
         return OnePass(
-            loss_sum=cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="sum"),
+            loss_sum=cross_entropy(
+                logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="sum"
+            ),
             label_tokens=int(where.sum()),
             tokens=sum(len(layout) for layout in layouts),
             kept_kv_tokens=sum(layout.kept for layout in layouts),
@@ -190,7 +192,7 @@ class SpeechLLM(nn.Module):
         real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
         output = self.llm.model.generate(
             input_ids=ids,
-            # Both are needed: without them a suffix longer than the cache would lose its head, and places would be wrong.
+            # Both are needed: without them a suffix longer than the cache would lose its head, and places be wrong.
             attention_mask=torch.cat([fork.valid.long(), real], dim=1),
             position_ids=fork.position[:, None] + (real.cumsum(1) - 1).clamp(min=0),
             past_key_values=fork.cache,

@@ -1,8 +1,8 @@
 """Speech Summarization Tokens: one learned embedding and own q/k/v projections on any Hugging Face decoder.
 
 The projections reach the model as hooks: a pre-hook on each ``self_attn`` takes ``sst_rows`` out of the keyword
-arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace the rows that belong to SSTs. No model file
-is forked, the base model's state-dict keys stay as they are, and only SST rows pay for the second projection.
+arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace the rows that belong to SSTs. No model
+file is forked, the base model's state-dict keys stay as they are, and only SST rows pay for a second projection.
 """
 
 from typing import Literal
@@ -78,8 +78,9 @@ def attention_modules(decoder: nn.Module) -> list[nn.Module]:
     found = [m for m in found if all(hasattr(m, name) for name in PROJECTIONS)]
     if not found or len(found) != decoder.config.num_hidden_layers:
         raise ValueError(
-            f"{type(decoder).__name__}: {len(found)} of {decoder.config.num_hidden_layers} layers have separate q_proj, "
-            "k_proj and v_proj. SSTs need them in every layer; fused, latent (MLA) and linear attention aren't supported."
+            f"{type(decoder).__name__}: {len(found)} of {decoder.config.num_hidden_layers} layers have separate "
+            "q_proj, k_proj and v_proj. SSTs need them in every layer; fused, latent (MLA) and linear attention "
+            "aren't supported."
         )
     return found
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -13,7 +13,7 @@ from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id
 from speech_xl.model.layout import Kind, build_layout
-from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
 EXAMPLES = 2  # cuts shown by the samples callback
@@ -37,6 +37,15 @@ class EvaluationLoops:
     """Mixed into `Phase`: its validation, test and predict steps."""
 
     predictions: PredictionWriter | None = None  # set by the command line for test and predict
+
+    if TYPE_CHECKING:  # what `Phase` brings
+        backbone: SpeechLLM
+        eval_ratios: list[int]
+        max_tokens_per_second: float
+        trainer: Any
+        log: Any
+
+        def speech(self, batch: SpeechBatch) -> Speech: ...
 
     def limit(self, turn: Turn, seconds: float) -> int:
         """Most tokens an answer may have."""

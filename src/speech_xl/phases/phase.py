@@ -19,8 +19,8 @@ from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech_llm import Ratios, Speech
-from speech_xl.phases.generation import Example, EvaluationLoops
-from speech_xl.phases.trainable import select_trainable
+from speech_xl.phases.generation import EvaluationLoops, Example
+from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
 
 
@@ -74,7 +74,12 @@ class Phase(EvaluationLoops, pl.LightningModule):
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
         self.backbone = SpeechLLM(encoder, adapter, llm)
-        self.trainable, self.optimizer, self.scheduler, self.warmup_steps = trainable, optimizer, scheduler, warmup_steps
+        self.trainable, self.optimizer, self.scheduler, self.warmup_steps = (
+            trainable,
+            optimizer,
+            scheduler,
+            warmup_steps,
+        )
         self.eval_ratios = list(check_ratios([1] if eval_ratios is None else eval_ratios, "model.eval_ratios"))
         self.max_tokens_per_second, self.cache_frames, self.seed = max_tokens_per_second, cache_frames, seed
         self.initial: Path | None = None  # weights to start from, set by the command line
@@ -94,7 +99,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
         backbone = self.backbone
         backbone.build()
         for parameter in backbone.parameters():
-            parameter.frozen_by_model = not parameter.requires_grad
+            setattr(parameter, FROZEN_BY_MODEL, not parameter.requires_grad)
         for part, name in ((backbone.encoder, "encoder"), (backbone.llm, "llm")):
             if getattr(part, "pretrained", False):
                 self.pristine |= {f"{name}.{n}" for n in part.state_dict() if "lora_" not in n}
@@ -151,7 +156,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
             # A frozen encoder runs in full precision, so that cached frames don't depend on the trainer's.
             full = torch.autocast(self.device.type, enabled=False) if cache is not None else nullcontext()
             with full, torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen):
-                encoded = self.backbone.encoder.encode([batch.audio[row] for row in missing])
+                encoded = self.backbone.encoder.encode(
+                    [a for a, f in zip(batch.audio, batch.frames, strict=True) if a is not None and f is None]
+                )
             for row, frames in zip(missing, encoded, strict=True):
                 if cache is not None:
                     cache.store(batch.cuts[row], frames)
@@ -212,7 +219,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
         groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
         optimizer = self.optimizer(groups)
         steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_steps < 0 else self.trainer.max_steps
-        schedule = get_scheduler(self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps)
+        schedule = get_scheduler(
+            self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Checkpoints: pristine parameters are left out and may be missing

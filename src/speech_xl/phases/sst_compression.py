@@ -33,7 +33,7 @@ class SSTCompression(Phase):
         super().__init__(*args, **kwargs)
         self.sst_plan = [sst]  # in a list, so that it isn't registered outside the backbone
         self.ratios = check_ratios([2] if ratios is None else ratios, "model.ratios")
-        self.ratio_per = ratio_per
+        self.ratio_per: Literal["interval", "sample"] = ratio_per
 
     def make_sst(self) -> None:
         self.backbone.add_sst(self.sst_plan[0])

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+FROZEN_BY_MODEL = "frozen_by_model"  # marks a parameter that its own model keeps fixed, such as Whisper's sinusoids
+
 
 def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[dict[str, Any]]:
     """Freeze everything, then unfreeze by pattern; returns optimizer groups ``{params, lr, name}``.
@@ -23,7 +25,7 @@ def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[d
         hits = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
         matched.update(hits)
         # A buffer-like parameter (Whisper's sinusoids) that its model froze stays frozen.
-        if parameter.requires_grad or not getattr(parameter, "frozen_by_model", False):
+        if parameter.requires_grad or not getattr(parameter, FROZEN_BY_MODEL, False):
             parameter.requires_grad_(bool(hits))
         if hits:
             groups[hits[0]].append(parameter)

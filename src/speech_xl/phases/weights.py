@@ -31,8 +31,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """State and notes of a .safetensors file, or the backbone's part of a Lightning checkpoint."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"init_from: no weights at {path}. Train the stage that makes them, give another path with --init_from PATH, "
-            "or --init_from null to start without."
+            f"init_from: no weights at {path}. Train the stage that makes them, give another path with "
+            "--init_from PATH, or --init_from null to start without."
         )
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
@@ -57,8 +57,8 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
             *(f"{n}: {list(state[n].shape)} in the file, {list(own[n].shape)} in the model" for n in shapes[:5]),
         ]
         raise WeightsError(
-            f"{source} doesn't fit this model ({len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of another "
-            f"shape). {'; '.join(said)}. Use the encoder, adapter, LLM and LoRA settings it was trained with."
+            f"{source} doesn't fit this model ({len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of "
+            f"another shape). {'; '.join(said)}. Use the encoder, adapter, LLM and LoRA settings it was trained with."
         )
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
     left = len(own) - len(state)
