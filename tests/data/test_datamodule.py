@@ -5,6 +5,7 @@ import itertools
 import logging
 import re
 import tempfile
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -15,6 +16,7 @@ from speech_xl.data.audio import AudioError
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.loaders import TrainPosition
 
 TASKS = {"asr": 1.0, "qa": 1.0}
 
@@ -378,6 +380,24 @@ def test_resume_with_other_settings_warns(tiny_corpus):
     trained(module_of(corpus), [saving, KillBefore(3)], max_steps=5)
     with pytest.warns(UserWarning, match=r"max_duration was 4\.0 and is 3\.0; some sessions"):
         trained(module_of(corpus, max_duration=3.0), ckpt_path=saving.best_model_path, max_steps=5)
+
+
+def test_position_counts_batches_trained_on():
+    batch_progress = SimpleNamespace(total=SimpleNamespace(ready=0), is_last_batch=False)
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=batch_progress))
+    trainer = SimpleNamespace(fit_loop=fit_loop, current_epoch=0, num_training_batches=float("inf"))
+    position = TrainPosition()
+    assert position.reached(trainer) == (0, 0)
+    position.resume(2, 5)
+    assert position.reached(trainer) == (2, 5)
+    batch_progress.total.ready = 40
+    assert position.begin(trainer) == (2, 5)
+    assert position.begin(trainer) == (2, 5)  # asked for again before anything was trained on: fetched batches are lost
+    batch_progress.total.ready = 43
+    assert position.reached(trainer) == (2, 8)
+    batch_progress.is_last_batch = True
+    assert position.reached(trainer) == (3, 0)
+    assert position.begin(trainer) == (3, 0)
 
 
 def test_state_is_plain(tiny_corpus):
