@@ -64,11 +64,16 @@ class Excerpt:
         max_seconds: longest length to aim for; the length is drawn evenly between the two. An utterance that is longer
             makes an excerpt of its own.
         fixed: draw the same excerpt of a session in every epoch.
+        per_session: excerpts of a session in an epoch.
+        grow_epochs: begin with `min_seconds` and let the longest length grow evenly to `max_seconds` over so many
+            epochs: attention finds out where to look on short excerpts first. 0 is full length from the start.
     """
 
     min_seconds: float
     max_seconds: float
     fixed: bool = False
+    per_session: int = 1
+    grow_epochs: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.min_seconds <= self.max_seconds:
@@ -76,6 +81,16 @@ class Excerpt:
                 f"excerpt: min_seconds {self.min_seconds} and max_seconds {self.max_seconds}; "
                 "both must be above 0 and min_seconds not above max_seconds"
             )
+        if self.per_session < 1 or self.grow_epochs < 0:
+            raise ValueError(
+                f"excerpt: per_session {self.per_session} and grow_epochs {self.grow_epochs}; "
+                "use at least 1 excerpt a session, and 0 or more epochs"
+            )
+
+    def longest(self, epoch: int) -> float:
+        """Longest length to aim for in an epoch, in seconds."""
+        grown = 1.0 if self.grow_epochs == 0 or self.fixed else min(1.0, epoch / self.grow_epochs)
+        return self.min_seconds + grown * (self.max_seconds - self.min_seconds)
 
     def __call__(self, cut: Cut, seed: int, epoch: int) -> Cut:
         """The excerpt of this epoch; the same for the same seed, epoch and cut id."""
@@ -88,7 +103,7 @@ class Excerpt:
         if not supervisions:
             raise ValueError(f"cut {cut.id}: no supervisions to take an excerpt of; set excerpt to null")
         rng = random.Random(f"{seed}-{'fixed' if self.fixed else epoch}-excerpt-{cut.id}")
-        seconds = rng.uniform(self.min_seconds, self.max_seconds)
+        seconds = rng.uniform(self.min_seconds, self.longest(epoch))
         # An anchor drawn evenly, then grown on both sides: every utterance is heard, also the first and the last.
         first = last = rng.randrange(len(supervisions))
         for forward in rng.sample([True, False], 2):

@@ -44,6 +44,8 @@ class TrainSampling:
     def sampler(self, cuts: CutSet, epoch: int) -> CutSampler:
         """The batches of one epoch. Excerpts are taken before batches are made, so that their own length counts."""
         if self.excerpt is not None:
+            if self.excerpt.per_session > 1:
+                cuts = cuts.repeat(times=self.excerpt.per_session)  # under other ids, so each draws its own excerpt
             cuts = cuts.map(_EpochExcerpt(self.excerpt, self.seed, epoch))
         budget: dict[str, Any] = {"max_duration": self.max_duration, "quadratic_duration": self.quadratic_duration}
         sessions = sum(1 for _ in itertools.islice(cuts, self.num_buckets))

@@ -67,7 +67,8 @@ class SemanticAdapter(Adapter):
         x = _mask(nn.functional.gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(nn.functional.gelu(self.reduce(x)).transpose(1, 2))
-        return self.norm(self.project(x)), self.out_lengths(lengths)
+        new = self.out_lengths(lengths)
+        return self.norm(self.project(x))[:, : int(new.max())], new
 
 
 class AcousticAdapter(Adapter):
