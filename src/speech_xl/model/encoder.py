@@ -62,8 +62,10 @@ class HFEncoder(Encoder):
         name = existing(self.name, "encoder")
         options = {"trust_remote_code": self.trust_remote_code}
         config = AutoConfig.from_pretrained(name, **options)
-        load = AutoModel.from_pretrained if self.pretrained else AutoModel.from_config
-        model = load(name if self.pretrained else config, **options)
+        if self.pretrained:
+            model = AutoModel.from_pretrained(name, **options)
+        else:
+            model = AutoModel.from_config(config, **options)
         self.model = model.get_encoder() if config.is_encoder_decoder else model
         self.model.float()
         self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)

@@ -1,6 +1,7 @@
 """Any Hugging Face causal language model, pretrained or from a config, with LoRA where asked for."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -88,7 +89,7 @@ class LLM(nn.Module):
 
     @property
     def embedding(self) -> nn.Embedding:
-        return self.model.get_input_embeddings()
+        return cast(nn.Embedding, self.model.get_input_embeddings())
 
     @property
     def width(self) -> int:

@@ -51,6 +51,7 @@ class KVMemory:
         index = torch.as_tensor(rows, device=self.valid.device)
         new = KVMemory(len(self.cache.layers), len(index), self.valid.device)
         for mine, other in zip(new.cache.layers, self.cache.layers, strict=True):
+            assert other.keys is not None and other.values is not None, "a memory is copied after it has listened"
             mine.lazy_initialization(other.keys, other.values)
             mine.keys, mine.values = other.keys[index], other.values[index]
         new.valid, new.position, new.peak = self.valid[index], self.position[index], self.peak

@@ -43,7 +43,7 @@ class Prompt:
         before, after = str(render(one, tokenize=False, add_generation_prompt=True)).split(ask)
         between = str(render(two, tokenize=False, add_generation_prompt=True)).split(say)[1].split(ask)[0]
         if not between.startswith(eos):  # some templates end a turn with a token that isn't eos
-            first = self.tokenizer.decode(self._ids(between)[:1])
+            first = str(self.tokenizer.decode(self._ids(between)[:1]))
             return before, after, between[len(first) :], first
         return before, after, between[len(eos) :], eos
 

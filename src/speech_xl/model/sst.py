@@ -5,7 +5,7 @@ arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace th
 file is forked, the base model's state-dict keys stay as they are, and only SST rows pay for a second projection.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,8 @@ class SSTs(nn.Module):
             self.embedding = nn.Parameter(text_embedding.weight.float().mean(0))
         for number, attention in enumerate(attentions):
             names = PROJECTIONS if number < len(attentions) - 1 else PROJECTIONS[1:]
-            self.layers.append(nn.ModuleDict({name: self._projection(getattr(attention, name)) for name in names}))
-        for attention, layer in zip(attentions, self.layers, strict=True):
+            layer = {name: self._projection(getattr(attention, name)) for name in names}
+            self.layers.append(nn.ModuleDict(layer))
             _attach(attention, layer, replace=self.projections == "full")
 
     def _projection(self, base: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ def attention_modules(decoder: nn.Module) -> list[nn.Module]:
     return found
 
 
-def effective_linear(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+def effective_linear(module: Any) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a linear layer in float32, peft's LoRA delta merged in where there is one."""
     base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
     weight = base.weight.detach().float()
@@ -102,7 +102,7 @@ class _Rows:
     rows: Tensor | None = None
 
 
-def _attach(attention: nn.Module, layer: nn.ModuleDict, replace: bool) -> None:
+def _attach(attention: nn.Module, layer: dict[str, nn.Module], replace: bool) -> None:
     state = _Rows()
 
     def take_rows(_module, args, kwargs):
