@@ -1,0 +1,31 @@
+"""Excerpts that grow over epochs, and several of a session in one epoch."""
+
+import pytest
+
+from speech_xl.data.dataset import Excerpt
+from speech_xl.data.loaders import TrainSampling
+
+
+def test_the_longest_length_grows_evenly_and_stays():
+    excerpt = Excerpt(2.0, 10.0, grow_epochs=4)
+    assert [excerpt.longest(epoch) for epoch in range(6)] == [2.0, 4.0, 6.0, 8.0, 10.0, 10.0]
+    assert Excerpt(2.0, 10.0).longest(0) == 10.0
+
+
+@pytest.mark.parametrize("wrong", [{"per_session": 0}, {"grow_epochs": -1}])
+def test_wrong_counts_are_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Excerpt(2.0, 10.0, **wrong)
+
+
+def test_several_excerpts_of_each_session_and_not_the_same(tiny_corpus):
+    cuts = tiny_corpus().cuts("train")
+
+    def drawn(per_session):
+        excerpt = Excerpt(0.5, 1.5, per_session=per_session)
+        return [cut for batch in TrainSampling(0, 30.0, None, 2, excerpt).sampler(cuts, 0) for cut in batch]
+
+    one, five = drawn(1), drawn(5)
+    assert len(one) == len(list(cuts)) and len(five) == 5 * len(one)
+    recording = five[0].recording_id
+    assert len({(cut.start, cut.duration) for cut in five if cut.recording_id == recording}) > 1
