@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss
+from torch.nn.functional import ctc_loss, normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.data.batch import SpeechBatch
@@ -24,6 +24,9 @@ class SemanticAlignment(Phase):
             bytes from the speech frames, four CTC steps a frame. Worth having where the encoder starts from random
             weights: it shows the frames what was said long before attention has found out where to look. 0 leaves it
             away. Add ``ctc_head.*`` to `trainable`.
+        embedding_ctc_weight: weight of a CTC loss whose classifier is the LLM's own embedding table, over the tokens
+            that occur in the batch (ours): it draws a frame towards the embedding of the token that is spoken there,
+            which is what a pretrained LLM knows how to read. 0 leaves it away. Add ``token_ctc.*`` to `trainable`.
         rehearsal_weight: weight of the same ASR loss on texts in place of speech: each token of the answer stands for a
             few frames as its own noisy embedding (ours; upsampled text after Maestro, arXiv 2204.03409). Worth having
             where the LLM starts from random weights: it learns to read frames aloud in order before the encoder can
@@ -32,60 +35,107 @@ class SemanticAlignment(Phase):
     Everything else as in `Phase`.
     """
 
-    def __init__(self, *args: Any, ctc_weight: float = 0.0, rehearsal_weight: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        ctc_weight: float = 0.0,
+        embedding_ctc_weight: float = 0.0,
+        rehearsal_weight: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        for name, weight in (("ctc_weight", ctc_weight), ("rehearsal_weight", rehearsal_weight)):
+        weights = {
+            "ctc_weight": ctc_weight,
+            "embedding_ctc_weight": embedding_ctc_weight,
+            "rehearsal_weight": rehearsal_weight,
+        }
+        for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"model.{name}={weight}: must not be negative")
-        self.ctc_weight, self.rehearsal_weight = ctc_weight, rehearsal_weight
+        self.ctc_weight, self.embedding_ctc_weight = ctc_weight, embedding_ctc_weight
+        self.rehearsal_weight = rehearsal_weight
 
     def configure_model(self) -> None:
-        if self.ctc_weight and not self.groups:
+        if not self.groups:
             self.backbone.build()
             width = self.backbone.llm.width
-            # Speech frames are as small as text embeddings; without the norm the head would hardly see them.
-            self.ctc_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SUBFRAMES * (BLANK + 1)))
+            if self.ctc_weight:
+                # Speech frames are as small as text embeddings; without the norm the head would hardly see them.
+                self.ctc_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SUBFRAMES * (BLANK + 1)))
+            if self.embedding_ctc_weight:
+                self.token_ctc = TokenCTC(width)
         super().configure_model()
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
-        loss: Tensor | float = 0.0
-        if self.ctc_weight:
-            loss = loss + self.ctc_weight * self.ctc(batch, speech)
-        if self.rehearsal_weight:
-            loss = loss + self.rehearsal_weight * self.rehearsal(batch)
-        return loss
+        losses = (
+            ("ctc", self.ctc_weight, lambda: self.ctc(batch, speech)),
+            ("embedding_ctc", self.embedding_ctc_weight, lambda: self.embedding_ctc(batch, speech)),
+            ("rehearsal", self.rehearsal_weight, lambda: self.rehearsal(batch)),
+        )
+        total: Tensor | float = 0.0
+        for name, weight, compute in losses:
+            if weight:
+                loss = compute()
+                self.log(f"train/{name}", loss.detach(), batch_size=len(batch))
+                total = total + weight * loss
+        return total
+
+    def answer_ids(self, batch: SpeechBatch) -> list[Tensor]:
+        """Each row's transcript in the LLM's tokens."""
+        tokenizer = self.backbone.llm.prompt.tokenizer
+        texts = [turns[0].answer for turns in batch.turns]
+        return [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]).to(self.device) for text in texts]
 
     def rehearsal(self, batch: SpeechBatch) -> Tensor:
         """Mean ASR loss with each answer's own token embeddings, noisy and a few frames long, as its speech."""
         llm = self.backbone.llm
         scale = llm.embedding.weight.detach().float().square().mean().sqrt()
         rows = []
-        for turns in batch.turns:
-            ids = torch.tensor(llm.prompt.tokenizer(turns[0].answer, add_special_tokens=False)["input_ids"])
-            ids = ids.repeat_interleave(torch.randint(2, 7, ids.shape)).to(self.device)
-            frames = llm.embedding(ids)
+        for ids in self.answer_ids(batch):
+            frames = llm.embedding(ids.repeat_interleave(torch.randint(2, 7, ids.shape, device=self.device)))
             rows.append(frames + NOISE * scale * torch.randn_like(frames))
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         speech = Speech(pad_sequence(rows, batch_first=True), lengths, [[len(row)] for row in rows])
         suffixes = [llm.prompt.training([(turns[0].instruction, turns[0].answer)]) for turns in batch.turns]
         out = self.backbone(speech, [[None]] * len(rows), suffixes)
-        loss = out.loss_sum / max(1, out.label_tokens)
-        self.log("train/rehearsal", loss.detach(), batch_size=len(batch))
-        return loss
+        return out.loss_sum / max(1, out.label_tokens)
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
-        targets = [torch.tensor(list(turns[0].answer.encode())) for turns in batch.turns]
+        targets = [torch.tensor(list(turns[0].answer.encode()), device=self.device) for turns in batch.turns]
         logits = self.ctc_head(speech.frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
-        loss = ctc_loss(
-            logits.log_softmax(-1).transpose(0, 1),
-            torch.cat(targets).to(logits.device),
-            speech.lengths * SUBFRAMES,
-            torch.tensor([len(t) for t in targets], device=logits.device),
-            blank=BLANK,
-            reduction="sum",
-            zero_infinity=True,  # a text with more bytes than CTC steps has no alignment
-        )
-        loss = loss / max(1, sum(len(t) for t in targets))
-        self.log("train/ctc", loss.detach(), batch_size=len(batch))
-        return loss
+        return mean_ctc(logits, speech.lengths * SUBFRAMES, targets, BLANK)
+
+    def embedding_ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
+        """CTC loss a token, over the batch's own tokens."""
+        targets = self.answer_ids(batch)
+        tokens = torch.unique(torch.cat(targets))
+        logits = self.token_ctc(speech.frames, self.backbone.llm.embedding.weight[tokens])
+        return mean_ctc(logits, speech.lengths, [torch.searchsorted(tokens, t) for t in targets], len(tokens))
+
+
+class TokenCTC(nn.Module):
+    """Scores frames [B, N, D] against embeddings [V, D] and a learned blank: logits [B, N, V + 1], scaled cosines."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.blank = nn.Parameter(torch.randn(1, width) * width**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(2.5))
+
+    def forward(self, frames: Tensor, embeddings: Tensor) -> Tensor:
+        classes = normalize(torch.cat([embeddings.float(), self.blank]), dim=-1)
+        return self.log_scale.exp() * normalize(frames.float(), dim=-1) @ classes.T
+
+
+def mean_ctc(logits: Tensor, lengths: Tensor, targets: list[Tensor], blank: int) -> Tensor:
+    """CTC loss a target symbol. A target with more symbols than steps has no alignment and counts as 0."""
+    loss = ctc_loss(
+        logits.float().log_softmax(-1).transpose(0, 1),
+        torch.cat(targets),
+        lengths,
+        torch.tensor([len(t) for t in targets], device=logits.device),
+        blank=blank,
+        reduction="sum",
+        zero_infinity=True,
+    )
+    return loss / max(1, sum(len(t) for t in targets))

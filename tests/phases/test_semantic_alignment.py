@@ -1,0 +1,54 @@
+"""Semantic alignment's auxiliary losses: they teach what they say, and are off unless asked for."""
+
+import pytest
+import torch
+
+from speech_xl.phases import SemanticAlignment
+from speech_xl.phases.semantic_alignment import TokenCTC, mean_ctc
+from tests.phases.parts import Given, batch, fit, phase, weights
+
+ROW = ("one", 0.7, [("say", "ada")])
+ADAPTER = {"adapter.*": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("option", "extra"),
+    [("ctc_weight", {"ctc_head.*": 0.5}), ("embedding_ctc_weight", {"token_ctc.*": 0.5}), ("rehearsal_weight", {})],
+)
+def test_each_loss_changes_the_step_and_trains_its_own_parts(folders, tmp_path, option, extra):
+    data = Given([batch(tmp_path, ROW)], tmp_path)
+    moved = {}
+    for weight in (0.0, 1.0):
+        # The rehearsal has no speech in it: what it moves is the LLM.
+        trainable = ADAPTER | {"llm.*": 0.5} | (extra if weight else {})
+        model = phase(SemanticAlignment, folders, trainable, **{option: weight})
+        fit(model, data, 1)
+        moved[weight] = weights(model, "backbone.")
+        assert not weight or all(p.grad is not None for n, p in model.named_parameters() if n.split(".")[0] in str(extra))
+    part = "llm" if option == "rehearsal_weight" else "adapter"
+    assert any(not moved[0.0][n].equal(v) for n, v in moved[1.0].items() if f".{part}." in n)
+
+
+def test_a_negative_weight_is_named(folders):
+    with pytest.raises(ValueError, match="ctc_weight=-1"):
+        phase(SemanticAlignment, folders, ADAPTER, ctc_weight=-1)
+
+
+def test_frames_that_are_their_tokens_embeddings_score_best():
+    torch.manual_seed(0)
+    embeddings, head = torch.randn(5, 16), TokenCTC(16)
+    said = torch.tensor([3, 1, 4])
+    right, wrong = embeddings[said][None], embeddings[said.flip(0)][None]
+    lengths = torch.tensor([3])
+    losses = [mean_ctc(head(frames, embeddings), lengths, [said], blank=5) for frames in (right, wrong)]
+    assert losses[0] < 0.2 < losses[1]
+
+
+def test_mean_ctc_is_per_symbol_and_skips_what_has_no_alignment():
+    logits = torch.zeros(2, 2, 3)  # two steps, two symbols and the blank, all equally likely
+    one = mean_ctc(logits[:1], torch.tensor([2]), [torch.tensor([0])], blank=2)
+    # Of nine paths, three spell the symbol: a-, -a, aa.
+    torch.testing.assert_close(one, -torch.tensor(3 / 9).log())
+    impossible = torch.tensor([0, 1, 0])  # three symbols in two steps
+    both = mean_ctc(logits, torch.tensor([2, 2]), [torch.tensor([0]), impossible], blank=2)
+    torch.testing.assert_close(both, one / 4)
