@@ -24,7 +24,9 @@ def test_each_loss_changes_the_step_and_trains_its_own_parts(folders, tmp_path, 
         model = phase(SemanticAlignment, folders, trainable, **{option: weight})
         fit(model, data, 1)
         moved[weight] = weights(model, "backbone.")
-        assert not weight or all(p.grad is not None for n, p in model.named_parameters() if n.split(".")[0] in str(extra))
+        assert not weight or all(
+            p.grad is not None for n, p in model.named_parameters() if n.split(".")[0] in str(extra)
+        )
     part = "llm" if option == "rehearsal_weight" else "adapter"
     assert any(not moved[0.0][n].equal(v) for n, v in moved[1.0].items() if f".{part}." in n)
 
