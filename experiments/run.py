@@ -1,10 +1,48 @@
 #!/usr/bin/env python3
 """Run an experiment: `python experiments/run.py {fit,validate,test,predict} -c stage2.yaml` (--help says more)."""
 
+import os
 import sys
 from pathlib import Path
 
-from speech_xl.cli import main
+from speech_xl.mistakes import message_of
+from speech_xl.stages import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command, starting_weights
+
+
+def main(argv: list[str], experiments: Path) -> None:
+    """Run one command. What a user can mend ends with a message and exit status 2."""
+    try:
+        run(argv, experiments)
+    except Exception as error:
+        message = message_of(error)
+        if message is None or os.environ.get("SPEECH_XL_TRACEBACK"):
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def run(argv: list[str], experiments: Path) -> None:
+    helps = any(arg in ("-h", "--help") for arg in argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    if argv[0] not in SUBCOMMANDS:
+        raise ConfigError(f"{argv[0]}: no such command; there are {', '.join(SUBCOMMANDS)}. See --help.")
+    command = parse_command(argv, experiments)
+    if command is None:
+        command = Command(argv[0], [], argv[1:], "stage", "default", Path("runs"), None)
+        if not command.asks:
+            raise ConfigError(f"{argv[0]}: which stage? Begin with a config, such as -c stage1.yaml. See --help.")
+    if helps:
+        print(USAGE)
+    initial = None if command.asks else starting_weights(command, experiments)
+    # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    # Imported late: torch and its company take seconds, and the mistakes above need none of them.
+    from speech_xl.cli import SpeechCLI
+
+    SpeechCLI(command, initial)
+
 
 if __name__ == "__main__":
     main(sys.argv[1:], experiments=Path(__file__).resolve().parent)

@@ -1,0 +1,256 @@
+"""Commands taken apart, configs found, stages chained like Make. Needs no torch, so that mistakes show at once.
+
+The first config of a command is a stage, the others are overlays. A stage writes to ``RUNS/VARIANT/STAGE``, where the
+variant is named after the overlays, and is finished once ``weights.safetensors`` stands there. `fit` trains the stage
+it starts from first where that one isn't finished.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+WEIGHTS = "weights.safetensors"
+LAST = Path("checkpoints") / "last.ckpt"
+# Flags that the stage trained first takes over too: what is heard, what hears, and on which machine.
+PASSED_ON = (
+    "--data",
+    "--model.encoder",
+    "--model.adapter",
+    "--model.llm",
+    "--model.init_args.encoder",
+    "--model.init_args.adapter",
+    "--model.init_args.llm",
+    "--trainer.accelerator",
+    "--trainer.devices",
+    "--trainer.num_nodes",
+    "--trainer.precision",
+    "--trainer.strategy",
+    "--seed_everything",
+)
+USAGE = """\
+Speech-XL Suite: train and evaluate long-form speech language models in three stages.
+
+  python experiments/run.py fit -c stage2.yaml                  trains stage 1 first if it isn't there
+  python experiments/run.py fit -c stage3.yaml -c models/whisper_base_smollm2.yaml -c data/spoken_digits.yaml
+  python experiments/run.py test -c stage3.yaml                 predictions, table and JSON of the test split
+  python experiments/run.py validate -c stage3.yaml             WER and Q&A accuracy of the dev split
+  python experiments/run.py predict -c stage3.yaml              predictions alone; a run broken off is gone on with
+  python experiments/run.py fit -c stage3.yaml --print_config   what a run would use
+  python experiments/run.py fit --help                          every key with its meaning
+  python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)
+  tensorboard --logdir runs                                     curves, samples, pictures
+
+The first -c is a stage, the others are overlays. They are looked for in the working directory, then in experiments/.
+Later ones and flags lie over earlier ones:
+
+  --model.encoder openai/whisper-base     --model.llm Qwen/Qwen2.5-0.5B-Instruct    another encoder, another LLM
+  --data.corpus SpokenDigits              --model.optimizer SGD                     a class by its name
+  --init_from PATH|null                   start from these weights, or from none
+  --ckpt_path PATH|last                   go on with a run that was broken off
+  --runs DIR  --variant NAME              write to DIR/NAME/STAGE (else runs/ and the overlays' names)
+"""
+
+
+class ConfigError(Exception):
+    """Something in the command or its configs that the user can mend."""
+
+
+@dataclass
+class Command:
+    """A command line, taken apart."""
+
+    subcommand: str
+    configs: list[Path]
+    flags: list[str]  # everything else, in order
+    stage: str
+    variant: str
+    runs: Path
+    init_from: str | None
+    named: list[str] = field(default_factory=list)  # the configs as the user wrote them
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / self.variant / self.stage
+
+    @property
+    def asks(self) -> bool:
+        """Whether only help or the configuration is wanted."""
+        names = {flag.split("=")[0] for flag in self.flags}
+        return bool(names & {"--print_config", "--help", "-h"}) or any(name.endswith(".help") for name in names)
+
+    def flag(self, name: str) -> str | None:
+        """The last value of ``--name value`` or ``--name=value``."""
+        return _take(list(self.flags), name, None)
+
+    def argv(self) -> list[str]:
+        return [self.subcommand, *(arg for path in self.configs for arg in ("-c", str(path))), *self.flags]
+
+
+def find_config(name: str, experiments: Path) -> Path:
+    """A config by path or bare name: the working directory first, then experiments/."""
+    for path in (Path(name), experiments / name):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml")))
+    raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are: {known}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML config as a dict; ConfigError with the line where it isn't one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys, this one is a {type(content).__name__}")
+    return content
+
+
+def _take(flags: list[str], name: str, default: Any) -> Any:
+    """Remove ``--name value`` or ``--name=value`` from `flags`; its last value, or `default`."""
+    value = default
+    i = 0
+    while i < len(flags):
+        if flags[i] == name:
+            if i + 1 == len(flags):
+                raise ConfigError(f"{name}: a value must follow")
+            value = flags[i + 1]
+            del flags[i : i + 2]
+        elif flags[i].startswith(name + "="):
+            value = flags[i].split("=", 1)[1]
+            del flags[i]
+        else:
+            i += 1
+    return value
+
+
+def _split(args: list[str]) -> tuple[list[str], list[str]]:
+    """The configs' names, and the other arguments in order."""
+    named, flags = [], []
+    rest = iter(args)
+    for arg in rest:
+        if arg in ("-c", "--config"):
+            name = next(rest, "")
+        elif arg.startswith("--config="):
+            name = arg.split("=", 1)[1]
+        elif arg.startswith("-c") and not arg.startswith("--"):
+            name = arg[2:].removeprefix("=")
+        else:
+            flags.append(arg)
+            continue
+        if not name:
+            raise ConfigError(f"{arg}: a config must follow, such as {arg} stage1.yaml")
+        named.append(name)
+    return named, flags
+
+
+def parse_command(argv: list[str], experiments: Path) -> Command | None:
+    """Take `argv` apart; None where no subcommand or no config is given (LightningCLI then speaks for itself)."""
+    if not argv or argv[0] not in SUBCOMMANDS:
+        return None
+    named, flags = _split(argv[1:])
+    if not named:
+        return None
+    first = find_config(named[0], experiments)
+    stage = str(read_config(first).get("stage") or first.stem)
+    configs = [first]
+    for name in named[1:]:
+        path = find_config(name, experiments)
+        configs.append(path)
+        # An overlay may say more for one stage alone: x.yaml, then x.stage2.yaml while stage 2 runs.
+        own = path.with_name(f"{path.stem}.{stage}.yaml")
+        configs += [own] if own.is_file() else []
+    merged: dict[str, Any] = {}
+    for path in configs:
+        merged |= {k: v for k, v in read_config(path).items() if k in ("init_from", "runs", "variant", "model")}
+    if "model" not in merged and not any(flag.startswith("--model") for flag in flags):
+        raise ConfigError(f"{first}: no stage, it has no model. Begin with a stage: -c stage1.yaml -c {named[0]}")
+    variant = _take(flags, "--variant", merged.get("variant"))
+    variant = variant or "+".join(Path(name).stem for name in named[1:]) or "default"
+    runs = Path(_take(flags, "--runs", merged.get("runs")) or "runs")
+    init_from = _take(flags, "--init_from", merged.get("init_from"))
+    init_from = None if init_from in (None, "null", "None", "") else str(init_from)
+    command = Command(argv[0], configs, flags, stage, str(variant), runs, init_from, named)
+    _settle_checkpoint(command)
+    return command
+
+
+def _settle_checkpoint(command: Command) -> None:
+    """``--ckpt_path last`` to its path; a path must be there before anything is made."""
+    path = _take(command.flags, "--ckpt_path", None)
+    if path in (None, "null"):
+        return
+    path = command.folder / LAST if path == "last" else Path(path)
+    if not path.exists() and not command.asks:
+        raise ConfigError(f"--ckpt_path {path}: no such checkpoint. Leave --ckpt_path out to start the stage over.")
+    command.flags += ["--ckpt_path", str(path)]
+
+
+def starting_weights(command: Command, experiments: Path) -> Path | None:
+    """The weights the model starts from; for `fit`, trains the stage that makes them where they are missing."""
+    resumed = command.flag("--ckpt_path")
+    before = None if command.init_from is None else stage_config(command.init_from, command, experiments)
+    if command.init_from is not None and before is None:
+        path = Path(command.init_from)
+        if not path.is_file():
+            raise ConfigError(
+                f"init_from: {path} is missing. Give a .safetensors or .ckpt file, a stage's name, or null."
+            )
+        return path
+    if command.subcommand != "fit":
+        own = command.folder / WEIGHTS
+        if not own.is_file() and not resumed:
+            raise ConfigError(
+                f"{command.subcommand}: {own} is missing. Train it with `fit` and the same configs, name a finished "
+                "file with --init_from PATH, or a checkpoint with --ckpt_path PATH."
+            )
+        return own if own.is_file() else None
+    if before is None:
+        return None
+    folder = command.runs / command.variant / str(read_config(before).get("stage") or before.stem)
+    if not (folder / WEIGHTS).is_file():
+        if resumed:
+            raise ConfigError(
+                f"--ckpt_path: the run began with {folder / WEIGHTS}, which is missing. Restore it, name it with "
+                "--init_from PATH, or leave --ckpt_path out to train both stages."
+            )
+        train_first(command, before, folder, experiments / "run.py")
+    return folder / WEIGHTS
+
+
+def stage_config(name: str, command: Command, experiments: Path) -> Path | None:
+    """The config of the stage `name`: beside the command's own stage, else where configs are looked for. None where
+    `name` is no stage, but a path."""
+    if Path(name).name != name:
+        return None
+    places = (command.configs[0].parent, Path(), experiments)
+    return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
+
+
+def train_first(command: Command, config: Path, folder: Path, script: Path) -> None:
+    """Train the stage of `config` with the same overlays; a run that was broken off is resumed."""
+    argv = ["fit", "-c", str(config)]
+    argv += [arg for name in command.named[1:] for arg in ("-c", name)]
+    flags = iter(command.flags)
+    for flag in flags:
+        if flag.split("=")[0].startswith(PASSED_ON):
+            argv += [flag] if "=" in flag else [flag, next(flags, "")]
+    argv += ["--runs", str(command.runs), "--variant", command.variant]
+    resume = (folder / LAST).is_file()
+    if resume:
+        argv += ["--ckpt_path", str(folder / LAST)]
+    what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
+    print(f"\n{command.stage} starts from {folder / WEIGHTS}, which is missing: {what}.", flush=True)
+    print(f"  python {script} {' '.join(argv)}\n", flush=True)
+    done = subprocess.run([sys.executable, str(script), *argv])
+    if done.returncode:
+        raise ConfigError(
+            f"{config.stem} failed (exit status {done.returncode}), so {command.stage} can't start from it"
+        )

@@ -1,0 +1,237 @@
+"""The command line from end to end on sessions of tones: stages chain, resume, evaluate, and say what is wrong."""
+
+import json
+import os
+import shutil
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lhotse import CutSet
+from safetensors import safe_open
+
+from experiments.run import main
+from speech_xl.data.sessions import Utterance, assemble_session
+from tests.model.tiny import encoder_folder, llm_folder
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = ROOT / "experiments"
+
+
+def manifest(folder: Path, split: str, sessions: int) -> str:
+    cuts = []
+    for number in range(sessions):
+        tones = [
+            Utterance(0.3 * np.sin(np.arange(4800, dtype=np.float32) * 0.1 * (n + number + 1)), f"tone {n}", "a", "F")
+            for n in range(2)
+        ]
+        questions = [{"task": "qa", "question": "how many", "answer": "two", "kind": "count"}]
+        name = f"{split}{number}"
+        cuts.append(assemble_session(name, tones, [0.1] * 3, folder / f"{name}.flac", custom={"questions": questions}))
+    path = folder / f"cuts_{split}.jsonl"
+    CutSet.from_cuts(cuts).to_file(path)
+    return str(path)
+
+
+def stages(folder: Path) -> None:
+    """first.yaml and second.yaml in `folder`: stages one and two, of two and of four steps."""
+    counts = {"train": 6, "dev": 2, "test": 3}
+    paths = {split: manifest(folder / "audio", split, count) for split, count in counts.items()}
+    model = {
+        "encoder": {"class_path": "HFEncoder", "init_args": {"name": encoder_folder(folder / "encoder")}},
+        "adapter": {"class_path": "SemanticAdapter", "init_args": {"stride": 4}},
+        "llm": {"class_path": "LLM", "init_args": {"name": llm_folder(folder / "llm")}},
+        "trainable": {"adapter.*": 1e-3},
+        "warmup_steps": 0,
+        "max_tokens_per_second": 1.0,
+    }
+    data = {
+        "corpus": {"class_path": "ManifestCorpus", "init_args": paths},
+        "cache_dir": str(folder / "cache"),
+        "partition": {"class_path": "FixedWindows", "init_args": {"seconds": 0.4}},
+        "max_duration": 3.0,
+        "num_workers": 0,
+    }
+    trainer = {
+        "accelerator": "cpu",
+        "max_steps": 2,
+        "max_epochs": -1,
+        "check_val_every_n_epoch": None,
+        "val_check_interval": 1,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_model_summary": False,
+        "callbacks": [{"class_path": "MemoryMonitor"}, {"class_path": "Throughput"}, {"class_path": "Samples"}],
+    }
+    first = {
+        "stage": "one",
+        "init_from": None,
+        "model": {"class_path": "SemanticAlignment", "init_args": model},
+        "data": data,
+        "trainer": trainer,
+    }
+    compression = {
+        "sst": {"projections": "full"},
+        "trainable": {"sst.*": 1e-3, "adapter.*": 1e-3},
+        "eval_ratios": [1, 2],
+    }
+    schedule = [{"start": 0, "ratios": [2]}, {"start": 2, "ratios": [2, 4]}]
+    second = first | {
+        "stage": "two",
+        "init_from": "first",
+        "model": {"class_path": "SSTCompression", "init_args": model | compression},
+        "curriculum": {"class_path": "RatioCurriculum", "init_args": {"unit": "step", "schedule": schedule}},
+        "trainer": trainer | {"max_steps": 4, "val_check_interval": 2},
+    }
+    (folder / "first.yaml").write_text(yaml.safe_dump(first))
+    (folder / "second.yaml").write_text(yaml.safe_dump(second))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A working directory with both stages, and both trained by one command."""
+    folder = tmp_path_factory.mktemp("work")
+    stages(folder)
+    before = Path.cwd()
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # the stage before runs in a process of its own
+    yield folder
+    os.chdir(before)
+
+
+def run(*args: str) -> None:
+    main(list(args), EXPERIMENTS)
+
+
+def steps(checkpoint: Path) -> int:
+    return torch.load(checkpoint, weights_only=True)["global_step"]
+
+
+@pytest.fixture(scope="module")
+def trained(work):
+    run("fit", "-c", "second.yaml")
+    return work / "runs" / "default"
+
+
+def test_a_stage_trains_the_missing_one_before_it(trained):
+    for stage, count in (("one", 2), ("two", 4)):
+        assert steps(trained / stage / "checkpoints" / "last.ckpt") == count
+        assert list((trained / stage / "tensorboard").glob("events*"))
+        assert (trained / stage / "tensorboard" / "config.yaml").is_file()
+    with safe_open(trained / "two" / "weights.safetensors", "pt") as file:
+        names = set(file.keys())
+        assert file.metadata()["stage"] == "two"
+    assert any(name.startswith("sst.") for name in names)
+    assert not any(name.startswith("encoder.") for name in names), "untrained pretrained weights needn't travel"
+
+
+def test_a_resumed_run_goes_on(trained, capfd):
+    copy = trained.parent / "resumed"
+    shutil.copytree(trained, copy)
+    run("fit", "-c", "second.yaml", "--variant", "resumed", "--ckpt_path", "last", "--trainer.max_steps", "6")
+    said = capfd.readouterr().out
+    assert "training from step 4 to 6" in said
+    assert "validation at step 6, val/errors" in said
+    assert f"Weights: {Path('runs/resumed/two/weights.safetensors')}" in said
+    assert "tensorboard --logdir runs/resumed/two" in said
+    assert steps(copy / "two" / "checkpoints" / "last.ckpt") == 6
+
+
+def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
+    run("fit", "-c", "first.yaml", "--variant", "killed", "--trainer.max_steps", "1")
+    one = work / "runs" / "killed" / "one"
+    (one / "weights.safetensors").unlink()  # as a run looks that ended before its last step
+    run("fit", "-c", "second.yaml", "--variant", "killed", "--trainer.max_steps", "2")
+    said = capfd.readouterr().out
+    assert "going on with first, which was broken off" in said
+    assert "training from step 1 to 2" in said
+    assert steps(one / "checkpoints" / "last.ckpt") == 2
+    assert (work / "runs" / "killed" / "two" / "weights.safetensors").is_file()
+
+
+def test_nothing_but_the_run_is_spoken_of(trained, capfd, recwarn):
+    run("validate", "-c", "second.yaml")
+    said = "".join(capfd.readouterr())
+    assert "val/wer_2x" in said
+    assert "litlogger" not in said
+    noise = [str(w.message) for w in recwarn if "LightningCLI's args" in str(w.message) or "LeafSpec" in str(w.message)]
+    assert not noise
+
+
+def test_test_writes_predictions_and_results_and_predict_goes_on(trained, capfd):
+    run("test", "-c", "second.yaml")
+    assert "| 2x |" in capfd.readouterr().out
+    (path,) = (trained / "two" / "predictions").glob("*.jsonl")
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(records) == 3 * 2 * 2  # sessions, tasks, ratios
+    assert {record["ratio"] for record in records} == {1, 2}
+    results = json.loads((trained / "two" / "results.json").read_text())
+    assert results["items"] == len(records)
+    assert (trained / "two" / "results.md").is_file()
+    # a run killed in the middle of a line
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:5]) + lines[5][:20])
+    run("predict", "-c", "second.yaml")
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    assert again[:5] == records[:5]
+    assert {r["id"]: r["hypothesis"] for r in again} == {r["id"]: r["hypothesis"] for r in records}
+    assert len(again) == len(records)
+
+
+def overlay(name: str, content: dict) -> list[str]:
+    Path(name).write_text(yaml.safe_dump(content))
+    return ["-c", name]
+
+
+def wrong_manifest(tmp_path: Path) -> list[str]:
+    (tmp_path / "empty.jsonl").touch()
+    return ["--data.corpus.init_args.train", str(tmp_path / "empty.jsonl")]
+
+
+def wrong_audio(tmp_path: Path, content: bytes) -> list[str]:
+    path = manifest(tmp_path / "audio", "train", 2)
+    for file in (tmp_path / "audio").glob("*.flac"):
+        file.write_bytes(content)
+    return ["--data.corpus.init_args.train", path, "--data.cache_dir", str(tmp_path / "cache")]
+
+
+def other_llm(tmp_path: Path) -> list[str]:
+    folder = llm_folder(tmp_path / "llm", hidden_size=16)
+    return ["--init_from", "runs/default/one/weights.safetensors", "--model.llm.init_args.name", folder]
+
+
+def damaged(tmp_path: Path) -> list[str]:
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing of the sort")
+    return ["--init_from", str(tmp_path / "bad.safetensors")]
+
+
+MISTAKES = {
+    "ratio 0": (lambda _: ["--model.eval_ratios", "[0]"], "eval_ratios"),
+    "negative window": (lambda _: ["--data.partition.init_args.seconds", "0"], "seconds"),
+    "trainable": (lambda _: overlay("t.yaml", {"model": {"init_args": {"trainable": {"no.*": 1e-3}}}}), "no.*"),
+    "unknown key": (lambda _: overlay("k.yaml", {"data": {"turnz": 3}}), "k.yaml:2: data.turnz"),
+    "unknown flag": (lambda _: ["--data.turnz", "3"], "--data.turnz"),
+    "model folder": (lambda _: ["--model.encoder", "./nowhere"], "nowhere"),
+    "empty manifest": (wrong_manifest, "empty.jsonl"),
+    "missing manifest": (lambda _: ["--data.corpus.init_args.dev", "gone.jsonl"], "gone.jsonl"),
+    "unreadable audio": (lambda path: wrong_audio(path, b"not audio"), "flac"),
+    "empty audio": (lambda path: [*wrong_audio(path, b""), "--data.num_workers", "1"], "flac"),
+    "other model": (other_llm, "doesn't fit this model"),
+    "damaged weights": (damaged, "damaged"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_with_a_message_and_status_2(trained, tmp_path, capfd, mistake):
+    make, said = MISTAKES[mistake]
+    kept = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
+    with pytest.raises(SystemExit) as ended:
+        run("fit", "-c", "first.yaml", "--variant", "wrong", *chain(make(tmp_path)))
+    shown = capfd.readouterr().err
+    assert ended.value.code == 2
+    assert said in shown[shown.index("error: ") :]
+    assert "Traceback" not in shown
+    assert kept == {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}

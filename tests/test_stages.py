@@ -1,0 +1,176 @@
+"""Commands taken apart, configs found, and stages chained, without starting a training."""
+
+from pathlib import Path
+
+import pytest
+
+from speech_xl import stages
+from speech_xl.stages import ConfigError, parse_command, starting_weights
+
+STAGE = "stage: {name}\ninit_from: {before}\nmodel: {{class_path: X}}\n"
+
+
+@pytest.fixture
+def experiments(tmp_path, monkeypatch):
+    """An experiments folder with stages a and b and an overlay m, and an empty working directory."""
+    folder = tmp_path / "experiments"
+    (folder / "models").mkdir(parents=True)
+    (folder / "a.yaml").write_text(STAGE.format(name="a", before="null"))
+    (folder / "b.yaml").write_text(STAGE.format(name="b", before="a"))
+    (folder / "models" / "m.yaml").write_text("model: {init_args: {x: 1}}\n")
+    (folder / "models" / "m.b.yaml").write_text("model: {init_args: {x: 2}}\n")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return folder
+
+
+def finish(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_bytes(b"x")
+    return folder / "weights.safetensors"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Commands that would have been run to train an earlier stage; running one finishes it."""
+    commands = []
+
+    class Done:
+        returncode = 0
+
+    def run(argv):
+        commands.append(argv)
+        return Done
+
+    monkeypatch.setattr(stages.subprocess, "run", run)
+    return commands
+
+
+def test_bare_names_are_looked_for_here_and_then_in_experiments(experiments):
+    assert parse_command(["fit", "-c", "a.yaml"], experiments).configs == [experiments / "a.yaml"]
+    Path("a.yaml").write_text(STAGE.format(name="mine", before="null"))
+    command = parse_command(["fit", "-c", "a.yaml"], experiments)
+    assert command.configs == [Path("a.yaml")]
+    assert command.stage == "mine"
+
+
+def test_an_overlay_names_the_folder_and_adds_what_it_says_of_this_stage(experiments):
+    assert parse_command(["fit", "-c", "b.yaml"], experiments).folder == Path("runs/default/b")
+    command = parse_command(["fit", "-c", "b.yaml", "-c", "models/m.yaml"], experiments)
+    assert command.folder == Path("runs/m/b")
+    assert [path.name for path in command.configs] == ["b.yaml", "m.yaml", "m.b.yaml"]
+    on_a = parse_command(["fit", "-c", "a.yaml", "-c", "models/m.yaml"], experiments)
+    assert [path.name for path in on_a.configs] == ["a.yaml", "m.yaml"]
+
+
+@pytest.mark.parametrize("config", [["-c", "b.yaml"], ["--config", "b.yaml"], ["--config=b.yaml"], ["-cb.yaml"]])
+def test_every_way_of_naming_a_config(experiments, config):
+    assert parse_command(["fit", *config, "--x", "1"], experiments).argv() == [
+        "fit", "-c", str(experiments / "b.yaml"), "--x", "1",
+    ]  # fmt: skip
+
+
+def test_own_flags_are_taken_and_win_over_the_config(experiments):
+    flags = ["--runs", "there", "--variant=v", "--init_from", "null", "--data.turns", "3"]
+    command = parse_command(["fit", "-c", "b.yaml", *flags], experiments)
+    assert (command.folder, command.init_from, command.flags) == (Path("there/v/b"), None, ["--data.turns", "3"])
+
+
+def test_a_missing_config_is_named_with_those_there_are(experiments):
+    with pytest.raises(ConfigError, match=r"c\.yaml.*models/m\.yaml"):
+        parse_command(["fit", "-c", "c.yaml"], experiments)
+
+
+@pytest.mark.parametrize("args", [["-c"], ["--config="], ["-c", "a.yaml", "--runs"]])
+def test_a_flag_without_its_value_is_named(experiments, args):
+    with pytest.raises(ConfigError, match="must follow"):
+        parse_command(["fit", *args], experiments)
+
+
+@pytest.mark.parametrize("text, said", [("a: [1", "not valid YAML"), ("- 1", "a list"), ("x: 1", "no model")])
+def test_a_config_that_is_none_is_named(experiments, text, said):
+    Path("bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=rf"(?s)bad\.yaml.*{said}"):
+        parse_command(["fit", "-c", "bad.yaml"], experiments)
+
+
+def test_the_stage_before_is_trained_where_it_is_missing(experiments, trained):
+    args = ["-c", "b.yaml", "-c", "models/m.yaml", "--data.turns", "3", "--trainer.precision=32-true"]
+    command = parse_command(["fit", *args, "--trainer.max_steps", "7", "--model.encoder", "e"], experiments)
+    assert starting_weights(command, experiments) == Path("runs/m/a/weights.safetensors")
+    (argv,) = trained
+    assert argv[1:] == [
+        str(experiments / "run.py"), "fit", "-c", str(experiments / "a.yaml"), "-c", "models/m.yaml",
+        "--data.turns", "3", "--trainer.precision=32-true", "--model.encoder", "e", "--runs", "runs", "--variant", "m",
+    ]  # fmt: skip
+
+
+def test_a_finished_stage_is_not_trained_again(experiments, trained):
+    weights = finish(Path("runs/default/a"))
+    assert starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments) == weights
+    assert not trained
+
+
+def test_a_stage_that_was_broken_off_is_resumed(experiments, trained):
+    last = Path("runs/default/a/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
+    assert trained[0][-2:] == ["--ckpt_path", str(last)]
+
+
+def test_a_stage_that_fails_stops_the_chain(experiments, trained, monkeypatch):
+    monkeypatch.setattr(stages.subprocess, "run", lambda argv: type("Failed", (), {"returncode": 2}))
+    with pytest.raises(ConfigError, match="a failed"):
+        starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
+
+
+def test_init_from_takes_a_path_or_null(experiments, trained):
+    Path("w.safetensors").touch()
+    given = parse_command(["fit", "-c", "b.yaml", "--init_from", "w.safetensors"], experiments)
+    assert starting_weights(given, experiments) == Path("w.safetensors")
+    none = parse_command(["fit", "-c", "b.yaml", "--init_from", "null"], experiments)
+    assert starting_weights(none, experiments) is None
+    wrong = parse_command(["fit", "-c", "b.yaml", "--init_from", "no.ckpt"], experiments)
+    with pytest.raises(ConfigError, match=r"no\.ckpt is missing"):
+        starting_weights(wrong, experiments)
+    assert not trained
+
+
+def test_a_stage_beside_the_users_own_config_is_found(experiments, trained, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "first.yaml").write_text(STAGE.format(name="one", before="null"))
+    (mine / "second.yaml").write_text(STAGE.format(name="two", before="first"))
+    command = parse_command(["fit", "-c", str(mine / "second.yaml")], experiments)
+    assert starting_weights(command, experiments) == Path("runs/default/one/weights.safetensors")
+    assert trained[0][4] == str(mine / "first.yaml")
+
+
+def test_evaluation_wants_the_stages_own_weights(experiments, trained):
+    command = parse_command(["test", "-c", "b.yaml"], experiments)
+    with pytest.raises(ConfigError, match=r"runs/default/b/weights\.safetensors is missing"):
+        starting_weights(command, experiments)
+    weights = finish(Path("runs/default/b"))
+    assert starting_weights(command, experiments) == weights
+    assert not trained
+
+
+def test_ckpt_path_must_be_there_and_last_is_the_stages_own(experiments):
+    with pytest.raises(ConfigError, match=r"no\.ckpt: no such checkpoint"):
+        parse_command(["fit", "-c", "a.yaml", "--ckpt_path", "no.ckpt"], experiments)
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        parse_command(["fit", "-c", "a.yaml", "--ckpt_path", "last"], experiments)
+    last = Path("runs/default/a/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    command = parse_command(["fit", "-c", "a.yaml", "--ckpt_path", "last"], experiments)
+    assert command.flags == ["--ckpt_path", str(last)]
+
+
+def test_resuming_never_trains_the_stage_before_anew(experiments, trained):
+    Path("x.ckpt").touch()
+    command = parse_command(["fit", "-c", "b.yaml", "--ckpt_path", "x.ckpt"], experiments)
+    with pytest.raises(ConfigError, match=r"runs/default/a/weights\.safetensors"):
+        starting_weights(command, experiments)
+    assert not trained
