@@ -1,9 +1,9 @@
 """Pretrains the tiny LLM on text, so that it can read and answer: `python -m data_recipes.tiny_llm OUT_DIR --minutes 20`.
 
-Speech-XL starts from a pretrained LLM; this makes one small enough to stand in the repository. It reads texts of the
-embedded corpus's training split, as tokens a few places long with blanks between them, the way speech frames will come
-later, and repeats them, describes them or answers a question about them. Random token strings are repeated too, which
-teaches it to copy rather than to guess. No audio and no sentence of the dev or test split is seen.
+Speech-XL starts from a pretrained LLM; this makes one small enough to stand in the repository. It reads texts of
+the embedded corpus's training split, as tokens a few places long with blanks between them, the way speech frames
+will come later, and repeats them, describes them or answers a question about them. Random token strings are
+repeated too, which teaches it to copy rather than to guess. No audio and no dev or test sentence is seen.
 """
 
 from __future__ import annotations
