@@ -1,4 +1,4 @@
-"""Pretrains the tiny LLM on text, so that it can read and answer: `python -m data_recipes.tiny_llm OUT_DIR --minutes 20`.
+"""Pretrains the tiny LLM on text, so that it can read and answer: `python -m data_recipes.tiny_llm FOLDER`.
 
 Speech-XL starts from a pretrained LLM; this makes one small enough to stand in the repository. It reads texts of
 the embedded corpus's training split, as tokens a few places long with blanks between them, the way speech frames
