@@ -55,12 +55,12 @@ def test_a_worker_says_what_it_met(file, shown):
 
 def test_a_parsers_message_points_to_the_file_and_line(tmp_path):
     (tmp_path / "a.yaml").write_text("model:\n  class_path: A\ndata:\n  turns: 3\n")
-    (tmp_path / "b.yaml").write_text("data:\n  turnz: 3\nmodel:\n  init_args:\n    encoder: {init_args: {nam: x}}\n")
+    (tmp_path / "b.yaml").write_text("data:\n  turnz: 3\nmodel:\n  init_args:\n    encoder: {init_args: {namex: x}}\n")
     configs = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
     said = with_places("Subcommand 'fit' does not accept option 'data.turnz'", configs)
     assert said.splitlines()[1:] == [f"  {tmp_path / 'b.yaml'}:2: data.turnz"]
-    nested = 'Parser key "model":\n  Parser key "encoder":\n    Option \'nam\' is not accepted'
-    assert f"{tmp_path / 'b.yaml'}:5: model.init_args.encoder.init_args.nam" in with_places(nested, configs)
+    nested = 'Parser key "model":\n  Parser key "encoder":\n    Option \'namex\' is not accepted'
+    assert f"{tmp_path / 'b.yaml'}:5: model.init_args.encoder.init_args.namex" in with_places(nested, configs)
     value = 'Parser key "model":\n  Expected a dot import path string: A'
     assert f"{tmp_path / 'a.yaml'}:2: model.class_path" in with_places(value, configs)
     assert with_places("unrecognized arguments: --x", configs) == "unrecognized arguments: --x"
