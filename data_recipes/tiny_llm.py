@@ -13,6 +13,7 @@ import math
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -22,7 +23,7 @@ from data_recipes.grammar import draw_cast, draw_turns, make_caption, make_quest
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model.prompt import IGNORE, Prompt
 
-ROWS = 24  # sequences a step
+ROWS = 32  # sequences a step
 SPECIAL = 3  # ids below are special
 NOISE = 0.3  # on the embeddings read, relative to their RMS
 
@@ -41,17 +42,23 @@ def text_turn(rng: random.Random, utterances: int) -> tuple[str, str, str]:
     return text, question["question"], question["answer"]
 
 
-def stretch(ids: list[int], blank: int, rng: random.Random) -> list[int]:
-    """Each token one to three places long, then none to three blanks."""
-    return [x for i in ids for x in [i] * rng.randint(1, 3) + [blank] * rng.randint(0, 3)]
+def stretch(ids: list[int], blank: int, rng: random.Random, looseness: float) -> list[int]:
+    """Each token up to three places long, then up to three blanks; at a looseness of 0 as it is."""
+    longest, blanks = 1 + round(2 * looseness), round(3 * looseness)
+    return [x for i in ids for x in [i] * rng.randint(1, longest) + [blank] * rng.randint(0, blanks)]
 
 
 def make_row(prompt: Prompt, rng: random.Random, reach: float) -> tuple[list[int], list[int], int]:
-    """One training sequence: ids, labels, and where its heard part ends. `reach` 0..1 says how long it may be."""
+    """One training sequence: ids, labels, and where its heard part ends. `reach` 0..1 says how long and loose it is.
+
+    At a reach of 0 all are random strings to repeat, which can only be copied; texts can be guessed, and the model is
+    slow to find out that it may copy them.
+    """
     tokenizer = prompt.tokenizer
     blank = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
-    if rng.random() < 0.35:
-        heard = [rng.randrange(SPECIAL, len(tokenizer)) for _ in range(rng.randint(2, 4 + int(28 * reach)))]
+    if reach == 0 or rng.random() < 0.35:
+        length = rng.randint(16 if reach == 0 else 2, 16 + int(16 * reach))
+        heard = [rng.randrange(SPECIAL, len(tokenizer)) for _ in range(length)]
         asked, said = prompt.question(ASR_INSTRUCTION), heard
     else:
         text, instruction, answer = text_turn(rng, rng.randint(1, 2 + int(6 * reach)))
@@ -63,12 +70,12 @@ def make_row(prompt: Prompt, rng: random.Random, reach: float) -> tuple[list[int
         heard = tokenizer(text, add_special_tokens=False)["input_ids"]
         asked = prompt.question(instruction)
         said = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    before = prompt.prefix + stretch(heard, blank, rng)
+    before = prompt.prefix + stretch(heard, blank, rng, min(1.0, 1.5 * reach))
     ids = before + asked + said + [prompt.end_id]
     return ids, [IGNORE] * (len(before) + len(asked)) + said + [prompt.end_id], len(before)
 
 
-def pretrain(folder: Path, minutes: float, lr: float, seed: int) -> torch.nn.Module:
+def pretrain(folder: Path, minutes: float, lr: float, seed: int) -> Any:
     """Train for so many minutes of wall time; the learning rate falls with the time."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -80,7 +87,9 @@ def pretrain(folder: Path, minutes: float, lr: float, seed: int) -> torch.nn.Mod
     start, step, smooth = time.monotonic(), 0, math.nan
     with tqdm(total=round(minutes * 60), desc="pretraining", unit="s") as bar:
         while (share := (time.monotonic() - start) / (60 * minutes)) < 1:
-            rows = [make_row(prompt, rng, min(1.0, 2 * share)) for _ in range(ROWS)]
+            # A fifth of the time for bare copying, then longer and looser; the last fifth at full reach.
+            reach = min(1.0, max(0.0, (share - 0.2) / 0.6))
+            rows = [make_row(prompt, rng, reach) for _ in range(ROWS)]
             width = max(len(ids) for ids, _, _ in rows)
             ids = torch.tensor([i + [0] * (width - len(i)) for i, _, _ in rows])
             labels = torch.tensor([lab + [IGNORE] * (width - len(lab)) for _, lab, _ in rows])[:, 1:]

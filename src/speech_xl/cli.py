@@ -140,8 +140,9 @@ class SpeechCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Write the best checkpoint's weights, which the next stage starts from."""
-        checkpoint = self.trainer.checkpoint_callback
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+        trainer: Any = self.trainer  # its checkpoint callback is typed without the paths it has
+        checkpoint = trainer.checkpoint_callback
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         best = checkpoint.best_model_path or checkpoint.last_model_path
         if not best:
