@@ -5,14 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import ctc_loss, normalize
-from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.phase import Phase
 
 BLANK = 256  # CTC's blank comes after the 256 bytes
-NOISE = 0.5  # of a rehearsed frame, relative to the embeddings' RMS
 SUBFRAMES = 4  # CTC steps a speech frame: letters come faster than 12.5 a second
 
 
@@ -27,10 +25,6 @@ class SemanticAlignment(Phase):
         embedding_ctc_weight: weight of a CTC loss whose classifier is the LLM's own embedding table, over the tokens
             that occur in the batch (ours): it draws a frame towards the embedding of the token that is spoken there,
             which is what a pretrained LLM knows how to read. 0 leaves it away. Add ``token_ctc.*`` to `trainable`.
-        rehearsal_weight: weight of the same ASR loss on texts in place of speech: each token of the answer stands for a
-            few frames as its own noisy embedding (ours; upsampled text after Maestro, arXiv 2204.03409). Worth having
-            where the LLM starts from random weights: it learns to read frames aloud in order before the encoder can
-            hear, and then asks the adapter for embeddings. 0 leaves it away.
 
     Everything else as in `Phase`.
     """
@@ -40,20 +34,17 @@ class SemanticAlignment(Phase):
         *args: Any,
         ctc_weight: float = 0.0,
         embedding_ctc_weight: float = 0.0,
-        rehearsal_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         weights = {
             "ctc_weight": ctc_weight,
             "embedding_ctc_weight": embedding_ctc_weight,
-            "rehearsal_weight": rehearsal_weight,
         }
         for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"model.{name}={weight}: must not be negative")
         self.ctc_weight, self.embedding_ctc_weight = ctc_weight, embedding_ctc_weight
-        self.rehearsal_weight = rehearsal_weight
 
     def configure_model(self) -> None:
         if not self.groups:
@@ -70,7 +61,6 @@ class SemanticAlignment(Phase):
         losses = (
             ("ctc", self.ctc_weight, lambda: self.ctc(batch, speech)),
             ("embedding_ctc", self.embedding_ctc_weight, lambda: self.embedding_ctc(batch, speech)),
-            ("rehearsal", self.rehearsal_weight, lambda: self.rehearsal(batch)),
         )
         total: Tensor | float = 0.0
         for name, weight, compute in losses:
@@ -85,20 +75,6 @@ class SemanticAlignment(Phase):
         tokenizer = self.backbone.llm.prompt.tokenizer
         texts = [turns[0].answer for turns in batch.turns]
         return [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]).to(self.device) for text in texts]
-
-    def rehearsal(self, batch: SpeechBatch) -> Tensor:
-        """Mean ASR loss with each answer's own token embeddings, noisy and a few frames long, as its speech."""
-        llm = self.backbone.llm
-        scale = llm.embedding.weight.detach().float().square().mean().sqrt()
-        rows = []
-        for ids in self.answer_ids(batch):
-            frames = llm.embedding(ids.repeat_interleave(torch.randint(2, 7, ids.shape, device=self.device)))
-            rows.append(frames + NOISE * scale * torch.randn_like(frames))
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        speech = Speech(pad_sequence(rows, batch_first=True), lengths, [[len(row)] for row in rows])
-        suffixes = [llm.prompt.training([(turns[0].instruction, turns[0].answer)]) for turns in batch.turns]
-        out = self.backbone(speech, [[None]] * len(rows), suffixes)
-        return out.loss_sum / max(1, out.label_tokens)
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
