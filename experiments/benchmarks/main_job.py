@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, commit_of_tree, record
+from experiments.benchmarks.record import ROOT, commit_of_tree, record
 
 STEPS = {
     "venv": "python3 -m venv {work}/venv",

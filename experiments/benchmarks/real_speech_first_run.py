@@ -17,8 +17,9 @@ import sys
 from pathlib import Path
 
 import yaml
-from record import ROOT, commit_of_tree, record
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from experiments.benchmarks.record import ROOT, commit_of_tree, record
 
 MODEL = "whisper_base_smollm2"
 STAGES = ("stage1", "stage2", "stage3")
