@@ -56,7 +56,7 @@ def test_choosing_again_replaces_the_choice():
 @pytest.mark.parametrize("pattern", ["adaptor.*", "adapter", "ADAPTER.*", "backbone.adapter.*"])
 def test_a_pattern_that_matches_nothing_is_an_error_with_names(pattern):
     with pytest.raises(
-        ValueError, match="matches no parameter. Names begin with: adapter.bias, adapter.weight"
+        ValueError, match="matches no parameter that can train. Names begin with: adapter.bias, adapter.weight"
     ) as error:
         select_trainable(Net(), {"llm.*": 0.1, pattern: 0.1})
     assert repr(pattern) in str(error.value)
@@ -66,5 +66,7 @@ def test_what_the_model_itself_keeps_fixed_stays_fixed():
     net = Net()
     net.head.bias.requires_grad_(False)
     net.head.bias.frozen_by_model = True
-    select_trainable(net, {"head.*": 0.1})
-    assert training(net) == {"head.weight"}
+    (group,) = select_trainable(net, {"head.*": 0.1})
+    assert training(net) == {"head.weight"} and [id(p) for p in group["params"]] == [id(net.head.weight)]
+    with pytest.raises(ValueError, match="head.bias"):
+        select_trainable(net, {"head.bias": 0.1})

@@ -13,8 +13,9 @@ def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[d
     """Freeze everything, then unfreeze by pattern; returns optimizer groups ``{params, lr, name}``.
 
     Patterns are shell-style (``adapter.*``, ``llm.*lora_*``) over parameter names without a leading ``backbone.``; the
-    first that matches a parameter gives its learning rate. Raises ValueError where a pattern matches nothing, because a
-    misspelt pattern would otherwise freeze in silence.
+    first that matches a parameter gives its learning rate. What a model or peft keeps fixed by itself (Whisper's
+    sinusoids, the weights under a LoRA delta) stays fixed. Raises ValueError where a pattern matches nothing that can
+    train, because a misspelt pattern would otherwise freeze in silence.
     """
     groups: dict[str, list[nn.Parameter]] = {pattern: [] for pattern in patterns}
     matched: set[str] = set()
@@ -22,17 +23,17 @@ def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[d
     for full, parameter in module.named_parameters():
         name = full.removeprefix("backbone.")
         names.append(name)
-        hits = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+        fixed = getattr(parameter, FROZEN_BY_MODEL, False)
+        hits = [] if fixed else [pattern for pattern in patterns if fnmatchcase(name, pattern)]
         matched.update(hits)
-        # A buffer-like parameter (Whisper's sinusoids) that its model froze stays frozen.
-        if parameter.requires_grad or not getattr(parameter, FROZEN_BY_MODEL, False):
-            parameter.requires_grad_(bool(hits))
+        parameter.requires_grad_(bool(hits))
         if hits:
             groups[hits[0]].append(parameter)
     for pattern in patterns:
         if pattern not in matched:
             tops = sorted({".".join(name.split(".")[:2]) for name in names})
             raise ValueError(
-                f"trainable: the pattern {pattern!r} matches no parameter. Names begin with: {', '.join(tops[:20])}"
+                f"trainable: the pattern {pattern!r} matches no parameter that can train. "
+                f"Names begin with: {', '.join(tops[:20])}"
             )
     return [{"params": params, "lr": patterns[name], "name": name} for name, params in groups.items() if params]
