@@ -12,7 +12,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id
-from speech_xl.model.layout import Kind, build_layout
+from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
@@ -53,7 +53,7 @@ class EvaluationLoops:
 
     @torch.no_grad()
     def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
-        """One record per turn and evaluation ratio; keys as docs/data.md lists them."""
+        """One record (see `_record`) per turn and evaluation ratio."""
         speech = self.speech(batch)
         asked = [(row, turn) for row, turns in enumerate(batch.turns) for turn in turns]
         records = []
@@ -108,10 +108,10 @@ class EvaluationLoops:
     def _example(self, batch: SpeechBatch, row: int) -> Example:
         rate = self.backbone.frame_rate
         ends = batch.interval_ends[row]
-        frames = [round(b * rate) - round(a * rate) for a, b in zip([0.0, *ends], ends, strict=False)]
+        intervals = interval_frames(ends, ceil(batch.cuts[row].duration * rate), rate)
         times = {}
         for ratio in self.eval_ratios:
-            layout = build_layout(0, [n for n in frames if n], [to_ratio(ratio)] * sum(n > 0 for n in frames), 0)
+            layout = build_layout(0, intervals, [to_ratio(ratio)] * len(intervals), 0)
             heard = (layout.kind != Kind.SST).cumsum()
             times[ratio] = (heard[layout.kind == Kind.SST] / rate).tolist()
         return Example(batch.cuts[row], ends, times)
