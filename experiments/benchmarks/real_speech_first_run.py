@@ -60,7 +60,7 @@ def best(curves: dict[str, list[tuple[int, float, float]]], tag: str) -> float |
 
 def dev_sessions(runs: Path) -> int:
     """Dev sessions that the digits' validations used."""
-    config = yaml.safe_load((runs / f"{MODEL}+spoken_digits" / "stage1" / "config.yaml").read_text())
+    config = yaml.safe_load((runs / f"{MODEL}+spoken_digits" / "stage1" / "tensorboard" / "config.yaml").read_text())
     data = config["data"]
     every = data["corpus"]["init_args"]["dev_sessions"]
     return every if data["limit_dev"] is None else min(every, data["limit_dev"])
