@@ -107,8 +107,9 @@ def main() -> None:
     parser.add_argument("--digits-flags", default="", help="flags for the spoken digits alone")
     parser.add_argument("--librispeech-flags", default="", help="flags for Mini LibriSpeech alone")
     parser.add_argument("--record-only", action="store_true", help="train nothing, record the runs there are")
+    parser.add_argument("--commit", help="with --record-only: the full hash the runs were trained at")
     given = parser.parse_args()
-    commit = commit_of_tree()
+    commit = given.commit or commit_of_tree()
     if not given.record_only:
         for corpus, own in (("spoken_digits", given.digits_flags), ("mini_librispeech", given.librispeech_flags)):
             for stage in STAGES:
