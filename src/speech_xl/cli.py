@@ -150,9 +150,8 @@ class SpeechCLI(LightningCLI):
                 "fit ended without a checkpoint: let it validate at least once (trainer.val_check_interval)"
             )
         state, notes = read_weights(Path(best))
-        own = set(self.model.backbone.state_dict())
         folder, stage = self.command.folder, self.command.stage
-        save_weights({n: v for n, v in state.items() if n in own}, folder / WEIGHTS, stage=stage, **notes)
+        save_weights(state, folder / WEIGHTS, stage=stage, **notes)
         print(f"{stage} is finished. Weights: {folder / WEIGHTS} (of {best})")
         print(f"Curves: tensorboard --logdir {folder / 'tensorboard'}")
 

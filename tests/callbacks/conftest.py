@@ -12,6 +12,8 @@ from lhotse import Recording
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.records import answer_record
+
 KV_BYTES_PER_TOKEN = 32
 
 
@@ -128,19 +130,6 @@ def make_record():
     """A record of one generated answer, as the validation loop keeps it."""
 
     def make(cut_id="dev-0", ratio=2, **changes):
-        record = {
-            "id": cut_id,
-            "task": "asr",
-            "kind": "",
-            "ratio": ratio,
-            "instruction": "transcribe the speech",
-            "reference": "one two three four",
-            "hypothesis": "one two tree four",
-            "duration": 2.0,
-            "kept_kv_tokens": 50,
-            "total_kv_tokens": 100,
-            "kept_kv_bytes": 50 * KV_BYTES_PER_TOKEN,
-        }
-        return record | changes
+        return answer_record(cut_id, ratio, **({"duration": 2.0, "kept_kv_bytes": 50 * KV_BYTES_PER_TOKEN} | changes))
 
     return make

@@ -2,24 +2,13 @@
 
 import pytest
 
+from tests.records import answer_record
+
 
 @pytest.fixture
 def make_record():
     def make(cut_id="s0", ratio=2, **changes):
-        record = {
-            "id": cut_id,
-            "task": "asr",
-            "kind": "",
-            "ratio": ratio,
-            "instruction": "transcribe the speech",
-            "reference": "one two three four",
-            "hypothesis": "one two tree four",
-            "duration": 10.0,
-            "kept_kv_tokens": 50,
-            "total_kv_tokens": 100,
-            "kept_kv_bytes": 2048,
-        }
-        return record | changes
+        return answer_record(cut_id, ratio, **({"duration": 10.0, "kept_kv_bytes": 2048} | changes))
 
     return make
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from transformers.audio_utils import mel_filter_bank
 
-SAMPLE_RATE = 16_000  # Hz
+from speech_xl import SAMPLE_RATE
+
 _N_FFT = 400  # samples, 25 ms
 _HOP = 160  # samples, 10 ms
 _N_MELS = 80

@@ -11,11 +11,10 @@ import torch
 from lhotse.cut import Cut
 from lightning.pytorch.utilities import rank_zero_warn
 
+from speech_xl import SAMPLE_RATE
 from speech_xl.callbacks.pictures import log_mel, session_picture
 from speech_xl.callbacks.scalars import tensorboard_writers
 from speech_xl.evaluation.metrics import is_correct, wer_counts
-
-SAMPLE_RATE = 16_000  # Hz
 
 
 class ValidationExample(Protocol):

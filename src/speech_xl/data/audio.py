@@ -10,7 +10,7 @@ from lhotse.augmentation import Resample
 from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
 from torch import Tensor
 
-SAMPLE_RATE = 16000
+from speech_xl import SAMPLE_RATE
 
 
 class AudioError(RuntimeError):

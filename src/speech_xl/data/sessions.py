@@ -14,7 +14,7 @@ from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment,
 from lhotse.audio import AudioSource
 from lhotse.utils import fastcopy
 
-SAMPLE_RATE = 16000
+from speech_xl import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

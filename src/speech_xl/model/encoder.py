@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
+from speech_xl import SAMPLE_RATE
 from speech_xl.model.pretrained import existing
-
-SAMPLE_RATE = 16_000  # Hz, what every supported encoder listens at
 
 
 class Encoder(nn.Module):

@@ -16,10 +16,6 @@ from speech_xl.model.layout import Kind, LayoutBatch
 class PrunableLayer(DynamicLayer):
     """A cache layer whose tokens can be dropped anywhere, not only at the end."""
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order; a row may come several times."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
     def keep(self, index: Tensor) -> None:
         """Keep, per row, the tokens at `index` [B, K], in this order."""
         where = index[:, None, :, None].expand(-1, self.keys.shape[1], -1, self.keys.shape[3])
