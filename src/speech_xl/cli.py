@@ -30,6 +30,7 @@ from speech_xl.evaluation.report import write_report
 from speech_xl.mistakes import with_places
 from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights
+from speech_xl.precision import best_precision
 from speech_xl.stages import LAST, SUBCOMMANDS, WEIGHTS, Command, ConfigError
 
 
@@ -110,6 +111,9 @@ class SpeechCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         options = self._get(self.config_init, "trainer")
+        if options["precision"] is None:
+            options["precision"] = best_precision(str(options["accelerator"]))
+            rank_zero_info(f"trainer.precision is left open: {options['precision']} is the fast one on this machine")
         given = options["callbacks"] or []
         options["callbacks"] = given if isinstance(given, list) else [given]
         curriculum = self._get(self.config_init, "curriculum")
