@@ -27,8 +27,7 @@ from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.speech_llm import Speech
 
 SILENCE = -1  # where a frame holds no word
-FRAMES_A_WORD = 5  # on average at 12.5 Hz, to plan batches with
-EASY_LOSS = 0.35  # cross entropy a token below which texts grow longer
+SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 MOST_QUESTIONS = 4  # a sample's, about one text
 
 
@@ -41,11 +40,12 @@ class Reading:
 
 
 def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[Reading]:
-    """Texts of about `words` words at most: random words, pieces of sessions, and whole sessions with questions."""
+    """Texts of half to all of `words` words: random words, pieces of sessions, and whole sessions with questions."""
     known = vocabulary()
     while True:
+        length = rng.randint(-(-words // 2), words)
         if rng.random() < 0.4:
-            text = " ".join(rng.choices(known, k=rng.randint(max(1, words // 2), words)))
+            text = " ".join(rng.choices(known, k=length))
             yield Reading(text, [(ASR_INSTRUCTION, text)])
             continue
         cast = draw_cast(rng, rng.randint(1, 4))
@@ -58,7 +58,7 @@ def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[R
             yield Reading(spoken, [(CAPTION_INSTRUCTION, make_caption(sentences))] if rng.random() < 0.2 else turns)
             continue
         several = spoken.split()
-        length = min(len(several), rng.randint(max(1, words // 2), words))
+        length = min(len(several), length)
         start = rng.randint(0, len(several) - length)
         text = " ".join(several[start : start + length])
         yield Reading(text, [(ASR_INSTRUCTION, text)])
@@ -72,13 +72,13 @@ def stretch(ids: list[int], rng: random.Random) -> list[int]:
         length = rng.randint(2, 7)
         sure = rng.randrange(length)
         frames += [token if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
-        if rng.random() < 0.15:
-            frames += [SILENCE] * rng.randint(2, 8)
-    return frames
+        if rng.random() < 0.2:
+            frames += [SILENCE] * rng.randint(1, 16)
+    return [SILENCE] * rng.randint(0, 10) + frames
 
 
 def as_speech(rows: list[list[int]], table: Tensor, silence: Tensor, noise: float) -> Speech:
-    """Frames [B, N, D] out of the embedding `table` [V, D], noisy, and as large as text embeddings on average."""
+    """Frames [B, N, D] out of the embedding `table` [V, D] and `silence` [D], noisy, as large as text embeddings."""
     lengths = torch.tensor([len(row) for row in rows])
     index = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=SILENCE)
     size = table.detach().square().mean().sqrt()
@@ -112,6 +112,12 @@ def learning_rate(step: int, steps: int, highest: float) -> float:
     return highest * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * late))
 
 
+def longest_words(step: int, steps: int, longest: int) -> int:
+    """Words of the longest texts: FIRST_LONGEST for a tenth of the steps, then by equal factors up to 60 % of them."""
+    grown = min(1.0, max(0.0, (step / steps - 0.1) / 0.5))
+    return round(FIRST_LONGEST * (longest / FIRST_LONGEST) ** grown)
+
+
 def write(llm: LLM, folder: Path) -> None:
     """model.safetensors in float16, beside the config and the tokenizer that are there."""
     state = {n: w.detach().half().contiguous() for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}
@@ -120,28 +126,31 @@ def write(llm: LLM, folder: Path) -> None:
     draft.replace(folder / "model.safetensors")
 
 
-def pretrain(folder: Path, steps: int, tokens: int, longest: int, highest: float, seed: int) -> LLM:
-    """Train from random weights. tokens: LLM tokens a step, about; longest: words of the longest texts."""
+def pretrain(folder: Path, steps: int, frames: int, longest: int, highest: float, seed: int) -> LLM:
+    """Train from random weights. frames: of a step, about; longest: words of the longest texts."""
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
     llm = LLM(str(folder), pretrained=False)
     llm.build()
     start_copying(llm)
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
-    silence = nn.Parameter(0.06 * torch.randn(llm.width))
-    parameters = [*llm.parameters(), silence]
+    parameters = list(llm.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
-    words, level = 12.0, 5.0
+    level = 5.0
     with tqdm(range(steps), desc="reading", unit="step", mininterval=5) as bar:
         for step in bar:
             batch: list[Reading] = []
-            for reading in readings(rng, int(words)):
+            rows: list[list[int]] = []
+            words = longest_words(step, steps, longest)
+            # All lengths come, in equal shares a factor: where a word stands must not tell which it is.
+            for reading in readings(rng, round(SHORTEST * (words / SHORTEST) ** rng.random())):
                 batch.append(reading)
-                if FRAMES_A_WORD * sum(len(r.text.split()) for r in batch) >= tokens:
+                rows.append(stretch(llm.prompt.tokenizer(reading.text, add_special_tokens=False)["input_ids"], rng))
+                if sum(len(row) for row in rows) >= frames:
                     break
-            tokenize = llm.prompt.tokenizer
-            rows = [stretch(tokenize(r.text, add_special_tokens=False)["input_ids"], rng) for r in batch]
-            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6))
+            # Silence sounds different every time: whatever is no word has to be read as silence.
+            silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
+            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 0.6))
             out = backbone(speech, [[None]] * len(rows), [llm.prompt.training(r.turns) for r in batch])
             loss = out.loss_sum / out.label_tokens
             for group in optimizer.param_groups:
@@ -151,9 +160,7 @@ def pretrain(folder: Path, steps: int, tokens: int, longest: int, highest: float
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             level += 0.03 * (loss.item() - level)
-            if level < EASY_LOSS and words < longest:
-                words, level = min(float(longest), 1.12 * words), level + 0.04
-            bar.set_postfix(loss=f"{level:.3f}", words=int(words), refresh=False)
+            bar.set_postfix(loss=f"{level:.3f}", words=words, refresh=False)
             if (step + 1) % 500 == 0:
                 write(llm, folder)
     write(llm, folder)
@@ -163,13 +170,13 @@ def pretrain(folder: Path, steps: int, tokens: int, longest: int, highest: float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
-    parser.add_argument("--steps", type=int, default=2600, help="optimizer steps (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=1000, help="frames a step, about (%(default)s)")
-    parser.add_argument("--longest", type=int, default=150, help="words of the longest texts (%(default)s)")
-    parser.add_argument("--lr", type=float, default=2e-3, help="highest learning rate (%(default)s)")
+    parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
+    parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
+    parser.add_argument("--longest", type=int, default=80, help="words of the longest texts (%(default)s)")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     given = parser.parse_args()
-    pretrain(given.folder, given.steps, given.tokens, given.longest, given.lr, given.seed)
+    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 

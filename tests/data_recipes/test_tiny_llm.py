@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from data_recipes.grammar import split_of
-from data_recipes.tiny_llm import SILENCE, as_speech, learning_rate, pretrain, readings, start_copying, stretch
+from data_recipes.tiny_llm import (
+    SILENCE,
+    as_speech,
+    learning_rate,
+    longest_words,
+    pretrain,
+    readings,
+    start_copying,
+    stretch,
+)
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM
 
@@ -75,6 +84,12 @@ def test_the_learning_rate_rises_stays_and_ends_at_nothing():
     assert rates[1000] == pytest.approx(0.0, abs=1e-9) and rates[800] == pytest.approx(1e-3)
 
 
+def test_texts_grow_from_short_to_the_longest():
+    lengths = [longest_words(step, 1000, 80) for step in range(1000)]
+    assert lengths[0] == lengths[100] == 16 and lengths[600] == lengths[999] == 80
+    assert lengths == sorted(lengths)
+
+
 def test_what_the_last_layers_attend_to_passes_through():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
@@ -87,7 +102,7 @@ def test_what_the_last_layers_attend_to_passes_through():
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
     folder = tmp_path / "llm"
     shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    trained = pretrain(folder, steps=3, tokens=60, longest=12, highest=1e-3, seed=0)
+    trained = pretrain(folder, steps=3, frames=60, longest=12, highest=1e-3, seed=0)
     loaded = LLM(str(folder))
     loaded.build()
     for name, weight in trained.model.state_dict().items():
