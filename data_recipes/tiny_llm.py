@@ -25,6 +25,7 @@ from data_recipes.grammar import draw_cast, draw_turns, make_caption, make_quest
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.speech_llm import Speech
+from speech_xl.model.sst import attention_modules
 
 SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
@@ -101,9 +102,11 @@ def start_copying(llm: LLM) -> None:
             weight.normal_(0.0, 0.06)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_(0.05)
-    for layer in llm.decoder.layers[-2:]:  # type: ignore[index]
-        nn.init.orthogonal_(layer.self_attn.v_proj.weight)
-        layer.self_attn.o_proj.weight.copy_(0.5 * layer.self_attn.v_proj.weight.T)
+    for attention in attention_modules(llm.decoder)[-2:]:
+        values, output = attention.get_submodule("v_proj"), attention.get_submodule("o_proj")
+        assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
+        nn.init.orthogonal_(values.weight)
+        output.weight.copy_(0.5 * values.weight.T)
 
 
 def learning_rate(step: int, steps: int, highest: float) -> float:
