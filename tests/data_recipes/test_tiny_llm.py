@@ -20,7 +20,7 @@ from data_recipes.tiny_llm import (
     stretch,
 )
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
-from speech_xl.model import LLM
+from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
@@ -107,3 +107,21 @@ def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
     loaded.build()
     for name, weight in trained.model.state_dict().items():
         torch.testing.assert_close(loaded.model.state_dict()[name], weight.half().float(), msg=name)
+
+
+@pytest.mark.parametrize(("pretrained", "reads"), [(True, True), (False, False)])
+def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained, reads):
+    torch.manual_seed(0)
+    rng = random.Random(3)
+    llm = LLM(str(TINY), pretrained=pretrained)
+    llm.build()
+    drawn = list(itertools.islice(readings(rng, 8, split="dev"), 24))
+    ids = [llm.prompt.tokenizer(reading.text, add_special_tokens=False)["input_ids"] for reading in drawn]
+    silence = 0.5 * llm.embedding.weight.detach().std() * torch.randn(llm.width)
+    with torch.no_grad():
+        speech = as_speech([stretch(row, rng) for row in ids], llm.embedding.weight, silence, noise=0.1)
+        backbone = SpeechLLM(Encoder(), Adapter(), llm)
+        out = backbone(speech, [[None]] * len(ids), [llm.prompt.training(reading.turns) for reading in drawn])
+    loss = out.loss_sum / out.label_tokens  # a word of the grammar at random costs 5.5
+    assert (loss < 1.5) == reads
+    assert torch.isfinite(loss)
