@@ -1,4 +1,4 @@
-"""The number format where the config leaves it open: what the machine is fast at, and never against the config."""
+"""The number format where the config leaves it open: what the machine is fast at."""
 
 import pytest
 
