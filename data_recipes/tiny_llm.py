@@ -41,7 +41,7 @@ class Reading:
 
 
 def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[Reading]:
-    """Random words and pieces of sessions, half to all of `words` long, and whole sessions no longer, with questions."""
+    """Random words and pieces of sessions, half to all of `words` long; whole sessions no longer, with questions."""
     known = vocabulary()
     while True:
         length = rng.randint(-(-words // 2), words)
@@ -94,8 +94,8 @@ def start_copying(llm: LLM) -> None:
 
     In the last two layers the output projection is the transpose of an orthogonal value projection, so what a head
     looks at passes through unchanged, and everything else speaks softly at first. Only where to look is left to learn.
-    Decision 33 has what was tried. Structured starts like this are after Trockman and Kolter, "Mimetic Initialization of
-    Self-Attention Layers" (arXiv 2305.09828).
+    Decision 33 has what was tried. Structured starts like this are after Trockman and Kolter, "Mimetic
+    Initialization of Self-Attention Layers" (arXiv 2305.09828).
     """
     for name, weight in llm.model.named_parameters():
         if weight.dim() == 2:
