@@ -2,7 +2,8 @@
 
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
-audio. Only sentences of the train split are read.
+audio. Only sentences of the train split are read. While it learns to transcribe, two heads are told where to look
+(decision 35): at the frames of the next word.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
+from speech_xl.precision import BF16, best_precision
 
 SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
@@ -38,6 +41,21 @@ class Reading:
 
     text: str
     turns: list[tuple[str, str]]
+
+    @property
+    def transcribed(self) -> bool:
+        return self.turns[0][0] == ASR_INSTRUCTION
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """A text as frames: the token id of every frame or `SILENCE`, and which of the text's tokens it is or `SILENCE`."""
+
+    ids: list[int]
+    places: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[Reading]:
@@ -65,23 +83,33 @@ def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[R
         yield Reading(text, [(ASR_INSTRUCTION, text)])
 
 
-def stretch(ids: list[int], rng: random.Random) -> list[int]:
-    """Token ids [N] to one entry a frame: each token over 2 to 7 frames, some of them silent, and pauses between."""
+def stretch(tokens: list[int], letters: list[int], rng: random.Random) -> Stretched:
+    """Each of the tokens [N] over about as many frames as it has `letters` [N], some silent, and pauses between."""
     peaked = rng.random()  # from steady frames to one frame a word, as CTC likes them
-    frames: list[int] = []
-    for token in ids:
-        length = rng.randint(2, 7)
+    pace = rng.uniform(0.6, 1.2)  # frames a letter
+    places = [SILENCE] * rng.randint(0, 10)
+    for place, long in enumerate(letters):
+        length = max(1, round(long * pace * rng.uniform(0.8, 1.2)))
         sure = rng.randrange(length)
-        frames += [token if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
+        places += [place if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
         if rng.random() < 0.2:
-            frames += [SILENCE] * rng.randint(1, 16)
-    return [SILENCE] * rng.randint(0, 10) + frames
+            places += [SILENCE] * rng.randint(1, 12)
+    misheard = rng.uniform(0.0, 0.04)  # share of frames that sound like another word
+    heard = [rng.choice(tokens) if p != SILENCE and rng.random() < misheard else tokens[p] for p in places]
+    return Stretched([t if p != SILENCE else SILENCE for t, p in zip(heard, places, strict=True)], places)
 
 
-def as_speech(rows: list[list[int]], table: Tensor, silence: Tensor, noise: float) -> Speech:
+def stretched(llm: LLM, text: str, rng: random.Random) -> Stretched:
+    """A text as frames."""
+    tokenizer = llm.prompt.tokenizer
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return stretch(tokens, [len(tokenizer.decode([t]).strip()) for t in tokens], rng)
+
+
+def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float) -> Speech:
     """Frames [B, N, D] out of the embedding `table` [V, D] and `silence` [D], noisy, as large as text embeddings."""
     lengths = torch.tensor([len(row) for row in rows])
-    index = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=SILENCE)
+    index = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=SILENCE)
     size = table.detach().square().mean().sqrt()
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
     frames = frames + noise * size * torch.randn_like(frames)
@@ -109,15 +137,62 @@ def start_copying(llm: LLM) -> None:
         output.weight.copy_(0.5 * values.weight.T)
 
 
-def learning_rate(step: int, steps: int, highest: float) -> float:
-    """Up over 100 steps, level, then a cosine to nothing over the last 40 %."""
-    late = max(0.0, (step / steps - 0.6) / 0.4)
+class Guidance:
+    """Tells the first head of the last two layers, the ones without RoPE, where to look while a text is transcribed.
+
+    After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
+    """
+
+    HEADS_OF_LAYERS = (-2, -1)
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm = llm
+        self.seen: dict[tuple[int, str], Tensor] = {}  # queries and keys of the latest pass, [B, T, heads * D]
+        config = llm.model.config
+        self.head = config.hidden_size // config.num_attention_heads
+        for layer in self.HEADS_OF_LAYERS:
+            if config.no_rope_layers[layer]:
+                raise ValueError(f"guidance reads queries and keys as they are, and layer {layer} turns them (RoPE)")
+            for name in ("q_proj", "k_proj"):
+                projection = attention_modules(llm.decoder)[layer].get_submodule(name)
+                projection.register_forward_hook(self._keep(layer, name))
+
+    def _keep(self, layer: int, name: str):
+        def hook(_module, _args, output: Tensor) -> None:
+            self.seen[layer, name] = output
+
+        return hook
+
+    def __call__(self, rows: list[Stretched], batch: list[Reading]) -> Tensor:
+        """Mean over words and heads of -log(attention on the frames of the word to be said); 0 with no transcript."""
+        prompt = self.llm.prompt
+        losses = [torch.zeros(1)]
+        for number, (row, reading) in enumerate(zip(rows, batch, strict=True)):
+            if not reading.transcribed:
+                continue
+            words = max(row.places) + 1
+            audio = len(prompt.prefix) + len(row)
+            first = audio + len(prompt.question(ASR_INSTRUCTION)) - 1  # here the first word is predicted
+            places = torch.tensor([SILENCE] * len(prompt.prefix) + row.places)
+            theirs = places[None] == torch.arange(words)[:, None]
+            for layer in self.HEADS_OF_LAYERS:
+                queries = self.seen[layer, "q_proj"][number, first : first + words, : self.head].float()
+                keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
+                attention = (queries @ keys.T * self.head**-0.5).log_softmax(-1)
+                losses.append(-attention.masked_fill(~theirs, -math.inf).logsumexp(-1))
+        told = torch.cat(losses)
+        return told.sum() / max(1, len(told) - 1)
+
+
+def learning_rate(step: int, gone: float, highest: float) -> float:
+    """Up over 100 steps, level, then a cosine to nothing over the last 40 %. gone: the share of the training, 0..1."""
+    late = max(0.0, (gone - 0.6) / 0.4)
     return highest * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * late))
 
 
-def longest_words(step: int, steps: int, longest: int) -> int:
-    """Words of the longest texts: FIRST_LONGEST for a tenth of the steps, then by equal factors up to 60 % of them."""
-    grown = min(1.0, max(0.0, (step / steps - 0.1) / 0.5))
+def longest_words(gone: float, longest: int) -> int:
+    """Words of the longest texts: FIRST_LONGEST for a tenth of the training, then by equal factors up to 60 % of it."""
+    grown = min(1.0, max(0.0, (gone - 0.1) / 0.5))
     return round(FIRST_LONGEST * (longest / FIRST_LONGEST) ** grown)
 
 
@@ -129,44 +204,71 @@ def write(llm: LLM, folder: Path) -> None:
     draft.replace(folder / "model.safetensors")
 
 
-def pretrain(folder: Path, steps: int, frames: int, longest: int, highest: float, seed: int) -> LLM:
-    """Train from random weights. frames: of a step, about; longest: words of the longest texts."""
+@torch.no_grad()
+def held_out(backbone: SpeechLLM, words: int, texts: int = 8) -> float:
+    """Cross entropy a token on transcripts of `words` words of the dev split, teacher-forced, stretched and noisy."""
+    rng, llm = random.Random(f"held-out-{words}"), backbone.llm
+    torch.manual_seed(words)
+    long = (r for r in readings(rng, words, "dev") if r.transcribed and len(r.text.split()) > 0.8 * words)
+    loss = tokens = 0.0
+    for _ in range(texts):
+        reading = next(long)
+        silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
+        speech = as_speech([stretched(llm, reading.text, rng)], llm.embedding.weight, silence, 0.3)
+        out = backbone(speech, [[None]], [llm.prompt.training(reading.turns)])
+        loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
+    return loss / tokens
+
+
+def pretrain(
+    folder: Path, steps: int, frames: int, longest: int, highest: float, seed: int, minutes: float = math.inf
+) -> LLM:
+    """Train from random weights. frames: of a step, about; longest: words of the longest texts; minutes: at most."""
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
     llm = LLM(str(folder), pretrained=False)
     llm.build()
     start_copying(llm)
+    guidance = Guidance(llm)
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
     parameters = list(llm.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
-    level = 5.0
+    fast = best_precision("cpu") == BF16
+    level, astray, started = 5.0, 5.0, time.monotonic()
     with tqdm(range(steps), desc="reading", unit="step", mininterval=5) as bar:
         for step in bar:
+            gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
+            if gone >= 1:
+                break
             batch: list[Reading] = []
-            rows: list[list[int]] = []
-            words = longest_words(step, steps, longest)
+            rows: list[Stretched] = []
+            words = longest_words(gone, longest)
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is.
             for reading in readings(rng, round(SHORTEST * (words / SHORTEST) ** rng.random())):
                 batch.append(reading)
-                rows.append(stretch(llm.prompt.tokenizer(reading.text, add_special_tokens=False)["input_ids"], rng))
+                rows.append(stretched(llm, reading.text, rng))
                 if sum(len(row) for row in rows) >= frames:
                     break
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 0.6))
-            out = backbone(speech, [[None]] * len(rows), [llm.prompt.training(r.turns) for r in batch])
-            loss = out.loss_sum / out.label_tokens
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+                out = backbone(speech, [[None]] * len(rows), [llm.prompt.training(r.turns) for r in batch])
+            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, batch)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps, highest)
+                group["lr"] = learning_rate(step, gone, highest)
             optimizer.zero_grad()
-            loss.backward()
+            (loss + guided).backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             level += 0.03 * (loss.item() - level)
-            bar.set_postfix(loss=f"{level:.3f}", words=words, refresh=False)
+            astray += 0.03 * (guided.item() - astray)
+            bar.set_postfix(loss=f"{level:.3f}", guidance=f"{astray:.3f}", words=words, refresh=False)
             if (step + 1) % 500 == 0:
                 write(llm, folder)
     write(llm, folder)
+    for words in (12, 50, 150, 300):
+        print(f"held out, {words} words: {held_out(backbone, words):.3f} a token")
     return llm
 
 
@@ -175,11 +277,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
-    parser.add_argument("--longest", type=int, default=80, help="words of the longest texts (%(default)s)")
+    parser.add_argument("--longest", type=int, default=200, help="words of the longest texts (%(default)s)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     given = parser.parse_args()
-    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed)
+    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed, given.minutes)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 

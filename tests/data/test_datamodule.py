@@ -129,7 +129,7 @@ def test_cached_frames_are_used_in_workers(tiny_corpus, tmp_path, num_workers):
     module = module_of(tiny_corpus(), num_workers=num_workers)
     loader = module.train_dataloader()
     assert all(row is None for batch in loader for row in batch.frames)
-    module.frame_cache = FrameCache(tmp_path / "frames", "encoder")
+    module.frame_cache = FrameCache(tmp_path / "frames", "encoder", 50.0)
     for i, cut in enumerate(module.cuts("train")):
         module.frame_cache.store(cut, torch.full((3, 2), float(i)))
     for batch in loader:

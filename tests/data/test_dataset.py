@@ -1,5 +1,6 @@
 """SpeechDataset: batches from cuts, bad audio named with its mend, excerpts of whole utterances."""
 
+import math
 import os
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_rows_belong_together(tiny_corpus):
 def test_cache_hit_reads_no_audio(tiny_corpus, tmp_path):
     cuts = tiny_corpus(sessions=2).cuts("train")
     first, second = list(cuts)
-    cache = FrameCache(tmp_path / "frames", "encoder")
+    cache = FrameCache(tmp_path / "frames", "encoder", 50.0)
     cache.store(first, torch.ones(4, 2))
     batch = dataset_of(cache=cache)[cuts]
     assert batch.audio[0] is None and batch.frames[0].shape == (4, 2)
@@ -57,7 +58,7 @@ def test_cache_hit_reads_no_audio(tiny_corpus, tmp_path):
 
 
 def test_cache_hit_does_not_open_the_file(session, tmp_path, monkeypatch):
-    cache = FrameCache(tmp_path / "frames", "encoder")
+    cache = FrameCache(tmp_path / "frames", "encoder", 50.0)
     cache.store(session, torch.ones(4, 2))
 
     def opened(*_, **__):
@@ -269,18 +270,35 @@ def test_excerpts_are_seeded(session):
 
 
 def test_fixed_excerpts_hit_the_cache(session, tmp_path):
-    cache = FrameCache(tmp_path, "encoder")
+    cache = FrameCache(tmp_path, "encoder", 50.0)
     cache.store(Excerpt(0.3, 0.6, fixed=True)(session, 0, 0), torch.ones(3, 2))
     assert cache.load(Excerpt(0.3, 0.6, fixed=True)(session, 0, 7)) is not None
 
 
 def test_random_excerpts_do_not_fill_the_disk(session, tmp_path):
-    cache = FrameCache(tmp_path / "frames", "encoder")
+    cache = FrameCache(tmp_path / "frames", "encoder", 50.0)
     part = Excerpt(0.3, 0.6)(session, 0, 0)
     cache.store(part, torch.ones(3, 2))
     assert cache.load(part) is None and not cache.folder.exists()
     cache.store(Excerpt(60.0, 60.0)(session, 0, 0), torch.ones(3, 2))  # a session that stays whole is kept
     assert cache.load(session) is not None
+
+
+def test_random_excerpts_are_cut_out_of_their_sessions_frames(tiny_corpus, tmp_path):
+    rate, several = 50.0, 0
+    cache = FrameCache(tmp_path / "frames", "encoder", rate)
+    for cut in tiny_corpus(sessions=8).cuts("train"):
+        numbered = torch.arange(math.ceil(cut.duration * rate), dtype=torch.float32)[:, None]
+        cache.store(cut, numbered)
+        for epoch in range(4):
+            part = Excerpt(0.3, 0.8)(cut, 0, epoch)
+            frames = cache.load(part)
+            first, last = part.start * rate, (part.start + part.duration) * rate
+            assert abs(frames[0].item() - first) <= 0.5 and abs(frames[-1].item() + 1 - last) <= 1.5
+            assert len(frames) == math.ceil(part.duration * rate - 1e-6)  # what encoding it alone would give
+            assert torch.equal(frames[:, 0], frames[0, 0] + torch.arange(len(frames)).half())
+            several += part.id != cut.id
+    assert several > 10
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (5, 4), (-1, 3)])

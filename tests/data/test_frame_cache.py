@@ -12,7 +12,7 @@ from speech_xl.data.frame_cache import FrameCache
 
 @pytest.fixture
 def cache(tmp_path):
-    return FrameCache(tmp_path / "frames", "openai/whisper-tiny@abc window=30 taps=[2,4]")
+    return FrameCache(tmp_path / "frames", "openai/whisper-tiny@abc window=30 taps=[2,4]", 50.0)
 
 
 def files_of(cache):
@@ -74,8 +74,8 @@ def test_encoders_do_not_share(tmp_path, cache, session):
     cache.store(session, torch.zeros(5, 2))
     # the readable part of the folder name is cut and cleaned; the names must differ all the same
     for fingerprint in ("openai/whisper-tiny@abc window=30 taps=[2,5]", "openai-whisper-tiny@abc window=30 taps=[2,4]"):
-        assert FrameCache(tmp_path / "frames", fingerprint).load(session) is None
-    assert FrameCache(tmp_path / "frames", cache.fingerprint).load(session) is not None
+        assert FrameCache(tmp_path / "frames", fingerprint, 50.0).load(session) is None
+    assert FrameCache(tmp_path / "frames", cache.fingerprint, 50.0).load(session) is not None
     assert (cache.folder / "fingerprint.txt").read_text().strip() == cache.fingerprint
 
 
@@ -109,7 +109,7 @@ def test_refuses_frames_float16_cannot_hold(cache, session):
 
 def test_refuses_an_empty_fingerprint(tmp_path):
     with pytest.raises(ValueError, match="fingerprint is empty"):
-        FrameCache(tmp_path, "")
+        FrameCache(tmp_path, "", 50.0)
 
 
 def test_refuses_a_cut_without_audio(cache, session):

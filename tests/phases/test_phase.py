@@ -7,11 +7,14 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.data.dataset import Excerpt
 from speech_xl.model import Lora, SSTs
 from speech_xl.model.prompt import Prompt
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
+from tests.data.conftest import TinyCorpus
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 SHORT = ("short", 0.3, [("say", "a")])
@@ -111,6 +114,21 @@ def test_a_batch_half_from_the_cache_stays_in_order(folders, tmp_path, encodings
         again = phase(SemanticAlignment, folders, ADAPTER)
         assert fit(again, Given([given], tmp_path)).callback_metrics["train/loss"].equal(first)
         assert len(encodings) == 1
+
+
+def test_sessions_are_encoded_once_and_their_excerpts_never(folders, tmp_path, encodings, monkeypatch):
+    corpus = TinyCorpus(tmp_path / "corpus", sessions=5)
+    made = {split: corpus.cuts(split) for split in ("train", "dev")}
+    monkeypatch.setattr(corpus, "cuts", made.get)  # it writes its audio anew every time it is asked
+    for heard in (5, 0):  # sessions that the encoder hears in the first fit, and in a second one
+        data = SpeechDataModule(
+            corpus, str(tmp_path), {"asr": 1.0}, max_duration=2.0, excerpt=Excerpt(0.3, 0.8, per_session=3), num_workers=0
+        )
+        model = phase(SemanticAlignment, folders, ADAPTER)
+        trainer = fit(model, data, steps=12, limit_val_batches=0)
+        assert trainer.current_epoch > 0, "further epochs draw further excerpts"
+        assert len(encodings) == heard
+        encodings.clear()
 
 
 @pytest.mark.parametrize("case", ["a training encoder", "switched off"])

@@ -56,8 +56,8 @@ class Excerpt:
     """Replace a training session by a random run of whole consecutive utterances. An utterance is never split.
 
     A session that fits whole stays as it is, with all its tasks; an excerpt has only the ASR task, because questions
-    and captions are about the whole session. Random excerpts pass by the frame cache; `fixed` ones are in it from the
-    second epoch on.
+    and captions are about the whole session. Under a frozen encoder, random excerpts are cut out of their session's
+    cached frames; `fixed` ones are encoded and cached on their own.
 
     Args:
         min_seconds: shortest length to aim for.
@@ -122,7 +122,9 @@ class Excerpt:
             part,
             id=f"{cut.id}-{first}-{last}",
             supervisions=[s for s in part.supervisions if s.id in kept],  # by rounding a neighbour may touch the border
-            custom=custom | {"excerpt": "fixed" if self.fixed else "random"},
+            custom=custom
+            | {"excerpt": "fixed" if self.fixed else "random"}
+            | {"session": {"start": cut.start, "duration": cut.duration}},
         )
 
 

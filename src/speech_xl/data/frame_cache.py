@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import uuid
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from lhotse import Recording
 from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut, PaddingCut
+from lhotse.utils import fastcopy
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -22,17 +24,20 @@ class FrameCache:
     """Frames of cuts as float16 safetensors, one file a cut, in a folder of their own per encoder.
 
     Keyed by what is heard: the audio files (path, size, time of change), start, duration, channel and transforms; not
-    by the cut's id or its supervisions. Random excerpts are neither looked up nor kept, since the next epoch draws
-    others and the disk would fill with frames nobody reads; `Excerpt(fixed=True)` goes with the cache.
+    by the cut's id or its supervisions. A random excerpt is cut out of its session's frames, which is also how it will
+    be heard at inference: amid its session, wherever the encoder's windows end. It is never kept on its own, since the
+    next epoch draws others.
 
     Args:
         root: folder of all caches.
         fingerprint: names everything the frames depend on but the audio: encoder weights, window, tapped layers.
+        frame_rate: encoder frames a second.
     """
 
-    def __init__(self, root: str | Path, fingerprint: str) -> None:
+    def __init__(self, root: str | Path, fingerprint: str, frame_rate: float) -> None:
         if not fingerprint:
             raise ValueError("frame cache: fingerprint is empty; name the encoder weights, window and taps")
+        self.frame_rate = frame_rate
         readable = re.sub(r"[^A-Za-z0-9._-]+", "-", fingerprint).strip("-.")[:60]
         self.fingerprint = fingerprint
         self.folder = Path(root) / f"{readable}-{_digest(fingerprint)[:12]}"
@@ -48,8 +53,10 @@ class FrameCache:
 
     def load(self, cut: Cut) -> Tensor | None:
         """The cut's frames, float16 as they were stored; None where there are none. A damaged file is a miss."""
-        if _comes_once(cut):
-            return None
+        session = session_of(cut)
+        if session is not None:
+            whole = self.load(session)
+            return None if whole is None else self._part(whole, cut.start - session.start, cut.duration)
         path = self.path(cut)
         try:
             # read, not memory-mapped: the file may be replaced or deleted while a batch is waiting in a queue
@@ -60,9 +67,19 @@ class FrameCache:
             warnings.warn(f"{path}: damaged cached frames ({error}); they are computed again", stacklevel=2)
             return None
 
+    def _part(self, whole: Tensor, start: float, duration: float) -> Tensor:
+        """Frames [..., F, D] of `duration` seconds from `start` on; a started frame counts, as the encoder counts."""
+        first = round(start * self.frame_rate)
+        last = first + max(1, math.ceil(duration * self.frame_rate - 1e-6))
+        return whole[..., first:last, :]
+
+    def holds(self, cut: Cut) -> bool:
+        """Whether the cut's frames are there, damaged or not."""
+        return self.path(session_of(cut) or cut).is_file()
+
     def store(self, cut: Cut, frames: Tensor) -> None:
         """Keep the cut's frames. Readers see the whole file or none, also when the run is killed in the middle."""
-        if _comes_once(cut):
+        if session_of(cut) is not None:
             return
         path = self.path(cut)
         frames = frames.detach().to("cpu", torch.float16).contiguous()
@@ -87,9 +104,12 @@ class FrameCache:
             note.write_text(self.fingerprint + "\n")
 
 
-def _comes_once(cut: Cut) -> bool:
-    """Is this a random excerpt?"""
-    return (getattr(cut, "custom", None) or {}).get("excerpt") == "random"
+def session_of(cut: Cut) -> MonoCut | MultiCut | None:
+    """The session a random excerpt was cut out of, without its labels; None for any other cut."""
+    custom = getattr(cut, "custom", None) or {}
+    if custom.get("excerpt") != "random" or not isinstance(cut, (MonoCut, MultiCut)):
+        return None
+    return fastcopy(cut, supervisions=[], custom=None, **custom["session"])
 
 
 def _digest(text: str) -> str:

@@ -11,8 +11,10 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from tqdm import tqdm
 from transformers import get_scheduler
 
+from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
@@ -127,7 +129,21 @@ class Phase(EvaluationLoops, pl.LightningModule):
         datamodule = getattr(self.trainer, "datamodule", None)
         if self.cache_frames and self.encoder_frozen and datamodule is not None:
             root = Path(datamodule.cache_dir) / "frames"
-            datamodule.frame_cache = FrameCache(root, self.backbone.encoder.fingerprint())
+            encoder = self.backbone.encoder
+            datamodule.frame_cache = FrameCache(root, encoder.fingerprint(), encoder.frame_rate)
+
+    def on_fit_start(self) -> None:
+        """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        cache, sampling = getattr(datamodule, "frame_cache", None), getattr(datamodule, "sampling", None)
+        if datamodule is None or cache is None or sampling is None or sampling.excerpt is None or sampling.excerpt.fixed:
+            return
+        missing = [cut for cut in datamodule.cuts("train") if not cache.holds(cut)]
+        mine = missing[self.trainer.global_rank :: self.trainer.world_size]
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            for cut in tqdm(mine, desc="encoding", unit="session", disable=not mine or self.trainer.global_rank > 0):
+                cache.store(cut, self.backbone.encoder.encode([load_audio(cut).to(self.device)])[0])
+        self.trainer.strategy.barrier("frames of the training sessions")
 
     def train(self, mode: bool = True) -> "Phase":
         super().train(mode)
