@@ -8,9 +8,11 @@ what they said in bytes and in words. It has never met the LLM. What comes out i
 from __future__ import annotations
 
 import argparse
+import copy
+import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from data_recipes.embedded import EmbeddedSpeech
 from data_recipes.grammar import vocabulary
@@ -28,15 +31,32 @@ from data_recipes.tiny_llm import learning_rate
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.model import HFEncoder, SemanticAdapter
-from speech_xl.precision import BF16, best_precision
 from speech_xl.phases.semantic_alignment import BLANK, SUBFRAMES, mean_ctc
+from speech_xl.precision import BF16, best_precision
 
 WIDTH = 256  # of the frames that the heads read; thrown away with them
 
 
 @dataclass(frozen=True)
+class Line:
+    """One utterance: its first sample and the one after its last, and what is said."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """int16 samples [S] and the utterances in order."""
+
+    samples: Tensor
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
 class Clip:
-    """A run of whole utterances that fits the encoder's window: int16 samples [S] and what is said."""
+    """A run of whole utterances: int16 samples [S] and what is said."""
 
     samples: Tensor
     text: str
@@ -55,7 +75,8 @@ class Spelling(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Mel spectra [B, M, 2 F] of audio with `lengths` encoder frames [B] -> speech frames [B, N, D], lengths."""
-        return self.adapter(self.encoder.model(features).last_hidden_state[:, None], lengths)
+        model = with_window(self.encoder.model, features.shape[-1] // 2)
+        return self.adapter(model(features).last_hidden_state[:, None], lengths)
 
     def loss(self, frames: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
         """CTC a byte plus CTC a word."""
@@ -74,62 +95,90 @@ class Spelling(nn.Module):
         return texts
 
 
-def clips(cuts: CutSet, seconds: float, rng: random.Random) -> list[Clip]:
-    """Sessions cut, between utterances, into runs of up to `seconds`, the pauses around them included."""
+def with_window(model: WhisperEncoder, frames: int) -> WhisperEncoder:
+    """The same layers for windows of `frames`; positions are sinusoids, so a shorter window's are the first ones."""
+    config = copy.copy(model.config)
+    if config.max_source_positions == frames:
+        return model
+    config.max_source_positions = frames
+    other = WhisperEncoder(config)
+    for name in ("conv1", "conv2", "layers", "layer_norm"):
+        setattr(other, name, getattr(model, name))
+    return other
+
+
+def listen(cuts: CutSet) -> list[Session]:
+    """Sessions into memory: 2 bytes a sample, 115 MB an hour."""
     found = []
     for cut in tqdm(cuts, desc="loading", unit="session", mininterval=5):
-        audio = load_audio(cut)
         said = sorted(cut.supervisions, key=lambda s: s.start)
-        first = 0
-        while first < len(said):
-            longest = rng.uniform(0.3, 1.0) * seconds
-            start = said[first - 1].end if first else 0.0
-            last = first
-            while last + 1 < len(said) and said[last + 1].end - start < longest:
-                last += 1
-            end = said[last + 1].start if last + 1 < len(said) else cut.duration
-            end = min(end, start + seconds)
-            piece = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-            if said[last].end <= end:
-                found.append(Clip((piece * 32767).round().short(), " ".join(s.text for s in said[first : last + 1])))
-            first = last + 1
+        lines = [Line(round(s.start * SAMPLE_RATE), round(s.end * SAMPLE_RATE), s.text) for s in said]
+        found.append(Session((load_audio(cut) * 32767).round().short(), lines))
     return found
 
 
-def batches(found: list[Clip], size: int, rng: random.Random) -> Iterator[list[Clip]]:
-    """All clips in a new order every time, `size` at a time, for ever."""
-    while True:
-        order = rng.sample(found, len(found))
-        yield from (order[i : i + size] for i in range(0, len(order) - size + 1, size))
+def draw_clip(session: Session, seconds: float, rng: random.Random) -> Clip | None:
+    """A run of utterances that fits into `seconds`, with the pauses around it; None where the first doesn't fit."""
+    lines, room = session.lines, round(seconds * SAMPLE_RATE)
+    first = rng.randrange(len(lines))
+    start = lines[first - 1].end if first else 0
+    last = first
+    while last + 1 < len(lines) and lines[last + 1].end - start <= room:
+        last += 1
+    if lines[last].end - start > room:
+        return None
+    end = lines[last + 1].start if last + 1 < len(lines) else len(session.samples)
+    text = " ".join(line.text for line in lines[first : last + 1])
+    return Clip(session.samples[start : min(end, start + room)], text)
 
 
-def mel(encoder: HFEncoder, batch: Sequence[Clip], rng: random.Random | None) -> tuple[Tensor, Tensor]:
-    """Mel spectra [B, M, 2 F], and each clip's encoder frames [B]. With `rng`: other levels, hiss, masks."""
+def draw_clips(sessions: Sequence[Session], count: int, seconds: float, rng: random.Random) -> list[Clip]:
+    """`count` clips of random sessions."""
+    found: list[Clip] = []
+    while len(found) < count:
+        clip = draw_clip(rng.choice(sessions), seconds, rng)
+        found += [clip] if clip else []
+    return found
+
+
+def window_seconds(gone: float, longest: float) -> float:
+    """A quarter of the encoder's window at first, then a half, and from 55 % of the training on the whole.
+
+    CTC finds out sooner in short clips what sounds like what. gone: the share of the training, 0..1.
+    """
+    return longest * (0.25 if gone < 0.25 else 0.5 if gone < 0.55 else 1.0)
+
+
+def mel(
+    encoder: HFEncoder, batch: Sequence[Clip], seconds: float, rng: random.Random | None = None, masks: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mel spectra [B, M, 2 F] of a window of `seconds`, and each clip's encoder frames [B].
+
+    With `rng`: other levels and hiss, and with `masks` some of the spectrum hidden.
+    """
     audio = [clip.samples.float() / 32767 for clip in batch]
     if rng is not None:
         audio = [a * 10 ** rng.uniform(-0.4, 0.3) + 10 ** rng.uniform(-4.5, -2.5) * torch.randn(len(a)) for a in audio]
     arrays = [a.numpy() for a in audio]
-    inputs = encoder.extractor(
-        arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding="max_length", max_length=encoder.window
-    )
+    length = {"padding": "max_length", "max_length": round(seconds * SAMPLE_RATE)}
+    inputs = encoder.extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", **length)
     features = inputs["input_features"]
-    if rng is not None:  # SpecAugment (arXiv 1904.08779)
+    if rng is not None and masks:  # SpecAugment (arXiv 1904.08779)
         for row in features:
             for axis, longest in ((0, 12), (0, 12), (1, 15), (1, 15), (1, 15)):
-                length = rng.randint(0, longest)
-                start = rng.randint(0, row.shape[axis] - length)
-                row.narrow(axis, start, length).fill_(row.mean())
+                width = rng.randint(0, longest)
+                row.narrow(axis, rng.randint(0, row.shape[axis] - width), width).fill_(row.mean())
     return features, torch.tensor([encoder.frames_of(len(a)) for a in audio])
 
 
 @torch.no_grad()
-def dev_wer(model: Spelling, found: list[Clip], size: int = 8) -> float:
-    """WER of the words head on clips of the dev split: other voices, other sentences."""
+def word_errors(model: Spelling, clips: Sequence[Clip], size: int = 8) -> float:
+    """WER of the words head on `clips` that fit the encoder's window."""
     heard: list[str] = []
-    for start in range(0, len(found), size):
-        features, lengths = mel(model.encoder, found[start : start + size], None)
+    for start in range(0, len(clips), size):
+        features, lengths = mel(model.encoder, clips[start : start + size], model.encoder.window / SAMPLE_RATE)
         heard += model.read(*model(features, lengths))
-    return float(wer([clip.text for clip in found], heard))
+    return float(wer([clip.text for clip in clips], heard))
 
 
 def write(encoder: HFEncoder, folder: Path) -> None:
@@ -143,31 +192,34 @@ def write(encoder: HFEncoder, folder: Path) -> None:
     draft.replace(folder / "model.safetensors")
 
 
-def pretrain(folder: Path, hours: float, steps: int, size: int, highest: float, seed: int, minutes: float) -> Spelling:
-    """Train from random weights. size: clips of a step; minutes: stop there, whatever the steps."""
+def pretrain(
+    folder: Path, hours: float, steps: int, seconds: float, highest: float, seed: int, minutes: float = math.inf
+) -> Spelling:
+    """Train from random weights. seconds: of audio windows a step; minutes: at most, whatever the steps."""
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-encoder-{seed}")
     encoder = HFEncoder(str(folder), pretrained=False)
     encoder.build([-1])
     corpus = EmbeddedSpeech(train_hours=hours, seed=seed + 1)
     corpus.prepare()
-    seconds = encoder.window / SAMPLE_RATE
-    train, dev = (clips(corpus.cuts(split), seconds, rng) for split in ("train", "dev"))
+    train, dev = listen(corpus.cuts("train")), listen(corpus.cuts("dev"))
+    longest = encoder.window / SAMPLE_RATE
+    unseen = draw_clips(dev, 100, longest, random.Random("dev"))
     model = Spelling(encoder, SemanticAdapter(stride=2), vocabulary())
     optimizer = torch.optim.AdamW(model.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
-    level, started = 10.0, time.monotonic()
-    fast = best_precision("cpu")
-    stream = batches(train, size, rng)
+    fast = best_precision("cpu") == BF16
+    level, errors, started = 10.0, 1.0, time.monotonic()
     with tqdm(range(steps), desc="spelling", unit="step", mininterval=5) as bar:
         for step in bar:
             gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
             if gone >= 1:
                 break
-            batch = next(stream)
-            features, lengths = mel(encoder, batch, rng)
-            with torch.autocast("cpu", torch.bfloat16, enabled=fast == BF16):
+            window = window_seconds(gone, longest)
+            clips = draw_clips(train, round(seconds / window), window, rng)
+            features, lengths = mel(encoder, clips, window, rng, masks=window > longest / 4)
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 frames, lengths = model(features, lengths)
-            loss = model.loss(frames.float(), lengths, [clip.text for clip in batch])
+            loss = model.loss(frames.float(), lengths, [clip.text for clip in clips])
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, gone, highest)
             optimizer.zero_grad()
@@ -175,12 +227,12 @@ def pretrain(folder: Path, hours: float, steps: int, size: int, highest: float, 
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             level += 0.03 * (loss.item() - level)
-            bar.set_postfix(loss=f"{level:.3f}", refresh=False)
-            if (step + 1) % 250 == 0:
+            if (step + 1) % 500 == 0:
                 write(encoder, folder)
-                print(f"step {step + 1} {(time.monotonic() - started) / 60:.1f} min loss {level:.3f} dev {dev_wer(model, dev[:100]):.3f}", flush=True)
+                errors = word_errors(model, unseen)
+            bar.set_postfix(loss=f"{level:.3f}", window=f"{window:.0f} s", dev_wer=f"{errors:.3f}", refresh=False)
     write(encoder, folder)
-    print(f"dev WER of the words head: {dev_wer(model, dev):.4f}, {len(dev)} clips")
+    print(f"WER of the words head on {len(unseen)} clips of the dev split: {word_errors(model, unseen):.4f}")
     return model
 
 
@@ -189,12 +241,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="config.json and the feature extractor lie here")
     parser.add_argument("--hours", type=float, default=12.0, help="hours of speech, made first (%(default)s)")
     parser.add_argument("--steps", type=int, default=4000, help="optimizer steps (%(default)s)")
-    parser.add_argument("--clips", type=int, default=6, help="clips a step (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=80.0, help="of audio windows a step (%(default)s)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other sessions and weights (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     given = parser.parse_args()
-    pretrain(given.folder, given.hours, given.steps, given.clips, given.lr, given.seed, given.minutes)
+    pretrain(given.folder, given.hours, given.steps, given.seconds, given.lr, given.seed, given.minutes)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 

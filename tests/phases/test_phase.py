@@ -122,7 +122,12 @@ def test_sessions_are_encoded_once_and_their_excerpts_never(folders, tmp_path, e
     monkeypatch.setattr(corpus, "cuts", made.get)  # it writes its audio anew every time it is asked
     for heard in (5, 0):  # sessions that the encoder hears in the first fit, and in a second one
         data = SpeechDataModule(
-            corpus, str(tmp_path), {"asr": 1.0}, max_duration=2.0, excerpt=Excerpt(0.3, 0.8, per_session=3), num_workers=0
+            corpus,
+            str(tmp_path),
+            {"asr": 1.0},
+            max_duration=2.0,
+            excerpt=Excerpt(0.3, 0.8, per_session=3),
+            num_workers=0,
         )
         model = phase(SemanticAlignment, folders, ADAPTER)
         trainer = fit(model, data, steps=12, limit_val_batches=0)

@@ -136,7 +136,13 @@ class Phase(EvaluationLoops, pl.LightningModule):
         """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
         datamodule = getattr(self.trainer, "datamodule", None)
         cache, sampling = getattr(datamodule, "frame_cache", None), getattr(datamodule, "sampling", None)
-        if datamodule is None or cache is None or sampling is None or sampling.excerpt is None or sampling.excerpt.fixed:
+        if (
+            datamodule is None
+            or cache is None
+            or sampling is None
+            or sampling.excerpt is None
+            or sampling.excerpt.fixed
+        ):
             return
         missing = [cut for cut in datamodule.cuts("train") if not cache.holds(cut)]
         mine = missing[self.trainer.global_rank :: self.trainer.world_size]
