@@ -56,6 +56,34 @@ def test_stitched_windows_equal_windows_encoded_alone(encoders, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
+def test_overlapping_windows_keep_every_frame_once_and_hear_beyond_their_borders(folders, kind):
+    overlap, encoder = 5 * HOP, make(folders[kind], window_seconds=0.5, overlap_seconds=0.1)
+    for samples in (1, HOP, WINDOW, WINDOW + 1, WINDOW + overlap + 7, 2 * WINDOW, 3 * WINDOW - 11):
+        whole = audio(samples=samples)
+        (stitched,) = encoder.encode([whole])
+        spans = encoder.spans(samples)
+        assert stitched.shape[1] == encoder.frames_of(samples)
+        assert [first for _, _, first, _ in spans] == [0, *(last for *_, last in spans[:-1])] and spans[-1][
+            3
+        ] == samples
+        for start, stop, first, last in spans:
+            assert stop - start <= WINDOW
+            assert first == start == 0 or first - start == overlap
+            assert last == stop == samples or stop - last == overlap
+            (alone,) = make(folders[kind], window_seconds=0.5).encode([whole[start:stop]])
+            theirs = alone[:, (first - start) // HOP :][:, : encoder.frames_of(last - first)]
+            mine = stitched[:, first // HOP :][:, : theirs.shape[1]]
+            torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seconds", [-0.1, 0.26, 1.0])
+def test_an_overlap_of_half_a_window_is_refused(folders, seconds):
+    with pytest.raises(ValueError, match=f"overlap_seconds={seconds} must be at least 0 and less than half"):
+        make(folders["whisper"], window_seconds=0.5, overlap_seconds=seconds)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
 def test_a_ragged_batch_equals_its_rows_alone(encoders, kind):
     encoder = encoders[kind]
     rows = [audio(samples=n, seed=n) for n in (WINDOW, 700, 2 * WINDOW + 50, 5000, 700)]
@@ -111,6 +139,7 @@ def test_fingerprint_names_weights_window_and_layers(tmp_path, folders, kind):
         prints.append(make(longer).fingerprint())
     else:
         prints.append(make(folders[kind], window_seconds=1.0).fingerprint())
+    prints.append(make(folders[kind], window_seconds=0.5, overlap_seconds=0.1).fingerprint())
     with torch.no_grad():
         next(first.model.parameters())[0] += 1e-3
     prints.append(first.fingerprint())

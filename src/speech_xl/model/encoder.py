@@ -1,7 +1,8 @@
 """Any Hugging Face speech encoder as frames of audio of any length.
 
 Audio longer than the encoder's window is cut into windows, encoded in one batch and stitched: every hop of samples
-yields exactly one frame, none lost or doubled at a border. What the encoder is, how long its window is and how many
+yields exactly one frame, none lost or doubled at a border. Windows may overlap, so that frames near a border are heard
+with what comes before and after it. What the encoder is, how long its window is and how many
 frames a second it makes are read from the model and its feature extractor, not from its name.
 """
 
@@ -43,6 +44,7 @@ class HFEncoder(Encoder):
     name               hub name (openai/whisper-base) or a folder with config.json and preprocessor_config.json
     pretrained         load weights; False starts from the config with random weights
     window_seconds     longest audio encoded in one piece; None reads it from the model (Whisper) or takes 30 s
+    overlap_seconds    what a window hears beyond each of its inner borders, and whose frames are dropped
     trust_remote_code  run code that comes with the model; off unless you set it
     """
 
@@ -51,11 +53,13 @@ class HFEncoder(Encoder):
         name: str,
         pretrained: bool = True,
         window_seconds: float | None = None,
+        overlap_seconds: float = 0.0,
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.pretrained = name, pretrained
-        self.window_seconds, self.trust_remote_code = window_seconds, trust_remote_code
+        self.window_seconds, self.overlap_seconds = window_seconds, overlap_seconds
+        self.trust_remote_code = trust_remote_code
 
     def build(self, layers: Sequence[int]) -> None:
         name = existing(self.name, "encoder")
@@ -98,6 +102,12 @@ class HFEncoder(Encoder):
                 field, jump = field + (kernel - 1) * jump, jump * stride
             self.overhang = field - self.hop
         self.window = window // self.hop * self.hop
+        self.overlap = round(self.overlap_seconds * SAMPLE_RATE) // self.hop * self.hop
+        if not 0 <= 2 * self.overlap < self.window:
+            raise ValueError(
+                f"encoder {self.name}: overlap_seconds={self.overlap_seconds} must be at least 0 and less than half of "
+                f"its window of {self.window / SAMPLE_RATE:g} s"
+            )
         self.frame_rate = SAMPLE_RATE / self.hop
 
     @property
@@ -114,20 +124,32 @@ class HFEncoder(Encoder):
         """Frames that `samples` of audio become: one per started hop."""
         return -(-samples // self.hop)
 
+    def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
+        """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
+        found, first = [], 0
+        while first < samples:
+            start = max(0, first - self.overlap)
+            stop = min(samples, start + self.window)
+            last = samples if stop == samples else stop - self.overlap
+            found.append((start, stop, first, last))
+            first = last
+        return found
+
     def encode(self, audio: Sequence[Tensor]) -> list[Tensor]:
         """Rows of float32 16-kHz mono audio [S] -> rows of frames [L, F, D], ``F = ceil(S / hop)``."""
-        windows, owners = [], []
+        windows, owners, kept = [], [], []
         for row, samples in enumerate(audio):
             if not len(samples):
                 raise ValueError(f"row {row} of the batch holds no audio")
-            for start in range(0, len(samples), self.window):
-                windows.append(samples[start : start + self.window])
+            for start, stop, first, last in self.spans(len(samples)):
+                windows.append(samples[start:stop])
                 owners.append(row)
+                kept.append(slice((first - start) // self.hop, self.frames_of(last - start)))
         encoded: list[Tensor | None] = [None] * len(windows)
         for group in self._groups(windows):
             frames = self._encode_equal([windows[i] for i in group])
             for i, frame in zip(group, frames, strict=True):
-                encoded[i] = frame[:, : self.frames_of(len(windows[i]))]
+                encoded[i] = frame[:, kept[i]]
         rows: list[list[Tensor]] = [[] for _ in audio]
         for owner, frames in zip(owners, encoded, strict=True):
             rows[owner].append(frames)
@@ -164,6 +186,7 @@ class HFEncoder(Encoder):
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         what = {"layers": self.layers, "window": self.window, "hop": self.hop, "class": type(self.model).__name__}
+        what |= {"overlap": self.overlap} if self.overlap else {}  # absent, as in fingerprints before there was any
         digest.update(json.dumps([what, self.extractor.to_dict()], sort_keys=True, default=str).encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
