@@ -79,11 +79,12 @@ class Spelling(nn.Module):
         return self.adapter(model(features).last_hidden_state[:, None], lengths)
 
     def loss(self, frames: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
-        """CTC a byte plus CTC a word."""
+        """CTC a byte, and CTC a word: [2]."""
         spelled = self.bytes_head(frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
         in_bytes = mean_ctc(spelled, lengths * SUBFRAMES, [torch.tensor(list(t.encode())) for t in texts], BLANK)
         targets = [torch.tensor([self.words[word] for word in t.split()]) for t in texts]
-        return in_bytes + mean_ctc(self.words_head(frames).float(), lengths, targets, len(self.words))
+        in_words = mean_ctc(self.words_head(frames).float(), lengths, targets, len(self.words))
+        return torch.stack([in_bytes, in_words])
 
     def read(self, frames: Tensor, lengths: Tensor) -> list[str]:
         """The likeliest word of every frame, doubles and blanks left out."""
@@ -102,9 +103,19 @@ def with_window(model: WhisperEncoder, frames: int) -> WhisperEncoder:
         return model
     config.max_source_positions = frames
     other = WhisperEncoder(config)
+    other.embed_positions.weight.data = model.embed_positions.weight.data[:frames]
     for name in ("conv1", "conv2", "layers", "layer_norm"):
         setattr(other, name, getattr(model, name))
     return other
+
+
+@torch.no_grad()
+def start_listening(model: WhisperEncoder) -> None:
+    """Random weights with which sound outweighs position: the usual ones are so small that the sinusoids drown it."""
+    for weight in model.parameters():
+        if weight.dim() > 1 and weight is not model.embed_positions.weight:
+            nn.init.xavier_normal_(weight)
+    model.embed_positions.weight.mul_(0.1)
 
 
 def listen(cuts: CutSet) -> list[Session]:
@@ -200,6 +211,7 @@ def pretrain(
     rng = random.Random(f"tiny-encoder-{seed}")
     encoder = HFEncoder(str(folder), pretrained=False)
     encoder.build([-1])
+    start_listening(encoder.model)
     corpus = EmbeddedSpeech(train_hours=hours, seed=seed + 1)
     corpus.prepare()
     train, dev = listen(corpus.cuts("train")), listen(corpus.cuts("dev"))
@@ -208,7 +220,7 @@ def pretrain(
     model = Spelling(encoder, SemanticAdapter(stride=2), vocabulary())
     optimizer = torch.optim.AdamW(model.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
-    level, errors, started = 10.0, 1.0, time.monotonic()
+    level, errors, started = [5.0, 5.0], 1.0, time.monotonic()
     with tqdm(range(steps), desc="spelling", unit="step", mininterval=5) as bar:
         for step in bar:
             gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
@@ -223,14 +235,15 @@ def pretrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, gone, highest)
             optimizer.zero_grad()
-            loss.backward()
+            loss.sum().backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            level += 0.03 * (loss.item() - level)
+            level = [old + 0.03 * (new - old) for old, new in zip(level, loss.tolist(), strict=True)]
             if (step + 1) % 500 == 0:
                 write(encoder, folder)
                 errors = word_errors(model, unseen)
-            bar.set_postfix(loss=f"{level:.3f}", window=f"{window:.0f} s", dev_wer=f"{errors:.3f}", refresh=False)
+            losses = {"byte": f"{level[0]:.3f}", "word": f"{level[1]:.3f}"}
+            bar.set_postfix(losses, window=f"{window:.0f} s", dev_wer=f"{errors:.3f}", refresh=False)
     write(encoder, folder)
     print(f"WER of the words head on {len(unseen)} clips of the dev split: {word_errors(model, unseen):.4f}")
     return model

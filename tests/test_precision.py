@@ -1,9 +1,16 @@
 """The number format where the config leaves it open: what the machine is fast at."""
 
+from pathlib import Path
+
 import pytest
 
+import speech_xl.cli as cli
 import speech_xl.precision as precision
+from speech_xl.cli import SpeechCLI
 from speech_xl.precision import best_precision
+from speech_xl.stages import parse_command
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 def timed(monkeypatch, bf16: float, float32: float):
@@ -36,3 +43,26 @@ def test_this_machine_is_measured():
     import torch
 
     assert 0 < precision.matmul_seconds(torch.float32, size=64) < 1.0
+
+
+class Made(SpeechCLI):
+    """Makes everything a command needs and runs nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast", "expected"),
+    [
+        ([], "bf16-mixed", "bf16-mixed"),
+        ([], "32-true", "32-true"),
+        (["--trainer.precision", "32-true"], "bf16-mixed", "32-true"),
+        (["--trainer.precision", "bf16-mixed"], "32-true", "bf16-mixed"),
+    ],
+)
+def test_a_command_obeys_a_named_precision_and_measures_one_left_open(flags, fast, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "best_precision", lambda accelerator: fast)
+    flags = ["--runs", str(tmp_path), "--trainer.accelerator", "cpu", *flags]
+    made = Made(parse_command(["fit", "-c", "stage1.yaml", *flags], EXPERIMENTS), None)
+    assert made.trainer.precision == expected

@@ -133,11 +133,3 @@ def test_suffix_sees_ssts_and_kept_frames_but_no_compressed_frame():
     seen = allowed(batch.kind, batch.interval)[0, 0, -1].numpy()
     assert set(layout.kind[seen].tolist()) == {P, S, K, X}
     assert int(np.isin(layout.kind[seen], (S, K)).sum()) == layout.kept
-
-
-def test_columns_take_the_same_part_of_every_array():
-    batch = LayoutBatch.collate([build_layout(1, [3], [2], 1), build_layout(1, [2], [None], 0)])
-    part = batch.columns(slice(1, 4))
-    for name in ("kind", "interval", "position", "source"):
-        assert getattr(part, name).equal(getattr(batch, name)[:, 1:4])
-    assert batch.kind[1].tolist() == [P, K, K, Kind.PAD, Kind.PAD, Kind.PAD, Kind.PAD]

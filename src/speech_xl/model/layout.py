@@ -134,10 +134,6 @@ class LayoutBatch:
 
         return cls(stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("source", 0))
 
-    def columns(self, where: slice) -> "LayoutBatch":
-        """The same rows, only these columns."""
-        return LayoutBatch(self.kind[:, where], self.interval[:, where], self.position[:, where], self.source[:, where])
-
 
 def allowed(kind: Tensor, interval: Tensor) -> Tensor:
     """One-pass attention mask, bool [B, 1, T, T], True where query (rows) may see key (columns).

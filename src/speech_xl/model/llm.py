@@ -1,6 +1,8 @@
 """Any Hugging Face causal language model, pretrained or from a config, with LoRA where asked for."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from inspect import signature
 from typing import cast
 
 import torch
@@ -94,6 +96,11 @@ class LLM(nn.Module):
     @property
     def width(self) -> int:
         return int(self.model.config.hidden_size)
+
+    @cached_property
+    def cache_argument(self) -> str:
+        """What the decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
+        return "cache" if "cache" in signature(self.decoder.forward).parameters else "past_key_values"
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where there is one."""

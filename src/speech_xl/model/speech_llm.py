@@ -7,6 +7,7 @@ them to it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,14 +126,13 @@ class SpeechLLM(nn.Module):
 
     def decode(self, embeds: Tensor, kind: Tensor, position: Tensor, mask: Tensor, memory: KVMemory | None) -> Tensor:
         """Run the decoder, SST rows through their own projections: hidden states [B, T, D]."""
-        extra = {}
+        extra: dict[str, Any] = {self.llm.cache_argument: None if memory is None else memory.cache}
         if self.sst is not None:
             extra["sst_rows"] = (kind.reshape(-1) == Kind.SST).nonzero().squeeze(1)
         output = self.llm.decoder(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=position,
-            past_key_values=None if memory is None else memory.cache,
             use_cache=memory is not None,
             **extra,
         )
@@ -195,10 +195,10 @@ class SpeechLLM(nn.Module):
             # Both are needed: without them a suffix longer than the cache would lose its head, and places be wrong.
             attention_mask=torch.cat([fork.valid.long(), real], dim=1),
             position_ids=fork.position[:, None] + (real.cumsum(1) - 1).clamp(min=0),
-            past_key_values=fork.cache,
             generation_config=GenerationConfig(
                 max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
             ),
+            **{self.llm.cache_argument: fork.cache},
         )
         answers = []
         for new, limit in zip(output[:, ids.shape[1] :].tolist(), limits, strict=True):
