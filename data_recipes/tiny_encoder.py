@@ -1,8 +1,8 @@
-"""Pretrains the tiny speech encoder on spelling: `python -m data_recipes.tiny_encoder experiments/models/tiny/encoder`.
+"""Pretrains the tiny speech encoder on words: `python -m data_recipes.tiny_encoder experiments/models/tiny/encoder`.
 
 Speech-XL starts from a pretrained speech encoder. So does the default: this one has heard the embedded corpus's train
-voices say train sentences (another seed's, so other sessions than the stages train on), and has learned by CTC to spell
-what they said in bytes and in words. It has never met the LLM. What comes out is an ordinary Hugging Face folder.
+voices say train sentences (another seed's, so other sessions than the stages train on), and has learned by CTC which
+words they said. It has never met the LLM. What comes out is an ordinary Hugging Face folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jiwer import wer
 from lhotse import CutSet
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -31,10 +32,11 @@ from data_recipes.tiny_llm import learning_rate
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.model import HFEncoder, SemanticAdapter
-from speech_xl.phases.semantic_alignment import BLANK, SUBFRAMES, mean_ctc
+from speech_xl.phases.semantic_alignment import mean_ctc
 from speech_xl.precision import BF16, best_precision
 
-WIDTH = 256  # of the frames that the heads read; thrown away with them
+WIDTH = 256  # of the frames that the head reads; thrown away with it
+FLAT = 0.12  # share of the training that begins with words laid evenly over their utterances
 
 
 @dataclass(frozen=True)
@@ -54,43 +56,46 @@ class Session:
     lines: list[Line]
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A run of whole utterances: int16 samples [S] and what is said."""
-
-    samples: Tensor
-    text: str
-
-
-class Spelling(nn.Module):
-    """Encoder and adapter as in the stages, with a head of bytes (four steps a frame) and one of words."""
+class Hearing(nn.Module):
+    """Encoder and adapter as in the stages, and a head of words and a blank, which comes last."""
 
     def __init__(self, encoder: HFEncoder, adapter: SemanticAdapter, words: Sequence[str]) -> None:
         super().__init__()
         self.encoder, self.adapter = encoder, adapter
         self.words = {word: number for number, word in enumerate(words)}
         adapter.build(encoder.width, WIDTH, 1.0)
-        self.bytes_head = nn.Linear(WIDTH, SUBFRAMES * (BLANK + 1))
-        self.words_head = nn.Linear(WIDTH, len(words) + 1)
+        self.head = nn.Linear(WIDTH, len(words) + 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Mel spectra [B, M, 2 F] of audio with `lengths` encoder frames [B] -> speech frames [B, N, D], lengths."""
+        """Mel spectra [B, M, 2 F] of audio with `lengths` encoder frames [B] -> scores [B, N, words + 1], lengths."""
         model = with_window(self.encoder.model, features.shape[-1] // 2)
-        return self.adapter(model(features).last_hidden_state[:, None], lengths)
+        frames, lengths = self.adapter(model(features).last_hidden_state[:, None], lengths)
+        return self.head(frames).float(), lengths
 
-    def loss(self, frames: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
-        """CTC a byte, and CTC a word: [2]."""
-        spelled = self.bytes_head(frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
-        in_bytes = mean_ctc(spelled, lengths * SUBFRAMES, [torch.tensor(list(t.encode())) for t in texts], BLANK)
-        targets = [torch.tensor([self.words[word] for word in t.split()]) for t in texts]
-        in_words = mean_ctc(self.words_head(frames).float(), lengths, targets, len(self.words))
-        return torch.stack([in_bytes, in_words])
+    def ctc(self, scores: Tensor, lengths: Tensor, clips: Sequence[Session]) -> Tensor:
+        """CTC loss a word."""
+        said = [[self.words[word] for line in clip.lines for word in line.text.split()] for clip in clips]
+        return mean_ctc(scores, lengths, [torch.tensor(words) for words in said], len(self.words))
 
-    def read(self, frames: Tensor, lengths: Tensor) -> list[str]:
+    def flat(self, scores: Tensor, lengths: Tensor, clips: Sequence[Session]) -> Tensor:
+        """Cross entropy a frame against words laid evenly over their utterances by their letters."""
+        labels = torch.full(scores.shape[:2], -100)
+        samples = self.encoder.hop * self.adapter.stride  # of a frame
+        for row, clip, length in zip(labels, clips, lengths.tolist(), strict=True):
+            row[:length] = len(self.words)
+            for line in clip.lines:
+                places = torch.linspace(line.start, line.end, len(line.text) + 1) / samples
+                at = 0
+                for word in line.text.split():
+                    row[round(places[at].item()) : round(places[at + len(word)].item())] = self.words[word]
+                    at += len(word) + 1
+        return cross_entropy(scores.flatten(0, 1), labels.flatten())
+
+    def read(self, scores: Tensor, lengths: Tensor) -> list[str]:
         """The likeliest word of every frame, doubles and blanks left out."""
         known = list(self.words)
         texts = []
-        for row, length in zip(self.words_head(frames).argmax(-1), lengths.tolist(), strict=True):
+        for row, length in zip(scores.argmax(-1), lengths.tolist(), strict=True):
             path = torch.unique_consecutive(row[:length]).tolist()
             texts.append(" ".join(known[n] for n in path if n < len(known)))
         return texts
@@ -103,19 +108,9 @@ def with_window(model: WhisperEncoder, frames: int) -> WhisperEncoder:
         return model
     config.max_source_positions = frames
     other = WhisperEncoder(config)
-    other.embed_positions.weight.data = model.embed_positions.weight.data[:frames]
     for name in ("conv1", "conv2", "layers", "layer_norm"):
         setattr(other, name, getattr(model, name))
     return other
-
-
-@torch.no_grad()
-def start_listening(model: WhisperEncoder) -> None:
-    """Random weights with which sound outweighs position: the usual ones are so small that the sinusoids drown it."""
-    for weight in model.parameters():
-        if weight.dim() > 1 and weight is not model.embed_positions.weight:
-            nn.init.xavier_normal_(weight)
-    model.embed_positions.weight.mul_(0.1)
 
 
 def listen(cuts: CutSet) -> list[Session]:
@@ -128,7 +123,7 @@ def listen(cuts: CutSet) -> list[Session]:
     return found
 
 
-def draw_clip(session: Session, seconds: float, rng: random.Random) -> Clip | None:
+def draw_clip(session: Session, seconds: float, rng: random.Random) -> Session | None:
     """A run of utterances that fits into `seconds`, with the pauses around it; None where the first doesn't fit."""
     lines, room = session.lines, round(seconds * SAMPLE_RATE)
     first = rng.randrange(len(lines))
@@ -139,13 +134,13 @@ def draw_clip(session: Session, seconds: float, rng: random.Random) -> Clip | No
     if lines[last].end - start > room:
         return None
     end = lines[last + 1].start if last + 1 < len(lines) else len(session.samples)
-    text = " ".join(line.text for line in lines[first : last + 1])
-    return Clip(session.samples[start : min(end, start + room)], text)
+    there = [Line(line.start - start, line.end - start, line.text) for line in lines[first : last + 1]]
+    return Session(session.samples[start : min(end, start + room)], there)
 
 
-def draw_clips(sessions: Sequence[Session], count: int, seconds: float, rng: random.Random) -> list[Clip]:
+def draw_clips(sessions: Sequence[Session], count: int, seconds: float, rng: random.Random) -> list[Session]:
     """`count` clips of random sessions."""
-    found: list[Clip] = []
+    found: list[Session] = []
     while len(found) < count:
         clip = draw_clip(rng.choice(sessions), seconds, rng)
         found += [clip] if clip else []
@@ -155,13 +150,13 @@ def draw_clips(sessions: Sequence[Session], count: int, seconds: float, rng: ran
 def window_seconds(gone: float, longest: float) -> float:
     """A quarter of the encoder's window at first, then a half, and from 55 % of the training on the whole.
 
-    CTC finds out sooner in short clips what sounds like what. gone: the share of the training, 0..1.
+    What sounds like what is found out sooner in short clips. gone: the share of the training, 0..1.
     """
     return longest * (0.25 if gone < 0.25 else 0.5 if gone < 0.55 else 1.0)
 
 
 def mel(
-    encoder: HFEncoder, batch: Sequence[Clip], seconds: float, rng: random.Random | None = None, masks: bool = False
+    encoder: HFEncoder, batch: Sequence[Session], seconds: float, rng: random.Random | None = None, masks: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Mel spectra [B, M, 2 F] of a window of `seconds`, and each clip's encoder frames [B].
 
@@ -183,13 +178,13 @@ def mel(
 
 
 @torch.no_grad()
-def word_errors(model: Spelling, clips: Sequence[Clip], size: int = 8) -> float:
-    """WER of the words head on `clips` that fit the encoder's window."""
+def word_errors(model: Hearing, clips: Sequence[Session], size: int = 8) -> float:
+    """WER on `clips` that fit the encoder's window."""
     heard: list[str] = []
     for start in range(0, len(clips), size):
         features, lengths = mel(model.encoder, clips[start : start + size], model.encoder.window / SAMPLE_RATE)
         heard += model.read(*model(features, lengths))
-    return float(wer([clip.text for clip in clips], heard))
+    return float(wer([" ".join(line.text for line in clip.lines) for clip in clips], heard))
 
 
 def write(encoder: HFEncoder, folder: Path) -> None:
@@ -205,47 +200,45 @@ def write(encoder: HFEncoder, folder: Path) -> None:
 
 def pretrain(
     folder: Path, hours: float, steps: int, seconds: float, highest: float, seed: int, minutes: float = math.inf
-) -> Spelling:
+) -> Hearing:
     """Train from random weights. seconds: of audio windows a step; minutes: at most, whatever the steps."""
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-encoder-{seed}")
     encoder = HFEncoder(str(folder), pretrained=False)
     encoder.build([-1])
-    start_listening(encoder.model)
     corpus = EmbeddedSpeech(train_hours=hours, seed=seed + 1)
     corpus.prepare()
     train, dev = listen(corpus.cuts("train")), listen(corpus.cuts("dev"))
     longest = encoder.window / SAMPLE_RATE
     unseen = draw_clips(dev, 100, longest, random.Random("dev"))
-    model = Spelling(encoder, SemanticAdapter(stride=2), vocabulary())
+    model = Hearing(encoder, SemanticAdapter(stride=2), vocabulary())
     optimizer = torch.optim.AdamW(model.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
-    level, errors, started = [5.0, 5.0], 1.0, time.monotonic()
-    with tqdm(range(steps), desc="spelling", unit="step", mininterval=5) as bar:
+    level, errors, started = 5.5, 1.0, time.monotonic()
+    with tqdm(range(steps), desc="hearing", unit="step", mininterval=5) as bar:
         for step in bar:
             gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
             if gone >= 1:
                 break
             window = window_seconds(gone, longest)
             clips = draw_clips(train, round(seconds / window), window, rng)
-            features, lengths = mel(encoder, clips, window, rng, masks=window > longest / 4)
+            features, lengths = mel(encoder, clips, window, rng, masks=gone > 0.3)
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                frames, lengths = model(features, lengths)
-            loss = model.loss(frames.float(), lengths, [clip.text for clip in clips])
+                scores, lengths = model(features, lengths)
+            loss = (model.flat if gone < FLAT else model.ctc)(scores, lengths, clips)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, gone, highest)
             optimizer.zero_grad()
-            loss.sum().backward()
+            loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            level = [old + 0.03 * (new - old) for old, new in zip(level, loss.tolist(), strict=True)]
+            level += 0.03 * (loss.item() - level)
             if (step + 1) % 500 == 0:
                 write(encoder, folder)
                 errors = word_errors(model, unseen)
-            losses = {"byte": f"{level[0]:.3f}", "word": f"{level[1]:.3f}"}
-            bar.set_postfix(losses, window=f"{window:.0f} s", dev_wer=f"{errors:.3f}", refresh=False)
+            bar.set_postfix(loss=f"{level:.3f}", window=f"{window:.0f} s", dev_wer=f"{errors:.3f}", refresh=False)
     write(encoder, folder)
-    print(f"WER of the words head on {len(unseen)} clips of the dev split: {word_errors(model, unseen):.4f}")
+    print(f"WER on {len(unseen)} clips of the dev split: {word_errors(model, unseen):.4f}")
     return model
 
 

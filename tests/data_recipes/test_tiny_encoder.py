@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from data_recipes.grammar import vocabulary
 from data_recipes.tiny_encoder import (
-    Clip,
+    Hearing,
     Line,
     Session,
-    Spelling,
     draw_clip,
     draw_clips,
     mel,
@@ -51,13 +51,15 @@ def test_a_clip_holds_all_of_what_it_says_and_nothing_else():
         clip = draw_clip(session, 5.0, rng)
         if clip is None:
             continue
-        seen.add(clip.text)
+        text = " ".join(line.text for line in clip.lines)
+        seen.add(text)
         assert len(clip.samples) <= 5 * SAMPLE_RATE
         values, counts = clip.samples.unique(return_counts=True)
         heard = {f"word{int(v)}": int(c) for v, c in zip(values, counts, strict=True) if v}
-        assert list(heard) == clip.text.split()
-        for line in session.lines:
-            assert heard.get(line.text, line.end - line.start) == line.end - line.start
+        assert list(heard) == text.split()
+        for line in clip.lines:
+            assert heard[line.text] == line.end - line.start
+            assert (clip.samples[line.start : line.end] == int(line.text.removeprefix("word"))).all()
     assert seen == {"word1 word2", "word2", "word4 word5", "word5"}  # the third is longer than the window
 
 
@@ -80,7 +82,7 @@ def test_a_shorter_window_is_the_same_encoder(encoder):
 
 def test_masks_hide_some_of_the_spectrum_and_levels_change(encoder):
     torch.manual_seed(0)
-    clip = Clip((torch.randn(2 * SAMPLE_RATE) * 3000).short(), "i met peter")
+    clip = clip_of("i met peter", 2.0)
     plain, lengths = mel(encoder, [clip], 5.0)
     assert plain.shape == (1, 80, 250) and lengths.tolist() == [50]
     again, _ = mel(encoder, [clip], 5.0)
@@ -92,15 +94,42 @@ def test_masks_hide_some_of_the_spectrum_and_levels_change(encoder):
     assert 0 < hidden.sum() < 40, "some bands are hidden"
 
 
-def test_reads_what_the_words_head_says(encoder):
-    model = Spelling(encoder, SemanticAdapter(stride=2), ["a", "b"])
-    with torch.no_grad():
-        model.words_head.weight.zero_()
-        model.words_head.weight[:, :3] = torch.eye(3)
-    frames = torch.zeros(1, 7, 256)
-    for place, word in enumerate([0, 0, 2, 0, 1, 1, 0]):  # 2 is the blank, and the last frame is padding
-        frames[0, place, word] = 1.0
-    assert model.read(frames, torch.tensor([6])) == ["a a b"]
+def clip_of(text: str, seconds: float = 1.0) -> Session:
+    samples = round(seconds * SAMPLE_RATE)
+    return Session((torch.randn(samples) * 3000).short(), [Line(0, samples, text)])
+
+
+def test_reads_the_likeliest_words_without_doubles_and_blanks(encoder):
+    model = Hearing(encoder, SemanticAdapter(stride=2), ["a", "b"])
+    path = torch.tensor([0, 0, 2, 0, 1, 1, 0])  # 2 is the blank, and the last frame is padding
+    scores = nn.functional.one_hot(path, 3).float()[None]
+    assert model.read(scores, torch.tensor([6])) == ["a a b"]
+
+
+def test_flat_labels_share_an_utterance_by_letters(encoder):
+    """Two seconds, 25 frames: a letter, or a space, a frame."""
+    model = Hearing(encoder, SemanticAdapter(stride=2), ["i", "remember"])
+    frame = SAMPLE_RATE * 2 // 25
+    lines = [Line(4 * frame, 14 * frame, "i remember"), Line(16 * frame, 24 * frame, "remember")]
+    clip = Session(torch.zeros(2 * SAMPLE_RATE).short(), lines)
+    expected = torch.tensor([2] * 4 + [0] + [2] + [1] * 8 + [2] * 2 + [1] * 8 + [2])
+    sure = 50.0 * nn.functional.one_hot(expected, 3).float()[None]
+    lengths = torch.tensor([25])
+    assert model.flat(sure, lengths, [clip]).item() < 1e-6
+    for frame_number in range(25):
+        wrong = sure.clone()
+        wrong[0, frame_number] = wrong[0, frame_number].roll(1)
+        assert model.flat(wrong, lengths, [clip]).item() == pytest.approx(2.0, abs=1e-3)
+    padded = torch.cat([sure, torch.randn(1, 5, 3)], dim=1)
+    assert model.flat(padded, lengths, [clip]).item() < 1e-6
+
+
+def test_ctc_takes_any_alignment_of_the_words(encoder):
+    model = Hearing(encoder, SemanticAdapter(stride=2), ["i", "met"])
+    for path in ([2, 0, 1, 1, 2], [0, 2, 2, 2, 1]):
+        scores = 50.0 * nn.functional.one_hot(torch.tensor(path), 3).float()[None]
+        assert model.ctc(scores, torch.tensor([5]), [clip_of("i met")]).item() < 1e-6
+        assert model.ctc(scores, torch.tensor([5]), [clip_of("met i")]).item() > 10
 
 
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path, monkeypatch):
@@ -114,9 +143,9 @@ def test_weights_are_written_where_from_pretrained_finds_them(tmp_path, monkeypa
 
 
 def test_errors_are_counted_against_what_was_said(encoder):
-    model = Spelling(encoder, SemanticAdapter(stride=2), vocabulary())
+    model = Hearing(encoder, SemanticAdapter(stride=2), vocabulary())
     with torch.no_grad():
-        model.words_head.weight.zero_()
-        model.words_head.bias[7] = 9.0  # hears this word, once, whatever is said
-    clips = [Clip(torch.zeros(SAMPLE_RATE).short(), text) for text in (vocabulary()[7], vocabulary()[8])]
+        model.head.weight.zero_()
+        model.head.bias[7] = 9.0  # hears this word, once, whatever is said
+    clips = [clip_of(text) for text in (vocabulary()[7], vocabulary()[8])]
     assert [word_errors(model, clips[:1]), word_errors(model, clips[1:]), word_errors(model, clips)] == [0.0, 1.0, 0.5]
