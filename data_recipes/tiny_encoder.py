@@ -199,12 +199,22 @@ def write(encoder: HFEncoder, folder: Path) -> None:
 
 
 def pretrain(
-    folder: Path, hours: float, steps: int, seconds: float, highest: float, seed: int, minutes: float = math.inf
+    folder: Path,
+    hours: float,
+    steps: int,
+    seconds: float,
+    highest: float,
+    seed: int,
+    minutes: float = math.inf,
+    go_on: bool = False,
 ) -> Hearing:
-    """Train from random weights. seconds: of audio windows a step; minutes: at most, whatever the steps."""
+    """Train from random weights, or with `go_on` from the folder's, under a new head and in whole windows at once.
+
+    seconds: of audio windows a step; minutes: at most, whatever the steps.
+    """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-encoder-{seed}")
-    encoder = HFEncoder(str(folder), pretrained=False)
+    encoder = HFEncoder(str(folder), pretrained=go_on)
     encoder.build([-1])
     corpus = EmbeddedSpeech(train_hours=hours, seed=seed + 1)
     corpus.prepare()
@@ -214,18 +224,19 @@ def pretrain(
     model = Hearing(encoder, SemanticAdapter(stride=2), vocabulary())
     optimizer = torch.optim.AdamW(model.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
+    flat = FLAT / 4 if go_on else FLAT  # a new head alone has less to find out
     level, errors, started = 5.5, 1.0, time.monotonic()
     with tqdm(range(steps), desc="hearing", unit="step", mininterval=5) as bar:
         for step in bar:
             gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
             if gone >= 1:
                 break
-            window = window_seconds(gone, longest)
+            window = longest if go_on else window_seconds(gone, longest)
             clips = draw_clips(train, round(seconds / window), window, rng)
-            features, lengths = mel(encoder, clips, window, rng, masks=gone > 0.3)
+            features, lengths = mel(encoder, clips, window, rng, masks=go_on or gone > 0.3)
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 scores, lengths = model(features, lengths)
-            loss = (model.flat if gone < FLAT else model.ctc)(scores, lengths, clips)
+            loss = (model.flat if gone < flat else model.ctc)(scores, lengths, clips)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, gone, highest)
             optimizer.zero_grad()
@@ -251,8 +262,9 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other sessions and weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
+    parser.add_argument("--go-on", action="store_true", help="train the weights further that are in the folder")
     given = parser.parse_args()
-    pretrain(given.folder, given.hours, given.steps, given.seconds, given.lr, given.seed, given.minutes)
+    pretrain(given.folder, given.hours, given.steps, given.seconds, given.lr, given.seed, given.minutes, given.go_on)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 

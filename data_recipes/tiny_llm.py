@@ -221,14 +221,25 @@ def held_out(backbone: SpeechLLM, words: int, texts: int = 8) -> float:
 
 
 def pretrain(
-    folder: Path, steps: int, frames: int, longest: int, highest: float, seed: int, minutes: float = math.inf
+    folder: Path,
+    steps: int,
+    frames: int,
+    longest: int,
+    highest: float,
+    seed: int,
+    minutes: float = math.inf,
+    go_on: bool = False,
 ) -> LLM:
-    """Train from random weights. frames: of a step, about; longest: words of the longest texts; minutes: at most."""
+    """Train from random weights, or with `go_on` from the folder's, on texts of all lengths at once.
+
+    frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps.
+    """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
-    llm = LLM(str(folder), pretrained=False)
+    llm = LLM(str(folder), pretrained=go_on)
     llm.build()
-    start_copying(llm)
+    if not go_on:
+        start_copying(llm)
     guidance = Guidance(llm)
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
     parameters = list(llm.parameters())
@@ -242,7 +253,7 @@ def pretrain(
                 break
             batch: list[Reading] = []
             rows: list[Stretched] = []
-            words = longest_words(gone, longest)
+            words = longest if go_on else longest_words(gone, longest)
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is.
             for reading in readings(rng, round(SHORTEST * (words / SHORTEST) ** rng.random())):
                 batch.append(reading)
@@ -281,8 +292,9 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
+    parser.add_argument("--go-on", action="store_true", help="train the weights further that are in the folder")
     given = parser.parse_args()
-    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed, given.minutes)
+    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed, given.minutes, given.go_on)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 
