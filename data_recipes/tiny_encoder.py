@@ -22,6 +22,7 @@ from lhotse import CutSet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -32,6 +33,8 @@ from data_recipes.tiny_llm import learning_rate
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.model import HFEncoder, SemanticAdapter
+from speech_xl.model.prompt import IGNORE
+from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.semantic_alignment import mean_ctc
 from speech_xl.precision import BF16, best_precision
 
@@ -79,17 +82,17 @@ class Hearing(nn.Module):
 
     def flat(self, scores: Tensor, lengths: Tensor, clips: Sequence[Session]) -> Tensor:
         """Cross entropy a frame against words laid evenly over their utterances by their letters."""
-        labels = torch.full(scores.shape[:2], -100)
-        samples = self.encoder.hop * self.adapter.stride  # of a frame
-        for row, clip, length in zip(labels, clips, lengths.tolist(), strict=True):
-            row[:length] = len(self.words)
-            for line in clip.lines:
-                places = torch.linspace(line.start, line.end, len(line.text) + 1) / samples
-                at = 0
-                for word in line.text.split():
-                    row[round(places[at].item()) : round(places[at + len(word)].item())] = self.words[word]
-                    at += len(word) + 1
-        return cross_entropy(scores.flatten(0, 1), labels.flatten())
+        frame = self.encoder.hop * self.adapter.stride  # samples
+        rows = []
+        for clip, length in zip(clips, lengths.tolist(), strict=True):
+            words = [line.text.split() for line in clip.lines]
+            spoken = [
+                Spoken(line.start / frame, line.end / frame, [self.words[w] for w in said], [len(w) + 1 for w in said])
+                for line, said in zip(clip.lines, words, strict=True)
+            ]
+            rows.append(flat_labels(spoken, length, len(self.words)))
+        labels = pad_sequence(rows, batch_first=True, padding_value=IGNORE)
+        return cross_entropy(scores[:, : labels.shape[1]].flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
 
     def read(self, scores: Tensor, lengths: Tensor) -> list[str]:
         """The likeliest word of every frame, doubles and blanks left out."""

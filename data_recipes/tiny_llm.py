@@ -103,7 +103,7 @@ def stretched(llm: LLM, text: str, rng: random.Random) -> Stretched:
     """A text as frames."""
     tokenizer = llm.prompt.tokenizer
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return stretch(tokens, [len(tokenizer.decode([t]).strip()) for t in tokens], rng)
+    return stretch(tokens, [len(str(tokenizer.decode([t])).strip()) for t in tokens], rng)
 
 
 def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float) -> Speech:

@@ -64,5 +64,7 @@ class Made(SpeechCLI):
 def test_a_command_obeys_a_named_precision_and_measures_one_left_open(flags, fast, expected, monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "best_precision", lambda accelerator: fast)
     flags = ["--runs", str(tmp_path), "--trainer.accelerator", "cpu", *flags]
-    made = Made(parse_command(["fit", "-c", "stage1.yaml", *flags], EXPERIMENTS), None)
+    command = parse_command(["fit", "-c", "stage1.yaml", *flags], EXPERIMENTS)
+    assert command is not None
+    made = Made(command, None)
     assert made.trainer.precision == expected

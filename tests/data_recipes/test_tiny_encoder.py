@@ -106,19 +106,19 @@ def test_reads_the_likeliest_words_without_doubles_and_blanks(encoder):
     assert model.read(scores, torch.tensor([6])) == ["a a b"]
 
 
-def test_flat_labels_share_an_utterance_by_letters(encoder):
-    """Two seconds, 25 frames: a letter, or a space, a frame."""
+def test_flat_loss_lays_words_over_their_utterances(encoder):
+    """Two seconds, 25 frames: two utterances of 11 and 9 frames, a letter or a space a frame."""
     model = Hearing(encoder, SemanticAdapter(stride=2), ["i", "remember"])
     frame = SAMPLE_RATE * 2 // 25
-    lines = [Line(4 * frame, 14 * frame, "i remember"), Line(16 * frame, 24 * frame, "remember")]
+    lines = [Line(3 * frame, 14 * frame, "i remember"), Line(15 * frame, 24 * frame, "remember")]
     clip = Session(torch.zeros(2 * SAMPLE_RATE).short(), lines)
-    expected = torch.tensor([2] * 4 + [0] + [2] + [1] * 8 + [2] * 2 + [1] * 8 + [2])
+    expected = torch.tensor([2] * 3 + [0] * 2 + [1] * 9 + [2] + [1] * 9 + [2])
     sure = 50.0 * nn.functional.one_hot(expected, 3).float()[None]
     lengths = torch.tensor([25])
     assert model.flat(sure, lengths, [clip]).item() < 1e-6
-    for frame_number in range(25):
+    for number in range(25):
         wrong = sure.clone()
-        wrong[0, frame_number] = wrong[0, frame_number].roll(1)
+        wrong[0, number] = wrong[0, number].roll(1)
         assert model.flat(wrong, lengths, [clip]).item() == pytest.approx(2.0, abs=1e-3)
     padded = torch.cat([sure, torch.randn(1, 5, 3)], dim=1)
     assert model.flat(padded, lengths, [clip]).item() < 1e-6

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from lhotse import SupervisionSegment
 
+from speech_xl.model.speech_llm import Speech
 from speech_xl.phases import SemanticAlignment
 from speech_xl.phases.semantic_alignment import TokenCTC, mean_ctc
 from tests.phases.parts import Given, batch, fit, phase, weights
@@ -52,3 +54,29 @@ def test_mean_ctc_is_per_symbol_and_skips_what_has_no_alignment():
     impossible = torch.tensor([0, 1, 0])  # three symbols in two steps
     both = mean_ctc(logits, torch.tensor([2, 2]), [torch.tensor([0]), impossible], blank=2)
     torch.testing.assert_close(both, one / 4)
+
+
+def test_a_flat_start_lays_tokens_over_their_supervisions(folders, tmp_path):
+    """0.64 s are 8 frames; "ada bob" is spoken from frame 2 to 6."""
+    given = batch(tmp_path, ("one", 0.64, [("say", "ada bob")]))
+    given.cuts[0].supervisions = [SupervisionSegment("s", "one", 0.16, 0.32, text="ada bob")]
+    losses = {}
+    for steps in (0, 1):
+        model = phase(
+            SemanticAlignment, folders, ADAPTER | {"token_ctc.*": 0.5}, embedding_ctc_weight=1.0, flat_steps=steps
+        )
+        trainer = fit(model, Given([given], tmp_path), 2)
+        losses[steps] = trainer.callback_metrics["train/embedding_ctc"]
+        (ids,) = model.answer_ids(given)
+        tokens = torch.unique(ids)
+        frames = torch.randn(1, 8, model.backbone.llm.width)
+        labels = model.flat_labels(given, Speech(frames, torch.tensor([8]), [[8]]), tokens)[0].tolist()
+        assert [label == len(tokens) for label in labels] == [True] * 2 + [False] * 4 + [True] * 2
+        spoken = [tokens[label].item() for label in labels[2:6]]
+        assert spoken[0] == ids[0] and spoken[-1] == ids[-1]
+    assert losses[0] != losses[1]
+
+
+def test_a_flat_start_without_its_loss_is_named(folders):
+    with pytest.raises(ValueError, match="flat_steps=5"):
+        phase(SemanticAlignment, folders, ADAPTER, flat_steps=5)

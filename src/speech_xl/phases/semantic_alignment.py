@@ -4,10 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss, normalize
+from torch.nn.functional import cross_entropy, ctc_loss, normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech_llm import Speech
+from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
 BLANK = 256  # CTC's blank comes after the 256 bytes
@@ -25,6 +28,8 @@ class SemanticAlignment(Phase):
         embedding_ctc_weight: weight of a CTC loss whose classifier is the LLM's own embedding table, over the tokens
             that occur in the batch (ours): it draws a frame towards the embedding of the token that is spoken there,
             which is what a pretrained LLM knows how to read. 0 leaves it away. Add ``token_ctc.*`` to `trainable`.
+        flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
+            against tokens laid evenly over their supervision's time.
 
     Everything else as in `Phase`.
     """
@@ -34,17 +39,22 @@ class SemanticAlignment(Phase):
         *args: Any,
         ctc_weight: float = 0.0,
         embedding_ctc_weight: float = 0.0,
+        flat_steps: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         weights = {
             "ctc_weight": ctc_weight,
             "embedding_ctc_weight": embedding_ctc_weight,
+            "flat_steps": flat_steps,
         }
         for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"model.{name}={weight}: must not be negative")
+        if flat_steps and not embedding_ctc_weight:
+            raise ValueError(f"model.flat_steps={flat_steps}: a flat start is for embedding_ctc_weight, which is 0")
         self.ctc_weight, self.embedding_ctc_weight = ctc_weight, embedding_ctc_weight
+        self.flat_steps = flat_steps
 
     def configure_model(self) -> None:
         if not self.groups:
@@ -83,11 +93,29 @@ class SemanticAlignment(Phase):
         return mean_ctc(logits, speech.lengths * SUBFRAMES, targets, BLANK)
 
     def embedding_ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
-        """CTC loss a token, over the batch's own tokens."""
+        """CTC loss a token, over the batch's own tokens; in the first `flat_steps` a cross entropy a frame."""
         targets = self.answer_ids(batch)
         tokens = torch.unique(torch.cat(targets))
         logits = self.token_ctc(speech.frames, self.backbone.llm.embedding.weight[tokens])
+        if self.global_step < self.flat_steps:
+            labels = self.flat_labels(batch, speech, tokens)
+            return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
         return mean_ctc(logits, speech.lengths, [torch.searchsorted(tokens, t) for t in targets], len(tokens))
+
+    def flat_labels(self, batch: SpeechBatch, speech: Speech, tokens: Tensor) -> Tensor:
+        """Place in `tokens` of the token of every frame, their number in silence: int64 [B, N], `IGNORE` in padding."""
+        tokenizer, rate = self.backbone.llm.prompt.tokenizer, self.backbone.frame_rate
+        place = {token: number for number, token in enumerate(tokens.tolist())}
+        rows = []
+        for cut, length in zip(batch.cuts, speech.lengths.tolist(), strict=True):
+            spoken = []
+            for said in cut.supervisions:
+                # A text's tokens may differ where it is tokenized alone; those the batch lacks are left out.
+                ids = [i for i in tokenizer(said.text, add_special_tokens=False)["input_ids"] if i in place]
+                sizes = [len(tokenizer.decode([i])) for i in ids]
+                spoken.append(Spoken(said.start * rate, said.end * rate, [place[i] for i in ids], sizes))
+            rows.append(flat_labels(spoken, length, len(tokens)))
+        return pad_sequence(rows, batch_first=True, padding_value=IGNORE).to(self.device)
 
 
 class TokenCTC(nn.Module):
