@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from data_recipes.espeak import Espeak, Request
 from data_recipes.grammar import vocabulary
 from data_recipes.tiny_encoder import (
     Hearing,
@@ -140,6 +141,26 @@ def test_weights_are_written_where_from_pretrained_finds_them(tmp_path, monkeypa
     loaded.build([-1])
     for name, weight in trained.encoder.model.state_dict().items():
         torch.testing.assert_close(loaded.model.state_dict()[name], weight.half().float(), msg=name)
+
+
+def spoken(text: str, voice: str) -> torch.Tensor:
+    return torch.from_numpy(Espeak().speak(Request(voice, 150, 50, text)))
+
+
+def test_the_weights_that_come_along_hear_the_word_and_not_the_voice():
+    """Of words said by two voices the same word's frames are the nearest; to random weights the same voice's are."""
+    words, voices = ["amsterdam", "candles", "umbrellas", "victoria", "thirteen"], ["gmw/en-US+f2", "gmw/en+m3"]
+    audio = [[spoken(word, voice) for word in words] for voice in voices]
+    found = {}
+    for pretrained in (True, False):
+        torch.manual_seed(0)
+        encoder = HFEncoder(str(TINY), pretrained=pretrained)
+        encoder.build([-1])
+        with torch.no_grad():
+            means = [torch.stack([encoder.encode([a])[0][0].mean(0) for a in voice]) for voice in audio]
+        one, other = (nn.functional.normalize(m - torch.cat(means).mean(0), dim=-1) for m in means)
+        found[pretrained] = ((one @ other.T).argmax(1) == torch.arange(len(words))).float().mean().item()
+    assert found[True] == 1.0 > found[False]
 
 
 def test_errors_are_counted_against_what_was_said(encoder):
