@@ -26,12 +26,14 @@ from tqdm import tqdm
 from data_recipes.grammar import draw_cast, draw_turns, make_caption, make_questions, vocabulary
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.clock import clock
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.precision import BF16, best_precision
 
 SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
+CLOCK = 0.5  # adapter.clock in the stages that start from these weights
 MOST_QUESTIONS = 4  # a sample's, about one text
 
 
@@ -113,14 +115,20 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     size = table.detach().square().mean().sqrt()
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
     frames = frames + noise * size * torch.randn_like(frames)
-    return Speech(layer_norm(frames, frames.shape[-1:]) * size, lengths, [[len(row)] for row in rows])
+    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * clock(*frames.shape[1:])
+    return Speech(frames * size, lengths, [[len(row)] for row in rows])
+
+
+def layers_without_rope(llm: LLM) -> list[int]:
+    """The layers that find frames by content: every one whose queries and keys aren't turned."""
+    return [number for number, turned in enumerate(llm.model.config.no_rope_layers) if not turned]
 
 
 @torch.no_grad()
 def start_copying(llm: LLM) -> None:
     """Random weights with which attending to a token already makes it likelier as the next one.
 
-    In the last two layers the output projection is the transpose of an orthogonal value projection, so what a head
+    In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
     looks at passes through unchanged, and everything else speaks softly at first. Only where to look is left to learn.
     Decision 33 has what was tried. Structured starts like this are after Trockman and Kolter, "Mimetic
     Initialization of Self-Attention Layers" (arXiv 2305.09828).
@@ -130,7 +138,8 @@ def start_copying(llm: LLM) -> None:
             weight.normal_(0.0, 0.06)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_(0.05)
-    for attention in attention_modules(llm.decoder)[-2:]:
+    for layer in layers_without_rope(llm):
+        attention = attention_modules(llm.decoder)[layer]
         values, output = attention.get_submodule("v_proj"), attention.get_submodule("o_proj")
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
@@ -138,21 +147,18 @@ def start_copying(llm: LLM) -> None:
 
 
 class Guidance:
-    """Tells the first head of the last two layers, the ones without RoPE, where to look while a text is transcribed.
+    """Tells the first head of each layer without RoPE where to look while a text is transcribed.
 
     After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
     """
-
-    HEADS_OF_LAYERS = (-2, -1)
 
     def __init__(self, llm: LLM) -> None:
         self.llm = llm
         self.seen: dict[tuple[int, str], Tensor] = {}  # queries and keys of the latest pass, [B, T, heads * D]
         config = llm.model.config
         self.head = config.hidden_size // config.num_attention_heads
-        for layer in self.HEADS_OF_LAYERS:
-            if config.no_rope_layers[layer]:
-                raise ValueError(f"guidance reads queries and keys as they are, and layer {layer} turns them (RoPE)")
+        self.layers = layers_without_rope(llm)
+        for layer in self.layers:
             for name in ("q_proj", "k_proj"):
                 projection = attention_modules(llm.decoder)[layer].get_submodule(name)
                 projection.register_forward_hook(self._keep(layer, name))
@@ -175,7 +181,7 @@ class Guidance:
             first = audio + len(prompt.question(ASR_INSTRUCTION)) - 1  # here the first word is predicted
             places = torch.tensor([SILENCE] * len(prompt.prefix) + row.places)
             theirs = places[None] == torch.arange(words)[:, None]
-            for layer in self.HEADS_OF_LAYERS:
+            for layer in self.layers:
                 queries = self.seen[layer, "q_proj"][number, first : first + words, : self.head].float()
                 keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
                 attention = (queries @ keys.T * self.head**-0.5).log_softmax(-1)

@@ -1,7 +1,6 @@
 """Pretraining of the tiny LLM: what it reads is true and of the train split, and its weights come back as they were."""
 
 import itertools
-import json
 import math
 import random
 import shutil
@@ -9,15 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import layer_norm
 
 from data_recipes.grammar import split_of
 from data_recipes.tiny_llm import (
+    CLOCK,
     SILENCE,
     Guidance,
     Reading,
     Stretched,
     as_speech,
     held_out,
+    layers_without_rope,
     learning_rate,
     longest_words,
     pretrain,
@@ -28,6 +30,7 @@ from data_recipes.tiny_llm import (
 )
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.clock import clock
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
@@ -87,7 +90,8 @@ def test_frames_without_noise_point_where_their_embedding_does():
     speech = as_speech(rows, table, torch.ones(32) + table[0], noise=0.0)
     assert speech.frames.shape == (2, 3, 32)
     assert speech.lengths.tolist() == [3, 1] and speech.intervals == [[3], [1]]
-    nearest = torch.nn.functional.cosine_similarity(speech.frames[:, :, None], table, dim=-1).argmax(-1)
+    frames = layer_norm(speech.frames - CLOCK * table.square().mean().sqrt() * clock(3, 32), (32,))
+    nearest = torch.nn.functional.cosine_similarity(frames[:, :, None], table, dim=-1).argmax(-1)
     assert (nearest[0, 0], nearest[0, 2], nearest[1, 0]) == (3, 4, 7)
 
 
@@ -103,17 +107,17 @@ def test_texts_grow_from_short_to_the_longest():
     assert lengths == sorted(lengths)
 
 
-def test_what_the_last_layers_attend_to_passes_through():
+def test_what_layers_without_rope_attend_to_passes_through():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     start_copying(llm)
-    for layer in llm.decoder.layers[-2:]:
+    for layer in (llm.decoder.layers[number] for number in layers_without_rope(llm)):
         through = layer.self_attn.o_proj.weight @ layer.self_attn.v_proj.weight
         torch.testing.assert_close(through, 0.5 * torch.eye(llm.width), atol=1e-5, rtol=0)
 
 
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
-    """Queries and keys set by hand: the last layer's head looks where it should, the one before it everywhere."""
+    """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     guidance = Guidance(llm)
@@ -121,9 +125,10 @@ def test_guidance_is_what_a_head_misses_of_the_words_frames():
     row = Stretched([3, SILENCE, 4, 4], [0, SILENCE, 1, 1])
     prefix, asked = len(llm.prompt.prefix), len(llm.prompt.question(ASR_INSTRUCTION))
     first, total = prefix + 4 + asked - 1, prefix + 4 + asked + 2
-    for layer in (-2, -1):
+    assert guidance.layers == [2, 4]
+    for layer in guidance.layers:
         queries, keys = torch.zeros(1, total, llm.width), torch.zeros(1, total, llm.width)
-        if layer == -1:
+        if layer == 4:
             queries[0, first, 0] = queries[0, first + 1, 1] = 1e3
             keys[0, prefix, 0] = keys[0, prefix + 2, 1] = 1e3  # one of the second word's two frames is enough
         guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
@@ -141,21 +146,11 @@ def test_guidance_reads_the_latest_pass():
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
     SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [llm.prompt.training(reading.turns)])
     guidance([row], [reading]).backward()
-    attentions = [layer.self_attn for layer in llm.decoder.layers[-2:]]
+    attentions = [llm.decoder.layers[number].self_attn for number in guidance.layers]
     for projection in (p for a in attentions for p in (a.q_proj, a.k_proj)):
         heads = projection.weight.grad.unflatten(0, (-1, guidance.head)).abs().sum((1, 2))
         assert heads[0] > 0
     assert attentions[1].q_proj.weight.grad[guidance.head :].abs().max() == 0  # the last layer's other heads are free
-
-
-def test_guidance_refuses_layers_with_rope(tmp_path):
-    shutil.copytree(TINY, tmp_path / "llm", ignore=shutil.ignore_patterns("*.safetensors"))
-    config = json.loads((TINY / "config.json").read_text()) | {"no_rope_layers": [1, 1, 1, 0]}
-    (tmp_path / "llm" / "config.json").write_text(json.dumps(config))
-    llm = LLM(str(tmp_path / "llm"), pretrained=False)
-    llm.build()
-    with pytest.raises(ValueError, match="RoPE"):
-        Guidance(llm)
 
 
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from speech_xl.model.clock import clock
+
 
 class Adapter(nn.Module):
     """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B]) -> ([B, N, D], lengths [B])``.
@@ -46,13 +48,16 @@ class SemanticAdapter(Adapter):
     stride    encoder frames per speech frame: 4 takes Whisper's 50 Hz to 12.5 Hz
     hidden    inner width; None means twice the encoder's
     dropout   on the inner activations, 0..1
+    clock     how loud a frame says when it is, as a share of the RMS of what it says was heard; 0: not at all
     """
 
-    def __init__(self, stride: int = 4, hidden: int | None = None, dropout: float = 0.0) -> None:
+    def __init__(self, stride: int = 4, hidden: int | None = None, dropout: float = 0.0, clock: float = 0.0) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"adapter.stride={stride}: must be at least 1")
-        self.stride, self.hidden, self.rate = stride, hidden, dropout
+        if clock < 0:
+            raise ValueError(f"adapter.clock={clock}: must not be negative")
+        self.stride, self.hidden, self.rate, self.clock = stride, hidden, dropout, clock
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         hidden = self.hidden or 2 * encoder_width
@@ -61,6 +66,7 @@ class SemanticAdapter(Adapter):
         self.project = nn.Linear(hidden, llm_width)
         self.dropout = nn.Dropout(self.rate)
         self.norm = _output_norm(llm_width, scale)
+        self.loudness = self.clock * scale
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         x = _mask(frames[:, -1], lengths).transpose(1, 2)
@@ -68,7 +74,8 @@ class SemanticAdapter(Adapter):
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(nn.functional.gelu(self.reduce(x)).transpose(1, 2))
         new = self.out_lengths(lengths)
-        return self.norm(self.project(x))[:, : int(new.max())], new
+        out = self.norm(self.project(x))[:, : int(new.max())]
+        return (out + self.loudness * clock(*out.shape[1:], out.device).to(out.dtype)) if self.clock else out, new
 
 
 class AcousticAdapter(Adapter):
