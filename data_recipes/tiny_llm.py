@@ -115,7 +115,7 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     size = table.detach().square().mean().sqrt()
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
     frames = frames + noise * size * torch.randn_like(frames)
-    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * clock(*frames.shape[1:])
+    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * clock(frames.shape[1], frames.shape[2])
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
 
 
