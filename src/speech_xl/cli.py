@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -22,6 +21,7 @@ import data_recipes.mini_librispeech  # noqa: F401
 import data_recipes.spoken_digits  # noqa: F401
 import speech_xl.data.manifests  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401
+from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
@@ -87,7 +87,7 @@ class SpeechCLI(LightningCLI):
             "--variant", type=str | None, default=None, help="run folder's name (default: the overlays')"
         )
         parser.add_argument("--curriculum", type=RatioCurriculum | None, default=None, help="how the ratios rise")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestAndLast, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.dirpath": str(self.command.folder / LAST.parent),
