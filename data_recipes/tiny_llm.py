@@ -3,7 +3,7 @@
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
 audio. Only sentences of the train split are read. While it learns to transcribe, two heads are told where to look
-(decision 35): at the frames of the next word.
+(decision 33): at the frames of the next word.
 """
 
 from __future__ import annotations

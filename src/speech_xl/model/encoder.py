@@ -2,8 +2,8 @@
 
 Audio longer than the encoder's window is cut into windows, encoded in one batch and stitched: every hop of samples
 yields exactly one frame, none lost or doubled at a border. Windows may overlap, so that frames near a border are heard
-with what comes before and after it. What the encoder is, how long its window is and how many
-frames a second it makes are read from the model and its feature extractor, not from its name.
+with what comes before and after it. What the encoder is, how long its window is and how many frames a second it makes
+are read from the model and its feature extractor, not from its name.
 """
 
 import hashlib
