@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from jiwer import wer
 from lhotse import CutSet
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
@@ -29,7 +28,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from data_recipes.embedded import EmbeddedSpeech
 from data_recipes.grammar import vocabulary
-from data_recipes.tiny_llm import learning_rate
+from data_recipes.pretraining import descend, learning_rate, write_weights
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.model import HFEncoder, SemanticAdapter
@@ -195,10 +194,7 @@ def write(encoder: HFEncoder, folder: Path) -> None:
     whole = AutoModel.from_config(AutoConfig.from_pretrained(folder))
     state = {n: w for n, w in whole.state_dict().items() if n.startswith("decoder.")}
     state |= {f"encoder.{n}": w for n, w in encoder.model.state_dict().items()}
-    state = {n: w.detach().half().contiguous() for n, w in state.items()}
-    draft = folder / "model.part"
-    save_file(state, draft, metadata={"format": "pt"})
-    draft.replace(folder / "model.safetensors")
+    write_weights(state, folder)
 
 
 def pretrain(
@@ -240,12 +236,7 @@ def pretrain(
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 scores, lengths = model(features, lengths)
             loss = (model.flat if gone < flat else model.ctc)(scores, lengths, clips)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, gone, highest)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+            descend(loss, optimizer, learning_rate(step, gone, highest))
             level += 0.03 * (loss.item() - level)
             if (step + 1) % 500 == 0:
                 write(encoder, folder)

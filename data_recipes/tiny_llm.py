@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from data_recipes.grammar import draw_cast, draw_turns, make_caption, make_questions, vocabulary
+from data_recipes.pretraining import descend, learning_rate, write_weights
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock
@@ -190,12 +190,6 @@ class Guidance:
         return told.sum() / max(1, len(told) - 1)
 
 
-def learning_rate(step: int, gone: float, highest: float) -> float:
-    """Up over 100 steps, level, then a cosine to nothing over the last 40 %. gone: the share of the training, 0..1."""
-    late = max(0.0, (gone - 0.6) / 0.4)
-    return highest * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * late))
-
-
 def longest_words(gone: float, longest: int) -> int:
     """Words of the longest texts: FIRST_LONGEST for a tenth of the training, then by equal factors up to 60 % of it."""
     grown = min(1.0, max(0.0, (gone - 0.1) / 0.5))
@@ -204,10 +198,7 @@ def longest_words(gone: float, longest: int) -> int:
 
 def write(llm: LLM, folder: Path) -> None:
     """model.safetensors in float16, beside the config and the tokenizer that are there."""
-    state = {n: w.detach().half().contiguous() for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}
-    draft = folder / "model.part"
-    save_file(state, draft, metadata={"format": "pt"})
-    draft.replace(folder / "model.safetensors")
+    write_weights({n: w for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}, folder)
 
 
 @torch.no_grad()
@@ -248,8 +239,7 @@ def pretrain(
         start_copying(llm)
     guidance = Guidance(llm)
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
-    parameters = list(llm.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(llm.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
     level, astray, started = 5.0, 5.0, time.monotonic()
     with tqdm(range(steps), desc="reading", unit="step", mininterval=5) as bar:
@@ -272,12 +262,7 @@ def pretrain(
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 out = backbone(speech, [[None]] * len(rows), [llm.prompt.training(r.turns) for r in batch])
             loss, guided = out.loss_sum / out.label_tokens, guidance(rows, batch)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, gone, highest)
-            optimizer.zero_grad()
-            (loss + guided).backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+            descend(loss + guided, optimizer, learning_rate(step, gone, highest))
             level += 0.03 * (loss.item() - level)
             astray += 0.03 * (guided.item() - astray)
             bar.set_postfix(loss=f"{level:.3f}", guidance=f"{astray:.3f}", words=words, refresh=False)

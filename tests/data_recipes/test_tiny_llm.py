@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from data_recipes.grammar import split_of
+from data_recipes.pretraining import learning_rate
 from data_recipes.tiny_llm import (
     CLOCK,
     SILENCE,
@@ -20,7 +21,6 @@ from data_recipes.tiny_llm import (
     as_speech,
     held_out,
     layers_without_rope,
-    learning_rate,
     longest_words,
     pretrain,
     readings,
