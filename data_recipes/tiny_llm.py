@@ -13,7 +13,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,11 +22,14 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from data_recipes.grammar import draw_cast, draw_turns, make_caption, make_questions, vocabulary
+from data_recipes.grammar import Sentence, draw_cast, draw_turns, make_caption, make_questions, vocabulary
 from data_recipes.pretraining import descend, learning_rate, write_weights
-from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
+from data_recipes.tokenizer import SECONDS
+from speech_xl.data.tasks import CAPTION_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock
+from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.precision import BF16, best_precision
@@ -34,78 +37,169 @@ from speech_xl.precision import BF16, best_precision
 SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 CLOCK = 0.5  # adapter.clock in the stages that start from these weights
-MOST_QUESTIONS = 4  # a sample's, about one text
+MOST_QUESTIONS = 8  # a sample's, about one text
+QUESTIONS = 0.35  # share of steps that answer questions
+LAPSES, SLIPS = 0.1, 0.03  # shares of time marks left out, and of tokens read back wrong
+LONGEST_UTTERANCE = 14  # words
+FRAME_RATE = 12.5  # Hz
+SECONDS_HEARD = 190  # where the latest frame may be
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question or a caption about a reading, its answer, and for each word of the answer the words of the text that
+    tell it, counted through; no words where nothing does by itself."""
+
+    instruction: str
+    answer: str
+    evidence: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is spoken, and the (instruction, answer) turns about it."""
+    """What is spoken, an utterance each, and what is asked about it: nothing means a transcript."""
 
-    text: str
-    turns: list[tuple[str, str]]
+    utterances: list[str]
+    asked: list[Asked] = field(default_factory=list)
 
     @property
-    def transcribed(self) -> bool:
-        return self.turns[0][0] == ASR_INSTRUCTION
+    def words(self) -> int:
+        return sum(len(text.split()) for text in self.utterances)
 
 
 @dataclass(frozen=True)
 class Stretched:
-    """A text as frames: the token id of every frame or `SILENCE`, and which of the text's tokens it is or `SILENCE`."""
+    """Utterances as frames: the token id of every frame or `SILENCE`, which of all tokens it is or `SILENCE`, and for
+    each utterance the frame at which it begins and the place of its first token."""
 
     ids: list[int]
     places: list[int]
+    begins: list[int]
+    firsts: list[int]
+    unmarked: frozenset[int] = frozenset()  # utterances that a transcript begins without their time mark
+    offset: int = 0  # frame of the whole audio at which these begin
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def transcript(self, utterances: list[str]) -> Asked:
+        """The timed transcript. A time mark is told by its utterance's first word."""
+        texts, evidence = [], []
+        lasts = [*self.firsts[1:], max(self.places) + 1]
+        for number, (text, begin, first, last) in enumerate(
+            zip(utterances, self.begins, self.firsts, lasts, strict=True)
+        ):
+            if number not in self.unmarked:
+                texts.append(time_mark((self.offset + begin) / FRAME_RATE))
+                evidence.append([first])
+            texts.append(text)
+            evidence += [[place] for place in range(first, last)]
+        return Asked(TIMED_ASR_INSTRUCTION, " ".join(texts), evidence)
 
-def readings(rng: random.Random, words: int, split: str = "train") -> Iterator[Reading]:
-    """Random words and pieces of sessions, half to all of `words` long; whole sessions no longer, with questions."""
+
+def transcripts(rng: random.Random, words: int, split: str = "train") -> Iterator[Reading]:
+    """Random words and pieces of sessions to be transcribed, half to all of `words` long."""
     known = vocabulary()
     while True:
         length = rng.randint(-(-words // 2), words)
         if rng.random() < 0.4:
-            text = " ".join(rng.choices(known, k=length))
-            yield Reading(text, [(ASR_INSTRUCTION, text)])
+            yield Reading(cut_up(rng, rng.choices(known, k=length)))
             continue
-        cast = draw_cast(rng, rng.randint(1, 4))
-        sentences = draw_turns(rng, cast, 2 * len(cast) + rng.randint(0, 8), split)
-        spoken = " ".join(s.text for s in sentences)
-        whole = len(spoken.split()) <= words
-        if whole and rng.random() < 0.7:
-            questions = [(q["question"], q["answer"]) for q in make_questions(sentences, rng)]
-            turns = rng.sample(questions, min(MOST_QUESTIONS, len(questions)))
-            yield Reading(spoken, [(CAPTION_INSTRUCTION, make_caption(sentences))] if rng.random() < 0.2 else turns)
-            continue
-        several = spoken.split()
-        length = min(len(several), length)
-        start = rng.randint(0, len(several) - length)
-        text = " ".join(several[start : start + length])
-        yield Reading(text, [(ASR_INSTRUCTION, text)])
+        spoken = [s.text for s in session(rng, words // 8, split)]
+        yield Reading(piece(spoken, rng.randrange(len(spoken)), length))
 
 
-def stretch(tokens: list[int], letters: list[int], rng: random.Random) -> Stretched:
-    """Each of the tokens [N] over about as many frames as it has `letters` [N], some silent, and pauses between."""
+def dialogues(rng: random.Random, turns: int, split: str = "train") -> Iterator[Reading]:
+    """Whole sessions of up to eight and `turns` utterances, with questions about them or a caption."""
+    while True:
+        sentences = session(rng, turns, split)
+        if rng.random() < 0.15:
+            asked = [Asked(CAPTION_INSTRUCTION, make_caption(sentences))]
+        else:
+            questions = [Asked(q["question"], q["answer"], told(q, sentences)) for q in make_questions(sentences, rng)]
+            asked = rng.sample(questions, min(MOST_QUESTIONS, len(questions)))
+        yield Reading([s.text for s in sentences], asked)
+
+
+def session(rng: random.Random, more: int, split: str) -> list[Sentence]:
+    """Sentences of one to four people, two each and up to `more`."""
+    cast = draw_cast(rng, rng.randint(1, 4))
+    return draw_turns(rng, cast, 2 * len(cast) + rng.randint(0, more), split)
+
+
+def told(question: dict[str, str], sentences: list[Sentence]) -> list[list[int]]:
+    """For each word of the answer the places of the words that tell it; none where it takes counting or absence."""
+    words = [word for sentence in sentences for word in sentence.text.split()]
+    if question["kind"] == "number":
+        name = question["question"].split()[3]
+        number = next(i for i, s in enumerate(sentences) if s.kind == "number" and s.speaker == name)
+        begin = sum(len(s.text.split()) for s in sentences[:number])
+        while words[begin - 2 : begin] != ["number", "is"]:
+            begin += 1
+        return [[begin + place] for place in range(len(question["answer"].split()))]
+    if question["kind"] == "first":
+        return [[words.index(question["answer"])]]
+    if question["answer"] == "yes":
+        asked = question["question"].split()[-2]
+        return [[place for place, word in enumerate(words) if word == asked]]
+    return []
+
+
+def cut_up(rng: random.Random, words: list[str]) -> list[str]:
+    """Words as utterances of one to 14."""
+    utterances = []
+    while words:
+        size = rng.randint(1, LONGEST_UTTERANCE)
+        utterances.append(" ".join(words[:size]))
+        words = words[size:]
+    return utterances
+
+
+def piece(spoken: list[str], first: int, words: int) -> list[str]:
+    """Whole utterances from `first` on, no more than `words` in all; of one that is too long its beginning."""
+    taken, left = [], words
+    for text in spoken[first:]:
+        left -= len(text.split())
+        if left < 0:
+            break
+        taken.append(text)
+    return taken or [" ".join(spoken[first].split()[:words])]
+
+
+def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, lapses: float = 0.0) -> Stretched:
+    """Tokens over about as many frames as they have letters, some silent; utterances are (tokens [N], letters [N]).
+
+    lapses: share of time marks a transcript leaves out.
+    """
     peaked = rng.random()  # from steady frames to one frame a word, as CTC likes them
     pace = rng.uniform(0.6, 1.2)  # frames a letter
     places = [SILENCE] * rng.randint(0, 10)
-    for place, long in enumerate(letters):
-        length = max(1, round(long * pace * rng.uniform(0.8, 1.2)))
-        sure = rng.randrange(length)
-        places += [place if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
-        if rng.random() < 0.2:
-            places += [SILENCE] * rng.randint(1, 12)
+    begins, firsts, place = [], [], 0
+    for _, letters in utterances:
+        begins.append(len(places))
+        firsts.append(place)
+        for long in letters:
+            length = max(1, round(long * pace * rng.uniform(0.8, 1.2)))
+            sure = rng.randrange(length)
+            places += [place if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
+            if rng.random() < 0.1:
+                places += [SILENCE] * rng.randint(1, 3)
+            place += 1
+        places += [SILENCE] * rng.randint(3, 12)
+    spoken = [token for tokens, _ in utterances for token in tokens]
     misheard = rng.uniform(0.0, 0.04)  # share of frames that sound like another word
-    heard = [rng.choice(tokens) if p != SILENCE and rng.random() < misheard else tokens[p] for p in places]
-    return Stretched([t if p != SILENCE else SILENCE for t, p in zip(heard, places, strict=True)], places)
+    heard = [rng.choice(spoken) if p != SILENCE and rng.random() < misheard else spoken[p] for p in places]
+    ids = [t if p != SILENCE else SILENCE for t, p in zip(heard, places, strict=True)]
+    unmarked = frozenset(number for number in range(1, len(utterances)) if rng.random() < lapses)
+    room = max(0, round(SECONDS_HEARD * FRAME_RATE) - len(ids))
+    return Stretched(ids, places, begins, firsts, unmarked, rng.randint(0, room) if rng.random() < 0.5 else 0)
 
 
-def stretched(llm: LLM, text: str, rng: random.Random) -> Stretched:
-    """A text as frames."""
+def stretched(llm: LLM, utterances: list[str], rng: random.Random, lapses: float = 0.0) -> Stretched:
+    """Utterances as frames."""
     tokenizer = llm.prompt.tokenizer
-    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return stretch(tokens, [len(str(tokenizer.decode([t])).strip()) for t in tokens], rng)
+    tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in utterances]
+    return stretch([(ids, [len(str(tokenizer.decode([t])).strip()) for t in ids]) for ids in tokens], rng, lapses)
 
 
 def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float) -> Speech:
@@ -115,7 +209,10 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     size = table.detach().square().mean().sqrt()
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
     frames = frames + noise * size * torch.randn_like(frames)
-    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * clock(frames.shape[1], frames.shape[2])
+    longest = frames.shape[1]
+    codes = clock(max(row.offset for row in rows) + longest, frames.shape[2])
+    times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
+    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * times
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
 
 
@@ -144,10 +241,23 @@ def start_copying(llm: LLM) -> None:
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
         output.weight.copy_(0.5 * values.weight.T)
+    mark_seconds(llm)
+
+
+@torch.no_grad()
+def mark_seconds(llm: LLM) -> None:
+    """Embed a time mark as the clock's codes of its second on average: a time is then copied like a word."""
+    table = llm.embedding.weight
+    size = table.square().mean().sqrt()
+    codes = clock(round(SECONDS * FRAME_RATE), llm.width)
+    seconds = (torch.arange(len(codes)) / FRAME_RATE).long()
+    for second in range(SECONDS):
+        (mark,) = llm.prompt.tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
+        table[mark] = size * layer_norm(codes[seconds == second].mean(0), (llm.width,))
 
 
 class Guidance:
-    """Tells the first head of each layer without RoPE where to look while a text is transcribed.
+    """Tells the first head of each layer without RoPE where to look while it answers.
 
     After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
     """
@@ -169,25 +279,45 @@ class Guidance:
 
         return hook
 
-    def __call__(self, rows: list[Stretched], batch: list[Reading]) -> Tensor:
-        """Mean over words and heads of -log(attention on the frames of the word to be said); 0 with no transcript."""
-        prompt = self.llm.prompt
+    def __call__(self, rows: list[Stretched], suffixes: list[Suffix], asked: list[list[Asked]]) -> Tensor:
+        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it); 0 with none."""
+        prefix = len(self.llm.prompt.prefix)
         losses = [torch.zeros(1)]
-        for number, (row, reading) in enumerate(zip(rows, batch, strict=True)):
-            if not reading.transcribed:
+        for number, (row, suffix, turns) in enumerate(zip(rows, suffixes, asked, strict=True)):
+            audio = prefix + len(row)
+            places = torch.tensor([SILENCE] * prefix + row.places)
+            at, theirs = [], []
+            for begin, turn in zip(answers_begin(suffix), turns, strict=True):
+                for word, evidence in enumerate(turn.evidence):
+                    at.append(audio + begin + word - 1)  # here it is predicted
+                    theirs.append(torch.isin(places, torch.tensor(evidence)))
+            if not at:
                 continue
-            words = max(row.places) + 1
-            audio = len(prompt.prefix) + len(row)
-            first = audio + len(prompt.question(ASR_INSTRUCTION)) - 1  # here the first word is predicted
-            places = torch.tensor([SILENCE] * len(prompt.prefix) + row.places)
-            theirs = places[None] == torch.arange(words)[:, None]
+            elsewhere = ~torch.stack(theirs)
             for layer in self.layers:
-                queries = self.seen[layer, "q_proj"][number, first : first + words, : self.head].float()
+                queries = self.seen[layer, "q_proj"][number, at, : self.head].float()
                 keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
                 attention = (queries @ keys.T * self.head**-0.5).log_softmax(-1)
-                losses.append(-attention.masked_fill(~theirs, -math.inf).logsumexp(-1))
-        told = torch.cat(losses)
-        return told.sum() / max(1, len(told) - 1)
+                losses.append(-attention.masked_fill(elsewhere, -math.inf).logsumexp(-1))
+        missed = torch.cat(losses)
+        return missed.sum() / max(1, len(missed) - 1)
+
+
+def answers_begin(suffix: Suffix) -> list[int]:
+    """Where each answer of a dialogue begins in the suffix's ids."""
+    labelled = [label != IGNORE for label in suffix.labels]
+    return [i for i, (before, now) in enumerate(zip([False, *labelled], labelled, strict=False)) if now and not before]
+
+
+def with_slips(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
+    """A share of the answers' tokens replaced by others of theirs where they are read back, right where they are to be
+    said: who once said a wrong word has to go on from it."""
+    said = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
+    ids = list(suffix.ids)
+    for place in said:
+        if rng.random() < share:
+            ids[place] = suffix.labels[rng.choice(said)]
+    return Suffix(ids, suffix.labels)
 
 
 def longest_words(gone: float, longest: int) -> int:
@@ -201,18 +331,28 @@ def write(llm: LLM, folder: Path) -> None:
     write_weights({n: w for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}, folder)
 
 
+def asked_about(row: Stretched, reading: Reading) -> list[Asked]:
+    """What is asked about a reading: a transcript where it comes with nothing."""
+    return reading.asked or [row.transcript(reading.utterances)]
+
+
+def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
+    return llm.prompt.training([(turn.instruction, turn.answer) for turn in asked])
+
+
 @torch.no_grad()
 def held_out(backbone: SpeechLLM, words: int, texts: int = 8) -> float:
     """Cross entropy a token on transcripts of `words` words of the dev split, teacher-forced, stretched and noisy."""
     rng, llm = random.Random(f"held-out-{words}"), backbone.llm
     torch.manual_seed(words)
-    long = (r for r in readings(rng, words, "dev") if r.transcribed and len(r.text.split()) > 0.8 * words)
+    long = (r for r in transcripts(rng, words, "dev") if r.words > 0.8 * words)
     loss = tokens = 0.0
     for _ in range(texts):
         reading = next(long)
+        row = stretched(llm, reading.utterances, rng)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
-        speech = as_speech([stretched(llm, reading.text, rng)], llm.embedding.weight, silence, 0.3)
-        out = backbone(speech, [[None]], [llm.prompt.training(reading.turns)])
+        speech = as_speech([row], llm.embedding.weight, silence, 0.3)
+        out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading))])
         loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
     return loss / tokens
 
@@ -241,31 +381,37 @@ def pretrain(
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
     optimizer = torch.optim.AdamW(llm.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
-    level, astray, started = 5.0, 5.0, time.monotonic()
+    means = {kind: {"loss": 5.0, "guidance": 5.0} for kind in ("transcripts", "questions")}
+    started = time.monotonic()
     with tqdm(range(steps), desc="reading", unit="step", mininterval=5) as bar:
         for step in bar:
             gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
             if gone >= 1:
                 break
-            batch: list[Reading] = []
             rows: list[Stretched] = []
+            asked: list[list[Asked]] = []
             words = longest if go_on else longest_words(gone, longest)
-            # All lengths come, in equal shares a factor: where a word stands must not tell which it is.
-            for reading in readings(rng, round(SHORTEST * (words / SHORTEST) ** rng.random())):
-                batch.append(reading)
-                rows.append(stretched(llm, reading.text, rng))
-                if sum(len(row) for row in rows) >= frames:
-                    break
+            # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
+            # steps of their own: their answers are short, and beside transcripts a token would hardly count.
+            of_questions = rng.random() < QUESTIONS
+            while sum(len(row) for row in rows) < frames:
+                long = round(SHORTEST * (words / SHORTEST) ** rng.random())
+                reading = next(dialogues(rng, words // 16) if of_questions else transcripts(rng, long))
+                rows.append(stretched(llm, reading.utterances, rng, LAPSES))
+                asked.append(asked_about(rows[-1], reading))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 0.6))
+            suffixes = [with_slips(suffix_of(llm, turns), SLIPS, rng) for turns in asked]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                out = backbone(speech, [[None]] * len(rows), [llm.prompt.training(r.turns) for r in batch])
-            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, batch)
+                out = backbone(speech, [[None]] * len(rows), suffixes)
+            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, suffixes, asked)
             descend(loss + guided, optimizer, learning_rate(step, gone, highest))
-            level += 0.03 * (loss.item() - level)
-            astray += 0.03 * (guided.item() - astray)
-            bar.set_postfix(loss=f"{level:.3f}", guidance=f"{astray:.3f}", words=words, refresh=False)
+            mean = means["questions" if of_questions else "transcripts"]
+            for name, value in (("loss", loss), ("guidance", guided)):
+                mean[name] += 0.03 * (value.item() - mean[name])
+            shown = {kind: " ".join(f"{value:.3f}" for value in m.values()) for kind, m in means.items()}
+            bar.set_postfix(shown, words=words, refresh=False)
             if (step + 1) % 500 == 0:
                 write(llm, folder)
     write(llm, folder)

@@ -114,6 +114,8 @@ def test_evaluation_asks_everything_every_time(session):
     assert len(EvaluationTurns(["qa"], questions=100)(session)) == 6
     asked = {EvaluationTurns(["qa"], questions=2)(session.with_id(f"s{i}"))[0].instruction for i in range(20)}
     assert len(asked) > 1  # not always the first questions of the corpus
+    (timed,) = EvaluationTurns(["asr"], time_marks=True)(session)
+    assert timed.answer.startswith("[0] ") and timed.answer.count("[") == len(session.supervisions)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +255,8 @@ def test_excerpts_have_only_the_asr_task(session):
     assert "questions" in session.custom  # the session itself is not touched
     batch = dataset_of(TaskMixture({"qa": 1.0, "caption": 1.0, "asr": 1e-9}))[CutSet.from_cuts([part])]
     assert [t.task for t in batch.turns[0]] == ["asr"]
+    (timed,) = dataset_of(TaskMixture({"asr": 1}, time_marks=True))[CutSet.from_cuts([part])].turns[0]
+    assert timed.answer.startswith("[0] ")
 
 
 def test_a_session_that_fits_keeps_its_tasks(session):

@@ -7,6 +7,7 @@ import pytest
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 
 from speech_xl.data.tasks import TaskMixture, Turn, asr_turn, caption_turn, qa_turns
+from speech_xl.data.time_marks import without_time_marks
 
 
 def cut_with(texts=("hello there", "bye"), **custom):
@@ -24,6 +25,15 @@ def test_asr_joins_texts_in_time_order():
     cut = cut_with()
     cut.supervisions.reverse()
     assert asr_turn(cut) == Turn("asr", "transcribe the speech", "hello there bye", "asr")
+
+
+def test_time_marks_say_the_second_an_utterance_begins_at():
+    cut = cut_with(["hello there", "bye", "well"])
+    cut.supervisions[0].start, cut.supervisions[1].start, cut.supervisions[2].start = -0.2, 3.999, 12.0
+    timed = "[0] hello there [3] bye [12] well"
+    assert asr_turn(cut, time_marks=True) == Turn("asr", "transcribe the speech with times", timed, "asr")
+    assert TaskMixture({"asr": 1}, time_marks=True).draw(cut, random.Random(0)) == [asr_turn(cut, time_marks=True)]
+    assert without_time_marks(timed) == asr_turn(cut).answer
 
 
 @pytest.mark.parametrize("texts", [(), ("hello", None), ("hello", "")])

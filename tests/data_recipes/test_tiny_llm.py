@@ -14,44 +14,75 @@ from data_recipes.grammar import split_of
 from data_recipes.pretraining import learning_rate
 from data_recipes.tiny_llm import (
     CLOCK,
+    FRAME_RATE,
+    SECONDS_HEARD,
     SILENCE,
+    Asked,
     Guidance,
     Reading,
     Stretched,
+    answers_begin,
     as_speech,
+    asked_about,
+    cut_up,
+    dialogues,
     held_out,
     layers_without_rope,
     longest_words,
+    piece,
     pretrain,
-    readings,
     start_copying,
     stretch,
     stretched,
+    suffix_of,
+    transcripts,
+    with_slips,
 )
-from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
+from data_recipes.tokenizer import SECONDS
+from speech_xl.data.tasks import CAPTION_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
 
-def test_readings_have_true_transcripts_and_questions_about_whole_sessions_only():
-    drawn = list(itertools.islice(readings(random.Random(0), 120), 400))
-    kinds = {instruction for reading in drawn for instruction, _ in reading.turns}
-    assert {ASR_INSTRUCTION, CAPTION_INSTRUCTION, "who spoke first", "how many speakers are there"} <= kinds
+def test_transcripts_are_no_longer_than_asked_and_have_no_questions():
+    for words in (2, 12, 120):
+        drawn = list(itertools.islice(transcripts(random.Random(0), words), 100))
+        assert all(0 < reading.words <= words and all(reading.utterances) and not reading.asked for reading in drawn)
+    assert {len(reading.utterances) for reading in drawn} > set(range(5, 10))
+
+
+def test_dialogues_ask_about_whole_sessions_and_their_evidence_says_the_answer():
+    drawn = list(itertools.islice(dialogues(random.Random(0), 8), 300))
+    asked = {turn.instruction for reading in drawn for turn in reading.asked}
+    assert {CAPTION_INSTRUCTION, "who spoke first", "how many speakers are there"} <= asked
     for reading in drawn:
-        assert len(reading.text.split()) <= 120
-        for instruction, answer in reading.turns:
-            if instruction == ASR_INSTRUCTION:
-                assert answer == reading.text
-            if instruction.startswith("what number did"):
-                name = instruction.split()[3]
-                assert name in reading.text and answer in reading.text
+        words = " ".join(reading.utterances).split()
+        for turn in reading.asked:
+            assert all(0 <= place < len(words) for places in turn.evidence for place in places)
+            told = [{words[place] for place in places} for places in turn.evidence]
+            if turn.instruction.startswith("what number did"):
+                said = " ".join(word for (word,) in told)
+                name = turn.instruction.split()[3]
+                assert said == turn.answer and f"{name} here" in " ".join(words)
+                here = [i for i in range(turn.evidence[0][0]) if words[i : i + 2] == [name, "here"]]
+                assert " ".join(words[here[-1] : turn.evidence[0][0]]).endswith("number is")
+            elif turn.instruction == "who spoke first":
+                assert told == [{turn.answer}] and turn.evidence[0][0] < len(reading.utterances[0].split())
+            elif turn.answer == "yes":
+                assert told == [{turn.instruction.split()[-2]}]
+            else:
+                assert told == []
 
 
-def test_short_texts_carry_transcripts_alone():
-    drawn = itertools.islice(readings(random.Random(1), 12), 200)
-    assert {instruction for reading in drawn for instruction, _ in reading.turns} == {ASR_INSTRUCTION}
+def test_pieces_are_whole_utterances():
+    spoken = ["a b c", "d e", "f g h i", "j"]
+    assert piece(spoken, 1, 6) == ["d e", "f g h i"]
+    assert piece(spoken, 1, 5) == ["d e"]
+    assert piece(spoken, 2, 2) == ["f g"]
+    assert " ".join(cut_up(random.Random(0), list("abcdefgh") * 9)).split() == list("abcdefgh") * 9
 
 
 def test_sessions_are_of_the_train_split(monkeypatch):
@@ -66,31 +97,65 @@ def test_sessions_are_of_the_train_split(monkeypatch):
         return sentences
 
     monkeypatch.setattr(module, "draw_turns", spy)
-    list(itertools.islice(readings(random.Random(2), 60), 50))
+    list(itertools.islice(transcripts(random.Random(2), 60), 30))
+    list(itertools.islice(dialogues(random.Random(2), 8), 30))
     assert seen and {split_of(sentence.text) for sentence in seen} == {"train"}
 
 
 def test_stretching_keeps_every_token_in_order_and_says_where_each_is():
     tokens, letters = [5, 9, 9, 7, 5], [3, 1, 8, 12, 4]
-    others = 0
+    others = late = 0
     for seed in range(100):
-        frames = stretch(tokens, letters, random.Random(seed))
+        frames = stretch([(tokens[:2], letters[:2]), (tokens[2:], letters[2:])], random.Random(seed))
         assert len(frames.ids) == len(frames.places)
         assert all((i == SILENCE) == (p == SILENCE) for i, p in zip(frames.ids, frames.places, strict=True))
         spoken = [place for place in frames.places if place != SILENCE]
         assert spoken == sorted(spoken) and set(spoken) == set(range(5))
         assert all(spoken.count(place) <= 1.5 * letters[place] + 1 for place in range(5))
+        assert frames.firsts == [0, 2] and not frames.unmarked
+        assert frames.begins[0] <= frames.places.index(0)
+        assert set(frames.places[: frames.begins[1]]) <= {SILENCE, 0, 1}
+        assert set(frames.places[frames.begins[1] :]) <= {SILENCE, 2, 3, 4}
+        assert (frames.offset + len(frames)) / FRAME_RATE <= SECONDS_HEARD < SECONDS
         others += sum(p != SILENCE and i != tokens[p] for i, p in zip(frames.ids, frames.places, strict=True))
+        late += frames.offset > 0
     assert 0 < others < 60  # a few frames are misheard
+    assert 30 < late < 70  # half of them far from the start
+
+
+def test_transcripts_say_when_utterances_begin():
+    timed = Stretched([3, 4, 5], [0, 1, 2], [0, 26], [0, 2], offset=25).transcript(["i met", "peter"])
+    assert timed == Asked(TIMED_ASR_INSTRUCTION, "[2] i met [4] peter", [[0], [0], [1], [2], [2]])
+    lapse = Stretched([3, 4, 5], [0, 1, 2], [0, 26], [0, 2], frozenset([1])).transcript(["i met", "peter"])
+    assert lapse == Asked(TIMED_ASR_INSTRUCTION, "[0] i met peter", [[0], [0], [1], [2]])
+
+
+def test_some_marks_are_left_out_but_never_the_first():
+    rows = [stretch([([5], [3])] * 20, random.Random(seed), lapses=0.3) for seed in range(50)]
+    assert not any(0 in row.unmarked for row in rows)
+    assert 0.2 < sum(len(row.unmarked) for row in rows) / (50 * 19) < 0.4
+
+
+def test_slips_are_read_back_wrong_and_still_said_right():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    suffix = llm.prompt.training([("say it", "i met peter at the garden"), ("who", "peter")] * 20)
+    slipped = with_slips(suffix, 0.2, random.Random(0))
+    assert slipped.labels == suffix.labels
+    wrong = [i for i, (a, b) in enumerate(zip(slipped.ids, suffix.ids, strict=True)) if a != b]
+    said = [i for i, label in enumerate(suffix.labels) if label >= 0]
+    assert set(wrong) <= set(said) and 0.1 < len(wrong) / len(said) < 0.3
+    assert with_slips(suffix, 0.0, random.Random(0)) == suffix
 
 
 def test_frames_without_noise_point_where_their_embedding_does():
     table = torch.randn(11, 32, generator=torch.Generator().manual_seed(0))
-    rows = [Stretched([3, SILENCE, 4], [0, SILENCE, 1]), Stretched([7], [0])]
+    rows = [Stretched([3, SILENCE, 4], [0, SILENCE, 1], [0], [0]), Stretched([7], [0], [0], [0], offset=9)]
     speech = as_speech(rows, table, torch.ones(32) + table[0], noise=0.0)
     assert speech.frames.shape == (2, 3, 32)
     assert speech.lengths.tolist() == [3, 1] and speech.intervals == [[3], [1]]
-    frames = layer_norm(speech.frames - CLOCK * table.square().mean().sqrt() * clock(3, 32), (32,))
+    codes = torch.stack([clock(3, 32), clock(12, 32)[9:]])
+    frames = layer_norm(speech.frames - CLOCK * table.square().mean().sqrt() * codes, (32,))
     nearest = torch.nn.functional.cosine_similarity(frames[:, :, None], table, dim=-1).argmax(-1)
     assert (nearest[0, 0], nearest[0, 2], nearest[1, 0]) == (3, 4, 7)
 
@@ -116,36 +181,61 @@ def test_what_layers_without_rope_attend_to_passes_through():
         torch.testing.assert_close(through, 0.5 * torch.eye(llm.width), atol=1e-5, rtol=0)
 
 
+def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm)
+    marks = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
+    codes = clock(1000, llm.width)
+    scores = codes @ llm.embedding.weight[torch.tensor(marks).squeeze(1)].T
+    nearest = scores.argmax(1)
+    off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
+    assert off.max() <= 1 and (off == 0).float().mean() > 0.8
+
+
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
     """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     guidance = Guidance(llm)
-    reading = Reading("i met", [(ASR_INSTRUCTION, "i met")])
-    row = Stretched([3, SILENCE, 4, 4], [0, SILENCE, 1, 1])
-    prefix, asked = len(llm.prompt.prefix), len(llm.prompt.question(ASR_INSTRUCTION))
-    first, total = prefix + 4 + asked - 1, prefix + 4 + asked + 2
+    row = Stretched([3, SILENCE, 4, 4], [0, SILENCE, 1, 1], [0], [0])
+    prefix, asked = len(llm.prompt.prefix), len(llm.prompt.question(TIMED_ASR_INSTRUCTION))
+    first, total = prefix + 4 + asked - 1, prefix + 4 + asked + 3
     assert guidance.layers == [2, 4]
     for layer in guidance.layers:
         queries, keys = torch.zeros(1, total, llm.width), torch.zeros(1, total, llm.width)
         if layer == 4:
-            queries[0, first, 0] = queries[0, first + 1, 1] = 1e3
+            queries[0, first : first + 2, 0] = queries[0, first + 2, 1] = 1e3  # the mark, then its first word
             keys[0, prefix, 0] = keys[0, prefix + 2, 1] = 1e3  # one of the second word's two frames is enough
         guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
-    everywhere = [math.log(prefix + 4), math.log((prefix + 4) / 2)]
-    assert guidance([row], [reading]).item() == pytest.approx(sum(everywhere) / 4, abs=1e-4)
-    assert guidance([row], [Reading("i met", [("who spoke first", "ann")])]).item() == 0.0
+    everywhere = [math.log(prefix + 4), math.log(prefix + 4), math.log((prefix + 4) / 2)]
+    asked = [row.transcript(["i met"])]
+    assert guidance([row], [suffix_of(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 6, abs=1e-4)
+    untold = [Asked("how many speakers are there", "one")]
+    assert guidance([row], [suffix_of(llm, untold)], [untold]).item() == 0.0
+
+
+def test_every_answer_of_a_dialogue_is_found():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    suffix = suffix_of(llm, [Asked("who spoke first", "ann"), Asked("was rome mentioned", "yes")])
+    answers = ["ann", "yes"]
+    for begin, answer in zip(answers_begin(suffix), answers, strict=True):
+        assert llm.prompt.text(suffix.ids[begin:]) == answer
 
 
 def test_guidance_reads_the_latest_pass():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     guidance, rng = Guidance(llm), random.Random(0)
-    reading = Reading("i met peter", [(ASR_INSTRUCTION, "i met peter")])
-    row = stretched(llm, reading.text, rng)
+    reading = Reading(["i met peter", "hello"])
+    row = stretched(llm, reading.utterances, rng)
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
-    SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [llm.prompt.training(reading.turns)])
-    guidance([row], [reading]).backward()
+    asked = asked_about(row, reading)
+    suffix = suffix_of(llm, asked)
+    assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
+    SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
+    guidance([row], [suffix], [asked]).backward()
     attentions = [llm.decoder.layers[number].self_attn for number in guidance.layers]
     for projection in (p for a in attentions for p in (a.q_proj, a.k_proj)):
         heads = projection.weight.grad.unflatten(0, (-1, guidance.head)).abs().sum((1, 2))

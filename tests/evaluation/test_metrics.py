@@ -26,6 +26,7 @@ from speech_xl.evaluation.metrics import (
         ("\u00c9t\u00e9 na\u00efve", "\u00e9t\u00e9 na\u00efve"),
         ("\uff21\uff22\uff23", "abc"),
         ("... !", ""),
+        ("[0] one two[3] three [14]four [5 six", "one two three four 5 six"),
     ],
 )
 def test_normalize(text, expected):

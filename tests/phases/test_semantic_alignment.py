@@ -57,8 +57,8 @@ def test_mean_ctc_is_per_symbol_and_skips_what_has_no_alignment():
 
 
 def test_a_flat_start_lays_tokens_over_their_supervisions(folders, tmp_path):
-    """0.64 s are 8 frames; "ada bob" is spoken from frame 2 to 6."""
-    given = batch(tmp_path, ("one", 0.64, [("say", "ada bob")]))
+    """0.64 s are 8 frames; "ada bob" is spoken from frame 2 to 6. A time mark is no sound."""
+    given = batch(tmp_path, ("one", 0.64, [("say", "[0] ada bob")]))
     given.cuts[0].supervisions = [SupervisionSegment("s", "one", 0.16, 0.32, text="ada bob")]
     losses = {}
     for steps in (0, 1):
@@ -68,6 +68,7 @@ def test_a_flat_start_lays_tokens_over_their_supervisions(folders, tmp_path):
         trainer = fit(model, Given([given], tmp_path), 2)
         losses[steps] = trainer.callback_metrics["train/embedding_ctc"]
         (ids,) = model.answer_ids(given)
+        assert ids.tolist() == model.backbone.llm.prompt.tokenizer("ada bob", add_special_tokens=False)["input_ids"]
         tokens = torch.unique(ids)
         frames = torch.randn(1, 8, model.backbone.llm.width)
         labels = model.flat_labels(given, Speech(frames, torch.tensor([8]), [[8]]), tokens)[0].tolist()

@@ -35,6 +35,8 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: folder for what is computed once and kept, such as encoder frames.
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
         turns: the most questions a training sample carries in one dialogue.
+        time_marks: transcripts say the second at which each utterance begins, as in "[0] good morning [3] hello", in
+            training and in evaluation. Word error rates are measured without the marks.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
         max_duration: seconds of audio in a training batch, counted as rows times the longest row; the last row may go
             over it by the spread of lengths in its group. A session longer than this is a batch of its own.
@@ -57,6 +59,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str = "data",
         tasks: dict[str, float] | None = None,
         turns: int = 4,
+        time_marks: bool = False,
         partition: Partition | None = None,
         max_duration: float = 240.0,
         quadratic_duration: float | None = None,
@@ -83,8 +86,9 @@ class SpeechDataModule(pl.LightningDataModule):
             raise ValueError(f"data: num_workers is {num_workers}; give 0 or more")
         self.corpus = corpus
         self.cache_dir = cache_dir
-        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns)
-        self.evaluation = EvaluationTurns(DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks, eval_questions)
+        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, time_marks)
+        asked = DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks
+        self.evaluation = EvaluationTurns(asked, eval_questions, time_marks)
         self.partition = partition or FixedWindows(4.0)
         self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from lhotse.cut import Cut
 
+from speech_xl.data.time_marks import time_mark
+
 TASKS = ("asr", "caption", "qa")
 ASR_INSTRUCTION = "transcribe the speech"
+TIMED_ASR_INSTRUCTION = "transcribe the speech with times"
 CAPTION_INSTRUCTION = "describe the speech"
 
 
@@ -23,13 +26,19 @@ class Turn:
     kind: str = ""
 
 
-def asr_turn(cut: Cut) -> Turn:
-    """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces."""
+def asr_turn(cut: Cut, time_marks: bool = False) -> Turn:
+    """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
+
+    time_marks: each after the second it begins at, such as "[12]".
+    """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     missing = [s.id for s in supervisions if not s.text]
     if missing or not supervisions:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
+    if time_marks:
+        timed = (f"{time_mark(s.start)} {s.text}" for s in supervisions)
+        return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed), "asr")
     return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
 
 
@@ -63,9 +72,10 @@ class TaskMixture:
         weights: task -> weight (not negative, not all zero); tasks are "asr", "caption" and "qa". A cut without truth
             for a task is drawn among the others.
         turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
+        time_marks: transcripts say when each utterance begins.
     """
 
-    def __init__(self, weights: Mapping[str, float], turns: int = 4) -> None:
+    def __init__(self, weights: Mapping[str, float], turns: int = 4, time_marks: bool = False) -> None:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
@@ -78,12 +88,13 @@ class TaskMixture:
             raise ValueError(f"turns: {turns} questions a sample; use 1 or more")
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
         self.turns = turns
+        self.time_marks = time_marks
 
     def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
         """The turns of one sample; the same for the same cut and generator state."""
         offers: dict[str, list[Turn]] = {}
         if "asr" in self.weights and _has_asr_truth(cut):
-            offers["asr"] = [asr_turn(cut)]
+            offers["asr"] = [asr_turn(cut, self.time_marks)]
         if "caption" in self.weights and (caption := caption_turn(cut)):
             offers["caption"] = [caption]
         if "qa" in self.weights and (questions := qa_turns(cut)):

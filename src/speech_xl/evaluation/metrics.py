@@ -13,11 +13,13 @@ from typing import Any
 import jiwer
 import numpy as np
 
+from speech_xl.data.time_marks import without_time_marks
+
 Record = Mapping[str, Any]
 
 NORMALISER = (
-    "Unicode NFKC, lower case, punctuation and symbols out (a space in their place), apostrophes kept inside words, "
-    "white space collapsed; digits and number words are not mapped onto each other"
+    "time marks such as [12] out, Unicode NFKC, lower case, punctuation and symbols out (a space in their place), "
+    "apostrophes kept inside words, white space collapsed; digits and number words are not mapped onto each other"
 )
 BOOTSTRAP_DRAWS = 1000
 CUT_AT = 1.2  # wer_cut: hypothesis words kept, as a multiple of the reference's words
@@ -28,7 +30,7 @@ _LONE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
 
 def normalize(text: str) -> str:
     """`text` as it is compared; NORMALISER says how in words."""
-    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
+    text = unicodedata.normalize("NFKC", without_time_marks(text)).lower().translate(_APOSTROPHES)
     # Unicode categories P* and S*: punctuation and symbols, of any script.
     text = "".join(" " if char != "'" and unicodedata.category(char)[0] in "PS" else char for char in text)
     return " ".join(_LONE_APOSTROPHE.sub(" ", text).split())

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, ctc_loss, normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.time_marks import without_time_marks
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
@@ -83,12 +84,15 @@ class SemanticAlignment(Phase):
     def answer_ids(self, batch: SpeechBatch) -> list[Tensor]:
         """Each row's transcript in the LLM's tokens."""
         tokenizer = self.backbone.llm.prompt.tokenizer
-        texts = [turns[0].answer for turns in batch.turns]
+        texts = [without_time_marks(turns[0].answer) for turns in batch.turns]
         return [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]).to(self.device) for text in texts]
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
-        targets = [torch.tensor(list(turns[0].answer.encode()), device=self.device) for turns in batch.turns]
+        targets = [
+            torch.tensor(list(without_time_marks(turns[0].answer).encode()), device=self.device)
+            for turns in batch.turns
+        ]
         logits = self.ctc_head(speech.frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
         return mean_ctc(logits, speech.lengths * SUBFRAMES, targets, BLANK)
 
