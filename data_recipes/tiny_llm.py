@@ -39,7 +39,7 @@ SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longe
 CLOCK = 0.5  # adapter.clock in the stages that start from these weights
 MOST_QUESTIONS = 8  # a sample's, about one text
 QUESTIONS = 0.35  # share of steps that answer questions
-LAPSES, SLIPS = 0.1, 0.03  # shares of time marks left out, and of tokens read back wrong
+SLIPS = 0.02  # share of an answer's tokens read back wrong
 LONGEST_UTTERANCE = 14  # words
 FRAME_RATE = 12.5  # Hz
 SECONDS_HEARD = 190  # where the latest frame may be
@@ -76,7 +76,6 @@ class Stretched:
     places: list[int]
     begins: list[int]
     firsts: list[int]
-    unmarked: frozenset[int] = frozenset()  # utterances that a transcript begins without their time mark
     offset: int = 0  # frame of the whole audio at which these begin
 
     def __len__(self) -> int:
@@ -86,14 +85,9 @@ class Stretched:
         """The timed transcript. A time mark is told by its utterance's first word."""
         texts, evidence = [], []
         lasts = [*self.firsts[1:], max(self.places) + 1]
-        for number, (text, begin, first, last) in enumerate(
-            zip(utterances, self.begins, self.firsts, lasts, strict=True)
-        ):
-            if number not in self.unmarked:
-                texts.append(time_mark((self.offset + begin) / FRAME_RATE))
-                evidence.append([first])
-            texts.append(text)
-            evidence += [[place] for place in range(first, last)]
+        for text, begin, first, last in zip(utterances, self.begins, self.firsts, lasts, strict=True):
+            texts += [time_mark((self.offset + begin) / FRAME_RATE), text]
+            evidence += [[first], [first], *([place] for place in range(first, last))]  # a mark is two tokens
         return Asked(TIMED_ASR_INSTRUCTION, " ".join(texts), evidence)
 
 
@@ -146,10 +140,11 @@ def told(question: dict[str, str], sentences: list[Sentence]) -> list[list[int]]
 
 
 def cut_up(rng: random.Random, words: list[str]) -> list[str]:
-    """Words as utterances of one to 14."""
+    """Words as utterances of one to 14, or of three at most: then every other token is a time mark's."""
     utterances = []
+    longest = rng.choice([3, LONGEST_UTTERANCE])
     while words:
-        size = rng.randint(1, LONGEST_UTTERANCE)
+        size = rng.randint(1, longest)
         utterances.append(" ".join(words[:size]))
         words = words[size:]
     return utterances
@@ -166,11 +161,8 @@ def piece(spoken: list[str], first: int, words: int) -> list[str]:
     return taken or [" ".join(spoken[first].split()[:words])]
 
 
-def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, lapses: float = 0.0) -> Stretched:
-    """Tokens over about as many frames as they have letters, some silent; utterances are (tokens [N], letters [N]).
-
-    lapses: share of time marks a transcript leaves out.
-    """
+def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random) -> Stretched:
+    """Tokens over about as many frames as they have letters, some silent; utterances are (tokens [N], letters [N])."""
     peaked = rng.random()  # from steady frames to one frame a word, as CTC likes them
     pace = rng.uniform(0.6, 1.2)  # frames a letter
     places = [SILENCE] * rng.randint(0, 10)
@@ -190,16 +182,15 @@ def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, l
     misheard = rng.uniform(0.0, 0.04)  # share of frames that sound like another word
     heard = [rng.choice(spoken) if p != SILENCE and rng.random() < misheard else spoken[p] for p in places]
     ids = [t if p != SILENCE else SILENCE for t, p in zip(heard, places, strict=True)]
-    unmarked = frozenset(number for number in range(1, len(utterances)) if rng.random() < lapses)
     room = max(0, round(SECONDS_HEARD * FRAME_RATE) - len(ids))
-    return Stretched(ids, places, begins, firsts, unmarked, rng.randint(0, room) if rng.random() < 0.5 else 0)
+    return Stretched(ids, places, begins, firsts, rng.randint(0, room) if rng.random() < 0.5 else 0)
 
 
-def stretched(llm: LLM, utterances: list[str], rng: random.Random, lapses: float = 0.0) -> Stretched:
+def stretched(llm: LLM, utterances: list[str], rng: random.Random) -> Stretched:
     """Utterances as frames."""
     tokenizer = llm.prompt.tokenizer
     tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in utterances]
-    return stretch([(ids, [len(str(tokenizer.decode([t])).strip()) for t in ids]) for ids in tokens], rng, lapses)
+    return stretch([(ids, [len(str(tokenizer.decode([t])).strip()) for t in ids]) for ids in tokens], rng)
 
 
 def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float) -> Speech:
@@ -252,7 +243,7 @@ def mark_seconds(llm: LLM) -> None:
     codes = clock(round(SECONDS * FRAME_RATE), llm.width)
     seconds = (torch.arange(len(codes)) / FRAME_RATE).long()
     for second in range(SECONDS):
-        (mark,) = llm.prompt.tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
+        _, mark = llm.prompt.tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
         table[mark] = size * layer_norm(codes[seconds == second].mean(0), (llm.width,))
 
 
@@ -393,11 +384,12 @@ def pretrain(
             words = longest if go_on else longest_words(gone, longest)
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
             # steps of their own: their answers are short, and beside transcripts a token would hardly count.
+            long = round(SHORTEST * (words / SHORTEST) ** rng.random())
             of_questions = rng.random() < QUESTIONS
+            drawn = dialogues(rng, words // 16) if of_questions else transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
-                long = round(SHORTEST * (words / SHORTEST) ** rng.random())
-                reading = next(dialogues(rng, words // 16) if of_questions else transcripts(rng, long))
-                rows.append(stretched(llm, reading.utterances, rng, LAPSES))
+                reading = next(drawn)
+                rows.append(stretched(llm, reading.utterances, rng))
                 asked.append(asked_about(rows[-1], reading))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)

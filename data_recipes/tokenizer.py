@@ -1,7 +1,7 @@
 """Makes the tiny models' tokenizer from the embedded corpus's texts: `python -m data_recipes.tokenizer OUT_DIR`.
 
-A byte-level BPE small enough for a from-scratch LLM; words of the corpus and time marks are one
-token each, anything else is spelled.
+A byte-level BPE small enough for a from-scratch LLM; words of the corpus are one token each, time marks
+two, anything else is spelled.
 The result is deterministic, and a copy stands in experiments/models/tiny/llm.
 """
 
@@ -19,7 +19,7 @@ from speech_xl.data.time_marks import time_mark
 
 VOCABULARY = 1024
 TEXTS = 20_000  # enough that every word of the grammar is merged into one token
-SECONDS = 200  # whose time marks are one token each; sessions last 180
+SECONDS = 200  # that time marks know; sessions last 180
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -27,8 +27,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     bpe = ByteLevelBPETokenizer(add_prefix_space=True)
     texts = [*sample_texts(TEXTS, seed=0), *[ASR_INSTRUCTION, CAPTION_INSTRUCTION] * 100]
     bpe.train_from_iterator(texts, vocab_size=VOCABULARY, min_frequency=2, special_tokens=["<bos>", "<eos>", "<pad>"])
-    # A mark takes the space before it along: "met [3] we" is three tokens.
-    bpe.add_tokens([AddedToken(time_mark(second), lstrip=True, normalized=False) for second in range(SECONDS)])
+    # "met [3] we" is four tokens: whether an utterance ends here is one choice, the second at which the next one begins
+    # another. With a token for each whole mark a word wins where the seconds share what is likely among them.
+    opening, *seconds = ["[", *(time_mark(second).removeprefix("[") for second in range(SECONDS))]
+    bpe.add_tokens([AddedToken(opening, lstrip=True, normalized=False)])
+    bpe.add_tokens([AddedToken(second, normalized=False) for second in seconds])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe._tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", model_max_length=10**9
     )
