@@ -1,4 +1,4 @@
-"""The tiny models' tokenizer: one token a word, two a time mark, and the copy that comes along is what the recipe makes."""
+"""The tiny models' tokenizer: one token a word, two a time mark, and its copy is what the recipe makes."""
 
 import json
 from pathlib import Path
