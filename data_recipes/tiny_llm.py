@@ -28,7 +28,7 @@ from data_recipes.tokenizer import SECONDS
 from speech_xl.data.tasks import CAPTION_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.clock import clock
+from speech_xl.model.clock import clock, with_clock
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
@@ -36,7 +36,7 @@ from speech_xl.precision import BF16, best_precision
 
 SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
-CLOCK = 0.5  # adapter.clock in the stages that start from these weights
+CLOCK = 2.0  # adapter.clock in the stages that start from these weights
 MOST_QUESTIONS = 8  # a sample's, about one text
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
@@ -203,7 +203,7 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     longest = frames.shape[1]
     codes = clock(max(row.offset for row in rows) + longest, frames.shape[2])
     times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
-    frames = layer_norm(frames, frames.shape[-1:]) + CLOCK * times
+    frames = with_clock(layer_norm(frames, frames.shape[-1:]), CLOCK * times)
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
 
 
@@ -237,14 +237,16 @@ def start_copying(llm: LLM) -> None:
 
 @torch.no_grad()
 def mark_seconds(llm: LLM) -> None:
-    """Embed a time mark as the clock's codes of its second on average: a time is then copied like a word."""
+    """Embed a time mark as its second's mean code, and words away from the clock: a time is then copied like a word."""
     table = llm.embedding.weight
-    size = table.square().mean().sqrt()
+    size = table.norm(dim=1).mean()
     codes = clock(round(SECONDS * FRAME_RATE), llm.width)
     seconds = (torch.arange(len(codes)) / FRAME_RATE).long()
+    table[:, -codes.shape[1] :] = 0.0
     for second in range(SECONDS):
         _, mark = llm.prompt.tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
-        table[mark] = size * layer_norm(codes[seconds == second].mean(0), (llm.width,))
+        code = codes[seconds == second].mean(0)
+        table[mark] = with_clock(torch.zeros(llm.width), size * code / code.norm())
 
 
 class Guidance:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import layer_norm
 
 from data_recipes.grammar import split_of
 from data_recipes.pretraining import learning_rate
@@ -42,7 +41,7 @@ from data_recipes.tokenizer import SECONDS
 from speech_xl.data.tasks import CAPTION_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.clock import clock
+from speech_xl.model.clock import clock, with_clock
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
@@ -146,9 +145,9 @@ def test_frames_without_noise_point_where_their_embedding_does():
     speech = as_speech(rows, table, torch.ones(32) + table[0], noise=0.0)
     assert speech.frames.shape == (2, 3, 32)
     assert speech.lengths.tolist() == [3, 1] and speech.intervals == [[3], [1]]
-    codes = torch.stack([clock(3, 32), clock(12, 32)[9:]])
-    frames = layer_norm(speech.frames - CLOCK * table.square().mean().sqrt() * codes, (32,))
-    nearest = torch.nn.functional.cosine_similarity(frames[:, :, None], table, dim=-1).argmax(-1)
+    size = table.square().mean().sqrt()
+    torch.testing.assert_close(speech.frames[1, :, 28:], CLOCK * size * clock(12, 32)[9:])
+    nearest = torch.nn.functional.cosine_similarity(speech.frames[..., None, :28], table[:, :28], dim=-1).argmax(-1)
     assert (nearest[0, 0], nearest[0, 2], nearest[1, 0]) == (3, 4, 7)
 
 
@@ -180,7 +179,7 @@ def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     marks = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
     assert {opening for opening, _ in marks} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
     codes = clock(1000, llm.width)
-    scores = codes @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
+    scores = with_clock(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
     nearest = scores.argmax(1)
     off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8

@@ -1,4 +1,4 @@
-"""The clock: every frame's code is its own, neighbours' are alike, and it is added to the frames as loud as asked."""
+"""The clock: every frame's code is its own, neighbours' are alike, and it takes an eighth of a frame."""
 
 import pytest
 import torch
@@ -9,16 +9,16 @@ from speech_xl.model.clock import clock
 
 def test_codes_tell_frames_apart_and_neighbours_are_alike():
     codes = clock(4000, 64)
-    assert codes.shape == (4000, 64)
+    assert codes.shape == (4000, 8)
     torch.testing.assert_close(codes.square().mean(1), torch.ones(4000))
-    alike = codes @ codes[1000] / 64
+    alike = codes @ codes[1000] / 8
     assert alike.argmax() == 1000
-    assert alike[1001] > 0.9 and alike[1001] > alike[1004] > alike[1100]
+    assert alike[1001] > 0.9 > alike[1004] and alike[1001] > alike[1002] > alike[1100]
     torch.testing.assert_close(clock(10, 64), codes[:10])
 
 
 @pytest.mark.parametrize("loud", [0.0, 0.5])
-def test_an_adapter_adds_it_as_loud_as_asked(loud):
+def test_an_adapter_keeps_dimensions_for_it_as_loud_as_asked(loud):
     torch.manual_seed(0)
     frames, lengths = torch.randn(2, 1, 9, 16), torch.tensor([9, 5])
     adapters = [SemanticAdapter(stride=2, clock=own) for own in (0.0, loud)]
@@ -27,7 +27,14 @@ def test_an_adapter_adds_it_as_loud_as_asked(loud):
     adapters[1].load_state_dict(adapters[0].state_dict())
     (plain, _), (clocked, new) = (adapter(frames, lengths) for adapter in adapters)
     assert new.tolist() == [5, 3]
-    torch.testing.assert_close(clocked - plain, (loud * 0.02 * clock(5, 32)).expand(2, -1, -1))
+    torch.testing.assert_close(clocked[..., :28], plain[..., :28])
+    last = (loud * 0.02 * clock(5, 32)).expand(2, -1, -1) if loud else plain[..., 28:]
+    torch.testing.assert_close(clocked[..., 28:], last)
+
+
+def test_an_llm_too_narrow_for_it_is_named():
+    with pytest.raises(ValueError, match="adapter.clock=0.5: takes an LLM whose width is a multiple of 16"):
+        SemanticAdapter(clock=0.5).build(16, 40, scale=0.02)
 
 
 def test_a_negative_loudness_is_refused():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from speech_xl.model.clock import clock
+from speech_xl.model.clock import SHARE, clock, with_clock
 
 
 class Adapter(nn.Module):
@@ -48,7 +48,7 @@ class SemanticAdapter(Adapter):
     stride    encoder frames per speech frame: 4 takes Whisper's 50 Hz to 12.5 Hz
     hidden    inner width; None means twice the encoder's
     dropout   on the inner activations, 0..1
-    clock     how loud a frame says when it is, as a share of the RMS of what it says was heard; 0: not at all
+    clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
     """
 
     def __init__(self, stride: int = 4, hidden: int | None = None, dropout: float = 0.0, clock: float = 0.0) -> None:
@@ -66,6 +66,8 @@ class SemanticAdapter(Adapter):
         self.project = nn.Linear(hidden, llm_width)
         self.dropout = nn.Dropout(self.rate)
         self.norm = _output_norm(llm_width, scale)
+        if self.clock and llm_width % (2 * SHARE):
+            raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
         self.loudness = self.clock * scale
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +77,7 @@ class SemanticAdapter(Adapter):
         x = self.dropout(nn.functional.gelu(self.reduce(x)).transpose(1, 2))
         new = self.out_lengths(lengths)
         out = self.norm(self.project(x))[:, : int(new.max())]
-        return (out + self.loudness * clock(*out.shape[1:], out.device).to(out.dtype)) if self.clock else out, new
+        return (with_clock(out, self.loudness * clock(*out.shape[1:], out.device)) if self.clock else out), new
 
 
 class AcousticAdapter(Adapter):
