@@ -38,6 +38,7 @@ SILENCE = -1  # where a frame holds no word
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 CLOCK = 2.0  # adapter.clock in the stages that start from these weights
 MOST_QUESTIONS = 8  # a sample's, about one text
+RANDOM = 0.25  # share of transcripts that are random words
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
 LONGEST_UTTERANCE = 14  # words
@@ -96,7 +97,7 @@ def transcripts(rng: random.Random, words: int, split: str = "train") -> Iterato
     known = vocabulary()
     while True:
         length = rng.randint(-(-words // 2), words)
-        if rng.random() < 0.4:
+        if rng.random() < RANDOM:
             yield Reading(cut_up(rng, rng.choices(known, k=length)))
             continue
         spoken = [s.text for s in session(rng, words // 8, split)]
@@ -164,7 +165,9 @@ def piece(spoken: list[str], first: int, words: int) -> list[str]:
 def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random) -> Stretched:
     """Tokens over about as many frames as they have letters, some silent; utterances are (tokens [N], letters [N])."""
     peaked = rng.random()  # from steady frames to one frame a word, as CTC likes them
-    pace = rng.uniform(0.6, 1.2)  # frames a letter
+    whole = sum(sum(letters) for _, letters in utterances)
+    pause = sum(len(letters) for _, letters in utterances) * 0.2 + len(utterances) * 7.5  # frames, about
+    pace = min(rng.uniform(0.6, 1.2), (0.9 * SECONDS_HEARD * FRAME_RATE - pause) / whole)  # frames a letter
     places = [SILENCE] * rng.randint(0, 10)
     begins, firsts, place = [], [], 0
     for _, letters in utterances:
@@ -406,7 +409,7 @@ def pretrain(
                 mean[name] += 0.03 * (value.item() - mean[name])
             shown = {kind: " ".join(f"{value:.3f}" for value in m.values()) for kind, m in means.items()}
             bar.set_postfix(shown, words=words, refresh=False)
-            if (step + 1) % 500 == 0:
+            if (step + 1) % 250 == 0:
                 write(llm, folder)
     write(llm, folder)
     for words in (12, 50, 150, 300):
@@ -419,7 +422,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
-    parser.add_argument("--longest", type=int, default=200, help="words of the longest texts (%(default)s)")
+    parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")

@@ -122,6 +122,12 @@ def test_stretching_keeps_every_token_in_order_and_says_where_each_is():
     assert 30 < late < 70  # half of them far from the start
 
 
+def test_the_longest_texts_end_before_the_last_second_that_has_a_mark():
+    for seed in range(30):
+        frames = stretch([([5] * 9, [6] * 9)] * 45, random.Random(seed))  # 405 words of six letters
+        assert len(frames) / FRAME_RATE < SECONDS_HEARD
+
+
 def test_transcripts_say_when_utterances_begin():
     timed = Stretched([3, 4, 5], [0, 1, 2], [0, 26], [0, 2], offset=25).transcript(["i met", "peter"])
     assert timed == Asked(TIMED_ASR_INSTRUCTION, "[2] i met [4] peter", [[0], [0], [0], [1], [2], [2], [2]])
