@@ -196,13 +196,18 @@ def stretched(llm: LLM, utterances: list[str], rng: random.Random) -> Stretched:
     return stretch([(ids, [len(str(tokenizer.decode([t])).strip()) for t in ids]) for ids in tokens], rng)
 
 
-def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float) -> Speech:
-    """Frames [B, N, D] out of the embedding `table` [V, D] and `silence` [D], noisy, as large as text embeddings."""
+def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float, babble: float = 0.0) -> Speech:
+    """Frames [B, N, D] out of the embedding `table` [V, D] and `silence` [D], noisy, as large as text embeddings.
+
+    noise: its RMS beside a word's. babble: each frame sounds up to so much like another word of its batch as well.
+    """
     lengths = torch.tensor([len(row) for row in rows])
     index = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=SILENCE)
     size = table.detach().square().mean().sqrt()
+    spoken = index[index != SILENCE]
+    others = table[spoken[torch.randint(len(spoken), index.shape)]]
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
-    frames = frames + noise * size * torch.randn_like(frames)
+    frames = frames + babble * torch.rand(*index.shape, 1) * others + noise * size * torch.randn_like(frames)
     longest = frames.shape[1]
     codes = clock(max(row.offset for row in rows) + longest, frames.shape[2])
     times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
@@ -398,7 +403,7 @@ def pretrain(
                 asked.append(asked_about(rows[-1], reading))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
-            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 0.6))
+            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 1.0), rng.uniform(0.0, 0.6))
             suffixes = [with_slips(suffix_of(llm, turns), SLIPS, rng) for turns in asked]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 out = backbone(speech, [[None]] * len(rows), suffixes)

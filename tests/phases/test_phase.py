@@ -1,5 +1,6 @@
 """Phases: a loss divided by label tokens over the accumulated batches, cached frames, checkpoints, and their chain."""
 
+import dataclasses
 import json
 
 import lightning.pytorch as pl
@@ -30,9 +31,9 @@ def labels_of(folders, row):
     return sum(len(answer) + 1 for answer in ids)
 
 
-def moved(folders, tmp_path, batches, **options):
+def moved(folders, tmp_path, batches, task_weights=None, **options):
     """How one optimizer step over `batches` moves the adapter."""
-    model = phase(SemanticAlignment, folders, ADAPTER)
+    model = phase(SemanticAlignment, folders, ADAPTER, task_weights=task_weights)
     model.cache_frames = False
     data = Given(batches, tmp_path)
     fit(model, data, 0)
@@ -58,6 +59,28 @@ def test_accumulated_batches_of_unequal_labels_step_like_one_big_batch(folders, 
     for name, value in whole.items():
         mean = (labels[0] * parts[0][name] + labels[1] * parts[1][name]) / sum(labels)
         torch.testing.assert_close(mean, value, atol=1e-4 * size.item(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_tasks_weight_is_what_its_label_tokens_count(folders, tmp_path, accumulate):
+    short, long, both = batch(tmp_path, SHORT), batch(tmp_path, LONG), batch(tmp_path, SHORT, LONG)
+    for given in (short, both):
+        given.turns[0] = [dataclasses.replace(turn, task="qa") for turn in given.turns[0]]
+    parts = [moved(folders, tmp_path, [one]) for one in (short, long)]
+    whole = moved(folders, tmp_path, [short, long] if accumulate else [both], {"qa": 5.0})
+    counts = [5.0 * labels_of(folders, SHORT), labels_of(folders, LONG)]
+    size = max(value.abs().max().item() for value in whole.values())
+    for name, value in whole.items():
+        mean = (counts[0] * parts[0][name] + counts[1] * parts[1][name]) / sum(counts)
+        torch.testing.assert_close(mean, value, atol=1e-4 * size, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [({"asrr": 1.0}, "unknown task 'asrr'"), ({"qa": 0.0}, "qa has weight 0.0")]
+)
+def test_refuses_bad_task_weights(folders, weights, message):
+    with pytest.raises(ValueError, match=f"model.task_weights: {message}"):
+        phase(SemanticAlignment, folders, ADAPTER, task_weights=weights)
 
 
 def test_a_step_is_counted_for_the_callbacks(folders, tmp_path):

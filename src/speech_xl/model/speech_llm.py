@@ -40,9 +40,11 @@ class Speech:
 
 @dataclass
 class OnePass:
-    """What a training pass yields. The loss is a sum, so that the caller can divide by the tokens of a global batch."""
+    """What a training pass yields. The loss is a sum, so that the caller can divide by the weight of a global batch:
+    its number of label tokens, each counted by its row's weight."""
 
     loss_sum: Tensor
+    label_weight: float
     label_tokens: int
     tokens: int
     kept_kv_tokens: int
@@ -138,8 +140,13 @@ class SpeechLLM(nn.Module):
         )
         return output.last_hidden_state
 
-    def forward(self, speech: Speech, ratios: Ratios, suffixes: Sequence[Suffix]) -> OnePass:
-        """One pass: the summed cross entropy of the answers' tokens, with frames hidden outside their interval."""
+    def forward(
+        self, speech: Speech, ratios: Ratios, suffixes: Sequence[Suffix], weights: Sequence[float] | None = None
+    ) -> OnePass:
+        """One pass: the summed cross entropy of the answers' tokens, with frames hidden outside their interval.
+
+        weights: what a label token of each row counts, 1 where it is left out.
+        """
         layouts = self.layouts(speech, ratios, [len(s.ids) for s in suffixes])
         batch = LayoutBatch.collate(layouts, self.device)
         ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
@@ -152,10 +159,13 @@ class SpeechLLM(nn.Module):
         target = labels[:, 1:]  # position t predicts token t + 1
         where = target != IGNORE
         logits = self.llm.logits(hidden[:, :-1][where])
+        losses = cross_entropy(
+            logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="none"
+        )
+        weight = torch.tensor(weights or [1.0] * len(layouts), device=self.device)[:, None].expand_as(target)[where]
         return OnePass(
-            loss_sum=cross_entropy(
-                logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="sum"
-            ),
+            loss_sum=(losses * weight).sum(),
+            label_weight=float(weight.sum()),
             label_tokens=int(where.sum()),
             tokens=sum(len(layout) for layout in layouts),
             kept_kv_tokens=sum(layout.kept for layout in layouts),

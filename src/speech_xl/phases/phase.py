@@ -17,6 +17,7 @@ from transformers import get_scheduler
 from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.ratios import check_ratios
@@ -39,6 +40,16 @@ class StepStats:
     kv_bytes_per_token: int
 
 
+def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
+    """The weights as they are; an unknown task or a weight that is not above 0 is an error that names it."""
+    for task, weight in weights.items():
+        if task not in TASKS:
+            raise ValueError(f"model.task_weights: unknown task {task!r}; use {', '.join(TASKS)}")
+        if not weight > 0:
+            raise ValueError(f"model.task_weights: {task} has weight {weight}; use more than 0")
+    return weights
+
+
 class Phase(EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
@@ -54,6 +65,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
         max_tokens_per_second: an answer may have this many tokens per second of audio, and 32 more.
         cache_frames: keep a frozen encoder's frames on disk and reuse them (a training encoder is never cached).
         seed: of the ratios drawn in training.
+        task_weights: task -> what one of its label tokens counts in the loss; 1 where a task isn't named. An answer to
+            a question is a token or two, a transcript hundreds: at equal weights questions would hardly be learned.
     """
 
     backbone: SpeechLLM
@@ -71,8 +84,10 @@ class Phase(EvaluationLoops, pl.LightningModule):
         max_tokens_per_second: float = 8.0,
         cache_frames: bool = True,
         seed: int = 0,
+        task_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
+        self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
         self.backbone = SpeechLLM(encoder, adapter, llm)
@@ -88,7 +103,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
         self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
         self.groups: list[dict[str, Any]] = []
         self.last_step: StepStats | None = None
-        self._label_tokens = 0  # since the last optimizer step
+        self._label_weight = 0.0  # since the last optimizer step
         self.val_records: list[dict[str, Any]] = []
         self.val_examples: list[Example] = []
 
@@ -196,7 +211,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
         suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
-        out = self.backbone(speech, self.draw_ratios(batch, speech), suffixes)
+        weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
+        out = self.backbone(speech, self.draw_ratios(batch, speech), suffixes, weights)
         self.last_step = StepStats(
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
@@ -206,11 +222,11 @@ class Phase(EvaluationLoops, pl.LightningModule):
             total_kv_tokens=out.total_kv_tokens,
             kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
         )
-        self._label_tokens += out.label_tokens
-        self.log("train/loss", out.loss_sum.detach() / out.label_tokens, prog_bar=True, batch_size=len(batch))
-        loss = out.loss_sum + out.label_tokens * self.extra_loss(batch, speech)
+        self._label_weight += out.label_weight
+        self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
+        loss = out.loss_sum + out.label_weight * self.extra_loss(batch, speech)
         # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
-        # plain sums until `on_before_optimizer_step` divides them by the global number of label tokens.
+        # plain sums until `on_before_optimizer_step` divides them by the global weight of label tokens.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
@@ -218,17 +234,17 @@ class Phase(EvaluationLoops, pl.LightningModule):
         return 0.0
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        count = torch.tensor(float(self._label_tokens), device=self.device)
+        count = torch.tensor(self._label_weight, device=self.device)
         if self.trainer.world_size > 1:
             count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        self._label_tokens = 0
+        self._label_weight = 0.0
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    parameter.grad.div_(count.clamp(min=1).to(parameter.grad.dtype))
+                    parameter.grad.div_(count.clamp(min=1e-6).to(parameter.grad.dtype))
 
     def on_train_epoch_start(self) -> None:
-        self._label_tokens = 0
+        self._label_weight = 0.0
 
     def _flops(self, tokens: int) -> float:
         """Forward and backward FLOPs of the decoder on `tokens`: 2 per weight and token each way, and 2 more where the
