@@ -2,8 +2,8 @@
 
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
-audio. Only sentences of the train split are read. While it learns to transcribe, two heads are told where to look
-(decision 33): at the frames of the next word.
+audio. Only sentences of the train split are read. While it learns, two heads are told where to look
+(decisions 33 and 39): at the frames of the next word, or of the words that tell the answer.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def asked_about(row: Stretched, reading: Reading) -> list[Asked]:
 
 
 def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
+    """The dialogue after the audio, with labels on its answers."""
     return llm.prompt.training([(turn.instruction, turn.answer) for turn in asked])
 
 

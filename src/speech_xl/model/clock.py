@@ -2,7 +2,7 @@
 
 Attention that finds the next word by the words before it gets lost where they come up twice. Frames that also say when
 they are let it go on from where it was. Sinusoids as in Vaswani et al. (arXiv 1706.03762) over the whole audio, in
-dimensions of their own: added to all of them they can't be told from what is heard by any linear map (decision 39).
+dimensions of their own: added to all of them they were hard to tell from what is heard (decision 39).
 """
 
 import math

@@ -84,15 +84,12 @@ class SemanticAlignment(Phase):
     def answer_ids(self, batch: SpeechBatch) -> list[Tensor]:
         """Each row's transcript in the LLM's tokens."""
         tokenizer = self.backbone.llm.prompt.tokenizer
-        texts = [without_time_marks(turns[0].answer) for turns in batch.turns]
-        return [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]).to(self.device) for text in texts]
+        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in spoken_words(batch)]
+        return [torch.tensor(i).to(self.device) for i in ids]
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
-        targets = [
-            torch.tensor(list(without_time_marks(turns[0].answer).encode()), device=self.device)
-            for turns in batch.turns
-        ]
+        targets = [torch.tensor(list(text.encode()), device=self.device) for text in spoken_words(batch)]
         logits = self.ctc_head(speech.frames).float().unflatten(2, (SUBFRAMES, BLANK + 1)).flatten(1, 2)
         return mean_ctc(logits, speech.lengths * SUBFRAMES, targets, BLANK)
 
@@ -120,6 +117,11 @@ class SemanticAlignment(Phase):
                 spoken.append(Spoken(said.start * rate, said.end * rate, [place[i] for i in ids], sizes))
             rows.append(flat_labels(spoken, length, len(tokens)))
         return pad_sequence(rows, batch_first=True, padding_value=IGNORE).to(self.device)
+
+
+def spoken_words(batch: SpeechBatch) -> list[str]:
+    """Each row's transcript without its time marks, which make no sound."""
+    return [without_time_marks(turns[0].answer) for turns in batch.turns]
 
 
 class TokenCTC(nn.Module):
