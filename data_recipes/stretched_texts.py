@@ -18,6 +18,7 @@ RANDOM = 0.25  # share of transcripts that are random words
 MOST_QUESTIONS = 8  # a sample's, about one text
 LONGEST_UTTERANCE = 14  # words
 FRAME_RATE = 12.5  # Hz
+MISUNDERSTOOD = 0.12  # share of words, at most, that sound like another one or like nothing from begin to end
 SECONDS_HEARD = 190  # where the latest frame may be
 
 
@@ -158,7 +159,13 @@ def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random) -
         places += [SILENCE] * rng.randint(3, 12)
     spoken = [token for tokens, _ in utterances for token in tokens]
     misheard = rng.uniform(0.0, 0.04)  # share of frames that sound like another word
-    heard = [rng.choice(spoken) if p != SILENCE and rng.random() < misheard else spoken[p] for p in places]
-    ids = [t if p != SILENCE else SILENCE for t, p in zip(heard, places, strict=True)]
+    heard = misunderstood(spoken, rng.uniform(0.0, MISUNDERSTOOD), rng)
+    ids = [SILENCE if p == SILENCE else rng.choice(spoken) if rng.random() < misheard else heard[p] for p in places]
     room = max(0, round(SECONDS_HEARD * FRAME_RATE) - len(ids))
     return Stretched(ids, places, begins, firsts, rng.randint(0, room) if rng.random() < 0.5 else 0)
+
+
+def misunderstood(spoken: list[int], share: float, rng: random.Random) -> list[int]:
+    """Tokens as a recogniser hands them on: some are another one of the text, some `SILENCE`. What was meant has to be
+    read out of the words around them."""
+    return [token if rng.random() >= share else rng.choice([rng.choice(spoken), SILENCE]) for token in spoken]

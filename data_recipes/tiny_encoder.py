@@ -71,8 +71,9 @@ class Hearing(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Mel spectra [B, M, 2 F] of audio with `lengths` encoder frames [B] -> scores [B, N, words + 1], lengths."""
         model = with_window(self.encoder.model, features.shape[-1] // 2)
-        frames, lengths = self.adapter(model(features).last_hidden_state[:, None], lengths)
-        return self.head(frames).float(), lengths
+        frames = model(features).last_hidden_state[:, None]
+        adapted = self.adapter(frames, lengths, frames.new_empty(0, WIDTH))  # reads no embeddings
+        return self.head(adapted.frames).float(), adapted.lengths
 
     def ctc(self, scores: Tensor, lengths: Tensor, clips: Sequence[Session]) -> Tensor:
         """CTC loss a word."""

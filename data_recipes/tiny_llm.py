@@ -252,7 +252,7 @@ def pretrain(
                 asked.append(asked_about(rows[-1], reading))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
-            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.05, 1.0), rng.uniform(0.0, 0.6))
+            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
             suffixes = [with_slips(suffix_of(llm, turns), SLIPS, rng) for turns in asked]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 out = backbone(speech, [[None]] * len(rows), suffixes)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speech_xl.model import SemanticAdapter
+from speech_xl.model import PosteriorAdapter, SemanticAdapter
 from speech_xl.model.clock import clock
 
 
@@ -17,16 +17,16 @@ def test_codes_tell_frames_apart_and_neighbours_are_alike():
     torch.testing.assert_close(clock(10, 64), codes[:10])
 
 
+@pytest.mark.parametrize("kind", [SemanticAdapter, PosteriorAdapter])
 @pytest.mark.parametrize("loud", [0.0, 0.5])
-def test_an_adapter_keeps_dimensions_for_it_as_loud_as_asked(loud):
+def test_an_adapter_keeps_dimensions_for_it_as_loud_as_asked(kind, loud):
     torch.manual_seed(0)
-    frames, lengths = torch.randn(2, 1, 9, 16), torch.tensor([9, 5])
-    adapters = [SemanticAdapter(stride=2, clock=own) for own in (0.0, loud)]
+    frames, lengths, embeddings = torch.randn(2, 1, 9, 16), torch.tensor([9, 5]), torch.randn(6, 32)
+    adapters = [kind(stride=2, clock=own) for own in (0.0, loud)]
     for adapter in adapters:
         adapter.build(16, 32, scale=0.02)
     adapters[1].load_state_dict(adapters[0].state_dict())
-    (plain, _), (clocked, new) = (adapter(frames, lengths) for adapter in adapters)
-    assert new.tolist() == [5, 3]
+    plain, clocked = (adapter(frames, lengths, embeddings).frames for adapter in adapters)
     torch.testing.assert_close(clocked[..., :28], plain[..., :28])
     last = (loud * 0.02 * clock(5, 32)).expand(2, -1, -1) if loud else plain[..., 28:]
     torch.testing.assert_close(clocked[..., 28:], last)

@@ -56,7 +56,7 @@ def phase(
     options = {"optimizer": sgd, "scheduler": "constant", "warmup_steps": 0} | options
     made = kind(
         encoder=options.pop("encoder", None) or HFEncoder(folders["encoder"]),
-        adapter=SemanticAdapter(stride=4),
+        adapter=options.pop("adapter", None) or SemanticAdapter(stride=4),
         llm=LLM(folders["llm"], lora=lora),
         trainable=trainable,
         **options,

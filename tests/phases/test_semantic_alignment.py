@@ -4,9 +4,11 @@ import pytest
 import torch
 from lhotse import SupervisionSegment
 
+from speech_xl.model import PosteriorAdapter
+from speech_xl.model.adapter import TokenScores
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases import SemanticAlignment
-from speech_xl.phases.semantic_alignment import TokenCTC, mean_ctc
+from speech_xl.phases.semantic_alignment import mean_ctc
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 ROW = ("one", 0.7, [("say", "ada")])
@@ -31,6 +33,19 @@ def test_each_loss_changes_the_step_and_trains_its_own_parts(folders, tmp_path, 
     assert any(not moved[0.0][n].equal(v) for n, v in moved[1.0].items() if ".adapter." in n)
 
 
+def test_an_adapter_that_scores_tokens_is_its_own_classifier(folders, tmp_path):
+    """CTC alone (the LLM's loss is drowned) teaches its scores; no classifier is made beside it."""
+    data = Given([batch(tmp_path, ROW)] * 30, tmp_path)
+    options = {"adapter": PosteriorAdapter(stride=4), "embedding_ctc_weight": 100.0, "optimizer": torch.optim.Adam}
+    model = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, **options)
+    losses = [
+        fit(model, data, steps, gradient_clip_val=1.0).callback_metrics["train/embedding_ctc"] for steps in (1, 30)
+    ]
+    assert losses[1] < 0.5 * losses[0]
+    assert not hasattr(model, "token_ctc")
+    assert model.backbone.adapter.tokens.blank.grad.abs().max() > 0
+
+
 def test_a_negative_weight_is_named(folders):
     with pytest.raises(ValueError, match="ctc_weight=-1"):
         phase(SemanticAlignment, folders, ADAPTER, ctc_weight=-1)
@@ -38,7 +53,7 @@ def test_a_negative_weight_is_named(folders):
 
 def test_frames_that_are_their_tokens_embeddings_score_best():
     torch.manual_seed(0)
-    embeddings, head = torch.randn(5, 16), TokenCTC(16)
+    embeddings, head = torch.randn(5, 16), TokenScores(16)
     said = torch.tensor([3, 1, 4])
     right, wrong = embeddings[said][None], embeddings[said.flip(0)][None]
     lengths = torch.tensor([3])

@@ -1,6 +1,6 @@
 """Tensors to tensors: encoder, adapter, LLM and Speech Summarization Tokens. Knows neither Lightning nor lhotse."""
 
-from speech_xl.model.adapter import AcousticAdapter, Adapter, DualAdapter, SemanticAdapter
+from speech_xl.model.adapter import AcousticAdapter, Adapter, DualAdapter, PosteriorAdapter, SemanticAdapter
 from speech_xl.model.encoder import Encoder, HFEncoder
 from speech_xl.model.llm import LLM, Lora
 from speech_xl.model.speech_llm import SpeechLLM
@@ -14,6 +14,7 @@ __all__ = [
     "Encoder",
     "HFEncoder",
     "Lora",
+    "PosteriorAdapter",
     "SSTs",
     "SemanticAdapter",
     "SpeechLLM",

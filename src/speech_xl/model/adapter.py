@@ -1,26 +1,40 @@
 """Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate.
 
 Three kinds, after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses: semantic (convolutions),
-acoustic (a small Q-former over several encoder layers) and dual (their sum). All work on local neighbourhoods, so they
-treat audio of any length alike, and give the same frames whether a row stands alone or in a padded batch.
+acoustic (a small Q-former over several encoder layers) and dual (their sum); and one that speaks in the LLM's own token
+embeddings (posterior). All work on local neighbourhoods, so they treat audio of any length alike, and give the same
+frames whether a row stands alone or in a padded batch.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import gelu, normalize, pad
 
 from speech_xl.model.clock import SHARE, clock, with_clock
 
 
-class Adapter(nn.Module):
-    """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B]) -> ([B, N, D], lengths [B])``.
+class Adapted(NamedTuple):
+    """Speech frames [B, N, D], their lengths int64 [B], and, from an adapter that `scores_tokens`, the logits
+    [B, N, V + 1] of the LLM's tokens and of none (a blank, last) in each frame."""
 
+    frames: Tensor
+    lengths: Tensor
+    scores: Tensor | None = None
+
+
+class Adapter(nn.Module):
+    """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B], embeddings [V, D]) -> Adapted``.
+
+    `embeddings` is the LLM's table of token embeddings; only an adapter that `scores_tokens` reads it.
     `stride` encoder frames become one speech frame, a shorter remainder too: ``N = ceil(F / stride)``.
     `layers` names the encoder layers the adapter reads (L of them), -1 being the last.
     """
 
     stride: int
     layers: tuple[int, ...] = (-1,)
+    scores_tokens: bool = False
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         """Make the parameters. `scale` is the RMS of the LLM's text embeddings, which speech frames start out with."""
@@ -70,14 +84,60 @@ class SemanticAdapter(Adapter):
             raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
         self.loudness = self.clock * scale
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """What is heard around each speech frame, in the LLM's width: [B, N, D]."""
         x = _mask(frames[:, -1], lengths).transpose(1, 2)
-        x = _mask(nn.functional.gelu(self.context(x)).transpose(1, 2), lengths)
+        x = _mask(gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
-        x = self.dropout(nn.functional.gelu(self.reduce(x)).transpose(1, 2))
-        new = self.out_lengths(lengths)
-        out = self.norm(self.project(x))[:, : int(new.max())]
-        return (with_clock(out, self.loudness * clock(*out.shape[1:], out.device)) if self.clock else out), new
+        x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))
+        return self.project(x)[:, : int(self.out_lengths(lengths).max())]
+
+    def timed(self, frames: Tensor) -> Tensor:
+        """Frames [B, N, D] with the clock in them, if there is one."""
+        return with_clock(frames, self.loudness * clock(*frames.shape[1:], frames.device)) if self.clock else frames
+
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+        frames = self.norm(self.neighbourhoods(frames, lengths))
+        return Adapted(self.timed(frames), self.out_lengths(lengths))
+
+
+class TokenScores(nn.Module):
+    """Scores frames [B, N, D] against embeddings [V, D] and a learned blank: logits [B, N, V + 1], scaled cosines."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.blank = nn.Parameter(torch.randn(1, width) * width**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(2.5))
+
+    def forward(self, frames: Tensor, embeddings: Tensor) -> Tensor:
+        exact = torch.promote_types(frames.dtype, torch.float32)
+        classes = normalize(torch.cat([embeddings.to(exact), self.blank.to(exact)]), dim=-1)
+        return self.log_scale.exp() * normalize(frames.to(exact), dim=-1) @ classes.T
+
+
+class PosteriorAdapter(SemanticAdapter):
+    """A frame is the mean of the LLM's token embeddings, weighted by how likely each token is spoken there.
+
+    The convolutions of `SemanticAdapter` say where in the LLM's width a frame lies; a softmax over its tokens and a
+    blank, whose vector is learned, takes it to what the LLM has read before. Sums of CTC posteriors and embeddings are
+    LegoSLM's (Ma et al., arXiv 2505.11352); AlignVLM (arXiv 2502.01341) does so for pictures. Words pass, a voice
+    doesn't: `DualAdapter` adds it. The scores are V + 1 numbers a frame, so a large vocabulary costs memory.
+
+    Arguments as in `SemanticAdapter`.
+    """
+
+    scores_tokens = True
+
+    def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
+        super().build(encoder_width, llm_width, scale)
+        self.tokens = TokenScores(llm_width)
+        self.silence = nn.Parameter(0.5 * scale * torch.randn(1, llm_width))
+
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+        scores = self.tokens(self.neighbourhoods(frames, lengths), embeddings)
+        table = torch.cat([embeddings.to(scores.dtype), self.silence.to(scores.dtype)])
+        spoken = self.norm(scores.softmax(-1) @ table)
+        return Adapted(self.timed(spoken), self.out_lengths(lengths), scores)
 
 
 class AcousticAdapter(Adapter):
@@ -117,7 +177,7 @@ class AcousticAdapter(Adapter):
         self.project = nn.Linear(self.width, llm_width)
         self.norm = _output_norm(llm_width, scale)
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
         batch, _, length, _ = frames.shape
         mixed = torch.einsum("blfd,l->bfd", frames, self.mix.softmax(0).to(frames.dtype))
         x = self.inputs(_mask(mixed, lengths))
@@ -132,7 +192,7 @@ class AcousticAdapter(Adapter):
             query = block(query, x, memory_key_padding_mask=beyond)
         out = self.norm(self.project(query)).reshape(batch, -1, self.norm.normalized_shape[0])
         new = self.out_lengths(lengths)
-        return out[:, : int(new.max())], new
+        return Adapted(out[:, : int(new.max())], new)
 
 
 class DualAdapter(Adapter):
@@ -146,13 +206,14 @@ class DualAdapter(Adapter):
             )
         self.semantic, self.acoustic, self.stride = semantic, acoustic, semantic.stride
         self.layers = (*acoustic.layers, -1)
+        self.scores_tokens = semantic.scores_tokens
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         self.semantic.build(encoder_width, llm_width, scale)
         self.acoustic.build(encoder_width, llm_width, scale)
         nn.init.zeros_(self.acoustic.norm.weight)  # begins as the semantic adapter, so stage 2 can add it to stage 1
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        semantic, new = self.semantic(frames, lengths)
-        acoustic, _ = self.acoustic(frames[:, :-1], lengths)
-        return semantic + acoustic, new
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+        semantic = self.semantic(frames, lengths, embeddings)
+        acoustic = self.acoustic(frames[:, :-1], lengths, embeddings)
+        return semantic._replace(frames=semantic.frames + acoustic.frames)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
-from speech_xl.model.adapter import Adapter
+from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, allowed, build_layout
 from speech_xl.model.llm import LLM
@@ -28,11 +28,13 @@ Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an inter
 
 @dataclass
 class Speech:
-    """Speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval]."""
+    """Speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval], and the
+    token scores [B, N, V + 1] of an adapter that has them."""
 
     frames: Tensor
     lengths: Tensor
     intervals: list[list[int]]
+    scores: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,12 +94,12 @@ class SpeechLLM(nn.Module):
     def device(self) -> torch.device:
         return self.llm.embedding.weight.device
 
-    def adapt(self, encoded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Encoder frames, one [L, F, D_enc] a row -> speech frames [B, N, D] and lengths [B]."""
+    def adapt(self, encoded: Sequence[Tensor]) -> Adapted:
+        """Encoder frames, one [L, F, D_enc] a row, to speech frames."""
         parameter = next(self.adapter.parameters())
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
-        return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths)
+        return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths, self.llm.embedding.weight)
 
     def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):

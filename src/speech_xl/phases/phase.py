@@ -176,12 +176,13 @@ class Phase(EvaluationLoops, pl.LightningModule):
 
     def speech(self, batch: SpeechBatch) -> Speech:
         """Audio (or cached frames) of a batch to speech frames and intervals."""
-        frames, lengths = self.backbone.adapt(self.encode(batch))
+        adapted = self.backbone.adapt(self.encode(batch))
         rate = self.backbone.frame_rate
         intervals = [
-            interval_frames(ends, int(n), rate) for ends, n in zip(batch.interval_ends, lengths.tolist(), strict=True)
+            interval_frames(ends, n, rate)
+            for ends, n in zip(batch.interval_ends, adapted.lengths.tolist(), strict=True)
         ]
-        return Speech(frames, lengths, intervals)
+        return Speech(adapted.frames, adapted.lengths, intervals, adapted.scores)
 
     def encode(self, batch: SpeechBatch) -> list[Tensor]:
         """Encoder frames [L, F, D] of every row, from the cache where they are in it."""

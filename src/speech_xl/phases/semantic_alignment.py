@@ -4,11 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, ctc_loss, normalize
+from torch.nn.functional import cross_entropy, ctc_loss
 from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
+from speech_xl.model.adapter import TokenScores
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
@@ -28,7 +29,8 @@ class SemanticAlignment(Phase):
             away. Add ``ctc_head.*`` to `trainable`.
         embedding_ctc_weight: weight of a CTC loss whose classifier is the LLM's own embedding table, over the tokens
             that occur in the batch (ours): it draws a frame towards the embedding of the token that is spoken there,
-            which is what a pretrained LLM knows how to read. 0 leaves it away. Add ``token_ctc.*`` to `trainable`.
+            which is what a pretrained LLM knows how to read. Add ``token_ctc.*`` to `trainable`. With an adapter that
+            scores tokens itself, its scores over all tokens are taken and nothing is added. 0 leaves it away.
         flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
             against tokens laid evenly over their supervision's time.
 
@@ -64,8 +66,8 @@ class SemanticAlignment(Phase):
             if self.ctc_weight:
                 # Speech frames are as small as text embeddings; without the norm the head would hardly see them.
                 self.ctc_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SUBFRAMES * (BLANK + 1)))
-            if self.embedding_ctc_weight:
-                self.token_ctc = TokenCTC(width)
+            if self.embedding_ctc_weight and not self.backbone.adapter.scores_tokens:
+                self.token_ctc = TokenScores(width)
         super().configure_model()
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
@@ -94,10 +96,13 @@ class SemanticAlignment(Phase):
         return mean_ctc(logits, speech.lengths * SUBFRAMES, targets, BLANK)
 
     def embedding_ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
-        """CTC loss a token, over the batch's own tokens; in the first `flat_steps` a cross entropy a frame."""
+        """CTC loss a token; in the first `flat_steps` a cross entropy a frame."""
         targets = self.answer_ids(batch)
-        tokens = torch.unique(torch.cat(targets))
-        logits = self.token_ctc(speech.frames, self.backbone.llm.embedding.weight[tokens])
+        if speech.scores is not None:
+            logits, tokens = speech.scores, torch.arange(speech.scores.shape[2] - 1, device=self.device)
+        else:
+            tokens = torch.unique(torch.cat(targets))
+            logits = self.token_ctc(speech.frames, self.backbone.llm.embedding.weight[tokens])
         if self.global_step < self.flat_steps:
             labels = self.flat_labels(batch, speech, tokens)
             return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
@@ -122,19 +127,6 @@ class SemanticAlignment(Phase):
 def spoken_words(batch: SpeechBatch) -> list[str]:
     """Each row's transcript without its time marks, which make no sound."""
     return [without_time_marks(turns[0].answer) for turns in batch.turns]
-
-
-class TokenCTC(nn.Module):
-    """Scores frames [B, N, D] against embeddings [V, D] and a learned blank: logits [B, N, V + 1], scaled cosines."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.blank = nn.Parameter(torch.randn(1, width) * width**-0.5)
-        self.log_scale = nn.Parameter(torch.tensor(2.5))
-
-    def forward(self, frames: Tensor, embeddings: Tensor) -> Tensor:
-        classes = normalize(torch.cat([embeddings.float(), self.blank]), dim=-1)
-        return self.log_scale.exp() * normalize(frames.float(), dim=-1) @ classes.T
 
 
 def mean_ctc(logits: Tensor, lengths: Tensor, targets: list[Tensor], blank: int) -> Tensor:
