@@ -15,7 +15,8 @@ from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE
 from tests.model.tiny import listener, llm_folder, row_of, speech, suffixes
 
-FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
+FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3"]
+SCHEMES = ["original", "compact", "interpolated"]
 # Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
 INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]
 RATIOS = [[2, None, 8], [1, 4], [3, 16, None, 2], [4]]
@@ -69,23 +70,27 @@ def gradients(model, heard, loss_of):
     return loss.item(), grads
 
 
+TOLERANCE = {"gemma3": 1e-5}  # its norms compute in float32 whatever they are given, gradients included
+
+
 def assert_same(left, right, tolerance=1e-9):
     """Equal losses and gradients; tensors compared by the largest difference beside the largest entry."""
-    assert left[0] == pytest.approx(right[0], rel=1e-11)
+    assert left[0] == pytest.approx(right[0], rel=max(1e-11, tolerance / 100))
     assert left[1].keys() == right[1].keys()
     for name, value in left[1].items():
         scale = max(1.0, value.abs().max().item())
         assert (value - right[1][name]).abs().max().item() <= tolerance * scale, name
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("projections", ["full", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projections):
-    model = listener(folders[family], projections)
+def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projections, scheme):
+    model = listener(folders[family], projections, positions=scheme)
     asked = suffixes(model, *TURNS)
     one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
     stream = gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked))
-    assert_same(one, stream)
+    assert_same(one, stream, TOLERANCE.get(family, 1e-9))
     trained = {name for name, grad in one[1].items() if grad.abs().max() > 0}
     missing = {name for name, _ in model.named_parameters()} - trained
     assert not missing, "every parameter, those of the SSTs included, must get a gradient"
@@ -176,8 +181,8 @@ def greedy(model, heard, ratios, instruction, limit):
     while len(new) < limit and (not new or new[-1] != prompt.end_id):
         layout = LayoutBatch.collate(model.layouts(heard, ratios, [len(ids)]))
         embeds = model.embed(layout, heard, torch.tensor([ids]))
-        mask = allowed(layout.kind, layout.interval)
-        hidden = model.decode(embeds, layout.kind, layout.position, mask, None)
+        mask, memory_keys = model.view(layout)
+        hidden = model.decode(embeds, layout.kind, layout.position, mask, None, memory_keys)
         new.append(int(model.llm.logits(hidden[:, -1]).argmax()))
         ids = [*ids, new[-1]]
     return new
@@ -186,10 +191,11 @@ def greedy(model, heard, ratios, instruction, limit):
 LONG = "tell me everything that was said, by whom, and when, word for word, and leave nothing out of it, please"
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_greedy_answers_equal_the_growing_one_pass(folders, family):
-    model = listener(folders[family]).eval()
+def test_greedy_answers_equal_the_growing_one_pass(folders, family, scheme):
+    model = listener(folders[family], positions=scheme).eval()
     heard = sample()
     memory = model.listen(heard, RATIOS)
     rows, limits = [2, 0, 3, 0, 1], [12, 7, 9, 12, 4]
@@ -228,8 +234,8 @@ def broken(monkeypatch, case):
     if case == "unpruned":
         prune = KVMemory.prune
 
-        def keep_frames(self, kind):
-            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))))
+        def keep_frames(self, kind, turned=None):
+            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), turned)
 
         monkeypatch.setattr(KVMemory, "prune", keep_frames)
     elif case == "causal mask":

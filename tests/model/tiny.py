@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     HubertConfig,
     LlamaConfig,
+    MistralConfig,
     Phi3Config,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -25,6 +27,7 @@ from transformers import (
 )
 
 from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
+from speech_xl.model.layout import Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech_llm import Speech
 
@@ -42,8 +45,31 @@ DECODERS = {
     "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
     "llama": LlamaConfig,
+    "llama3": LlamaConfig,
+    "yarn": LlamaConfig,
+    "mistral": MistralConfig,
     "smollm3": SmolLM3Config,
+    "gemma3": Gemma3TextConfig,
     "phi3": Phi3Config,
+}
+ROPE = {"rope_theta": 1000.0, "original_max_position_embeddings": 64}
+PECULIAR: dict[str, dict[str, Any]] = {
+    "llama3": {
+        "rope_parameters": ROPE
+        | {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    },
+    "yarn": {"rope_parameters": ROPE | {"rope_type": "yarn", "factor": 8.0}},
+    "mistral": {"sliding_window": 4},  # shorter than an interval: it must not matter
+    "smollm3": {"no_rope_layer_interval": 2},  # the second layer has no positions
+    "gemma3": {
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "query_pre_attn_scalar": 8,
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 4.0},
+        },
+    },
 }
 ENCODERS = {"whisper": WhisperConfig, "wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
 
@@ -79,10 +105,8 @@ def llm_folder(folder: Path, kind: str = "qwen2", template: str | None = CHATML,
         "eos_token_id": 3,
         "tie_word_embeddings": False,
     }
-    if kind == "smollm3":
-        options["no_rope_layer_interval"] = 2  # the second layer has no positions
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(DECODERS[kind](**(options | changes)))
+    model = AutoModelForCausalLM.from_config(DECODERS[kind](**(options | PECULIAR.get(kind, {}) | changes)))
     model.save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
     return str(folder)
@@ -139,6 +163,7 @@ def listener(
     lora: Lora | None = None,
     checkpointing: bool = False,
     train_sst: bool = True,
+    positions: Scheme = "original",
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
@@ -155,7 +180,7 @@ def listener(
                 parameter.normal_(0, 0.2, generator=generator)
     if projections is not None:
         torch.manual_seed(2)
-        model.add_sst(SSTs(projections, rank=3))
+        model.add_sst(SSTs(projections, rank=3, positions=positions))
         model.double()
         if train_sst:
             with torch.no_grad():

@@ -9,10 +9,14 @@ disagree about order, positions or visibility.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+Scheme = Literal["original", "compact", "interpolated"]
 
 
 class Kind(IntEnum):
@@ -28,21 +32,28 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Layout:
-    """One sample's layout; every array is int64 of shape [T].
+    """One sample's layout; every array is int64 of shape [T], but for positions that lie between integers.
 
     kind      a `Kind`
     interval  -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
-    position  RoPE position (scheme ``original``: where the token was inserted)
+    position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
+    memory    RoPE position once its interval is over, for what is kept; `position` for everything else
     source    index into the prefix ids, the frame matrix or the suffix ids; 0 for SSTs
     """
 
     kind: np.ndarray
     interval: np.ndarray
     position: np.ndarray
+    memory: np.ndarray
     source: np.ndarray
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    @property
+    def next(self) -> int:
+        """The position of a token that follows."""
+        return int(self.memory[-1]) + 1 if len(self) else 0
 
     @property
     def kept(self) -> int:
@@ -78,7 +89,13 @@ def interleave(length: int, ratio: int | None) -> tuple[np.ndarray, np.ndarray]:
     return kind, offset
 
 
-def build_layout(prefix: int, intervals: Sequence[int], ratios: Sequence[int | None], suffix: int) -> Layout:
+def build_layout(
+    prefix: int,
+    intervals: Sequence[int],
+    ratios: Sequence[int | None],
+    suffix: int,
+    scheme: Scheme = "original",
+) -> Layout:
     """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, `suffix` tokens."""
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
@@ -93,13 +110,48 @@ def build_layout(prefix: int, intervals: Sequence[int], ratios: Sequence[int | N
     kinds.append(np.full(suffix, Kind.SUFFIX))
     numbers.append(np.full(suffix, len(intervals)))
     sources.append(np.arange(suffix))
-    kind = np.concatenate(kinds).astype(np.int64)
-    return Layout(
-        kind=kind,
-        interval=np.concatenate(numbers).astype(np.int64),
-        position=np.arange(len(kind), dtype=np.int64),
-        source=np.concatenate(sources).astype(np.int64),
-    )
+    kind, interval = np.concatenate(kinds).astype(np.int64), np.concatenate(numbers).astype(np.int64)
+    position, memory = POSITIONS[scheme](kind, interval)
+    return Layout(kind, interval, position, memory, np.concatenate(sources).astype(np.int64))
+
+
+def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each token was inserted, for good: an hour at 12.5 Hz takes 45,000 positions and one more per SST."""
+    place = np.arange(len(kind), dtype=np.int64)
+    return place, place
+
+
+def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Memory is packed to 0, 1, ... before each interval, whose tokens go on from there (Activation Beacon).
+
+    An SST so stands at one position while its interval is heard and at another, its place in memory, ever after.
+    """
+    kept = kind != Kind.FRAME
+    packed = np.cumsum(kept) - 1  # each kept token's place in memory
+    begins = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
+    first = np.repeat(begins, np.diff([*begins, len(kind)]))
+    held = np.cumsum(kept) - kept  # kept tokens before this one
+    place = held[first] + np.arange(len(kind)) - first
+    return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
+
+
+def interpolated_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Memory stands at integers and a group's frames between them: frame t of the g before SST j at j-1 + (t+1)/(g+1).
+
+    Ours. Every token has one position, and any length fits, as with ``compact``.
+    """
+    kept = kind != Kind.FRAME
+    packed = np.cumsum(kept) - 1.0
+    group = np.cumsum(kept) - kept  # frames of one group share the number of the SST that ends it
+    ends = np.flatnonzero(kept)
+    sizes = np.diff([-1, *ends]) - 1 if len(ends) else np.zeros(0)
+    index = np.arange(len(kind)) - np.concatenate([[0], ends + 1])[group]  # t
+    between = group - 1 + (index + 1) / (np.append(sizes, 0)[group] + 1)
+    place = np.where(kept, packed, between)
+    return place, place
+
+
+POSITIONS = {"original": original_positions, "compact": compact_positions, "interpolated": interpolated_positions}
 
 
 def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int]:
@@ -115,11 +167,15 @@ def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int
 
 @dataclass(frozen=True)
 class LayoutBatch:
-    """Layouts of a batch, right-padded: every tensor is int64 [B, T], padding has kind `Kind.PAD`."""
+    """Layouts of a batch, right-padded: every tensor is [B, T] as in `Layout`, padding has kind `Kind.PAD`.
+
+    Positions between integers are float32 here, which is what RoPE is computed in.
+    """
 
     kind: Tensor
     interval: Tensor
     position: Tensor
+    memory: Tensor
     source: Tensor
 
     @classmethod
@@ -127,12 +183,21 @@ class LayoutBatch:
         longest = max(len(layout) for layout in layouts)
 
         def stack(name: str, fill: int) -> Tensor:
-            rows = np.full((len(layouts), longest), fill, dtype=np.int64)
+            whole = getattr(layouts[0], name).dtype == np.int64
+            rows = np.full((len(layouts), longest), fill, dtype=np.int64 if whole else np.float32)
             for row, layout in zip(rows, layouts, strict=True):
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
-        return cls(stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("source", 0))
+        return cls(
+            stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("memory", 0), stack("source", 0)
+        )
+
+    def ssts(self) -> Tensor:
+        """Columns of each row's SSTs in order, int64 [B, M], -1 where a row has fewer."""
+        mine = self.kind == Kind.SST
+        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, : int(mine.sum(1).max())]
+        return torch.where(mine.gather(1, order), order, -1)
 
 
 def allowed(kind: Tensor, interval: Tensor) -> Tensor:
@@ -148,3 +213,17 @@ def allowed(kind: Tensor, interval: Tensor) -> Tensor:
     visible = (kind != Kind.FRAME)[:, None, :] | same
     mask = causal & visible & (kind != Kind.PAD)[:, None, :]
     return (mask | torch.eye(length, dtype=torch.bool, device=kind.device))[:, None]
+
+
+def allowed_split(kind: Tensor, interval: Tensor, ssts: Tensor) -> Tensor:
+    """The same mask over split keys, bool [B, 1, T, T + M]: own keys, then copies of the SSTs `ssts` [B, M].
+
+    Among own keys a query sees what is causal in its interval, the prefix and uncompressed frames; of the copies it
+    sees those of earlier intervals. The columns stand for the same tokens as in `allowed`, each SST exactly once.
+    """
+    same = interval[:, :, None] == interval[:, None, :]
+    own = allowed(kind, interval) & (same | (kind != Kind.SST)[:, None, :])[:, None]
+    index = ssts.clamp(min=0)
+    earlier = interval.gather(1, index)[:, None, :] < interval[:, :, None]
+    copies = earlier & (ssts >= 0)[:, None, :] & (kind != Kind.PAD)[:, :, None]
+    return torch.cat([own, copies[:, None]], dim=3)

@@ -10,6 +10,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from speech_xl.model import attention
 from speech_xl.model.pretrained import existing
 from speech_xl.model.prompt import Prompt
 
@@ -59,7 +60,7 @@ class LLM(nn.Module):
     def build(self) -> None:
         name = existing(self.name, "llm")
         options = {"trust_remote_code": self.trust_remote_code}
-        shape = {"dtype": self.dtype, "attn_implementation": "sdpa"}
+        shape = {"dtype": self.dtype, "attn_implementation": attention.NAME}
         if self.pretrained:
             self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
         else:
@@ -101,6 +102,11 @@ class LLM(nn.Module):
     def cache_argument(self) -> str:
         """What the decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
         return "cache" if "cache" in signature(self.decoder.forward).parameters else "past_key_values"
+
+    @cached_property
+    def turn(self) -> attention.Turn:
+        """Turns this decoder's keys by a shift of positions."""
+        return attention.Turn(self.decoder)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where there is one."""

@@ -4,7 +4,7 @@ A memory holds a batch whose rows may differ in intervals, ratios and kept token
 one-pass mask in layout.py, and the only path that answers at inference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -61,13 +61,19 @@ class KVMemory:
         own = square & real[:, None, :] | torch.eye(length, dtype=torch.bool, device=kind.device)
         return torch.cat([self.valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
 
-    def prune(self, kind: Tensor) -> None:
-        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row."""
+    def prune(self, kind: Tensor, turned: Callable[[int, Tensor], Tensor] | None = None) -> None:
+        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row.
+
+        turned: takes a layer's number and its chunk's keys [B, heads, T, D] to where they stand from now on.
+        """
         self.peak = max(self.peak, int((self.valid.sum(1) + (kind != Kind.PAD).sum(1)).max()))
         stays = torch.cat([self.valid, (kind != Kind.PAD) & (kind != Kind.FRAME)], dim=1)
         width = int(stays.sum(1).max())
         index = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, :width]
-        for layer in self.cache.layers:
+        for number, layer in enumerate(self.cache.layers):
+            if turned is not None:
+                old, new = layer.keys.tensor_split([layer.keys.shape[2] - kind.shape[1]], dim=2)
+                layer.keys = torch.cat([old, turned(number, new)], dim=2)
             layer.keep(index)
         self.valid = stays.gather(1, index)
 

@@ -5,7 +5,7 @@ interval through a pruned KV cache (inference). They compute the same function; 
 them to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from speech_xl.model.adapter import Adapted, Adapter
+from speech_xl.model.attention import MemoryKeys
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, allowed, build_layout
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, interval_columns
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.sst import SSTs
+from speech_xl.model.sst import SSTs, attention_modules
 
 Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
 
@@ -106,7 +107,11 @@ class SpeechLLM(nn.Module):
             raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
-        return [build_layout(prefix, intervals, ratio, suffix) for intervals, ratio, suffix in rows]
+        return [build_layout(prefix, *row, scheme=self.positions) for row in rows]
+
+    @property
+    def positions(self) -> Scheme:
+        return "original" if self.sst is None else self.sst.positions
 
     def embed(self, layout: LayoutBatch, speech: Speech, suffix_ids: Tensor) -> Tensor:
         """Token embeddings [B, T, D] in layout order; padding gets whatever stands at source 0."""
@@ -128,9 +133,19 @@ class SpeechLLM(nn.Module):
         weight = self.llm.embedding.weight
         return weight.new_zeros(weight.shape[1]) if self.sst is None else self.sst.embedding.to(weight.dtype)
 
-    def decode(self, embeds: Tensor, kind: Tensor, position: Tensor, mask: Tensor, memory: KVMemory | None) -> Tensor:
+    def decode(
+        self,
+        embeds: Tensor,
+        kind: Tensor,
+        position: Tensor,
+        mask: Tensor,
+        memory: KVMemory | None,
+        memory_keys: MemoryKeys | None = None,
+    ) -> Tensor:
         """Run the decoder, SST rows through their own projections: hidden states [B, T, D]."""
         extra: dict[str, Any] = {self.llm.cache_argument: None if memory is None else memory.cache}
+        if memory_keys is not None:
+            extra["memory_keys"] = memory_keys
         if self.sst is not None:
             extra["sst_rows"] = (kind.reshape(-1) == Kind.SST).nonzero().squeeze(1)
         output = self.llm.decoder(
@@ -153,7 +168,8 @@ class SpeechLLM(nn.Module):
         batch = LayoutBatch.collate(layouts, self.device)
         ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
         embeds = self.embed(batch, speech, ids)
-        hidden = self.decode(embeds, batch.kind, batch.position, allowed(batch.kind, batch.interval), None)
+        mask, memory_keys = self.view(batch)
+        hidden = self.decode(embeds, batch.kind, batch.position, mask, None, memory_keys)
         labels = torch.full_like(batch.kind, IGNORE)
         for row, (layout, suffix) in enumerate(zip(layouts, suffixes, strict=True)):
             first = len(layout) - len(suffix.ids)
@@ -174,6 +190,15 @@ class SpeechLLM(nn.Module):
             total_kv_tokens=sum(layout.frames for layout in layouts),
         )
 
+    def view(self, batch: LayoutBatch) -> tuple[Tensor, MemoryKeys | None]:
+        """What a one-pass sequence sees: its mask, and the SSTs' second keys where they have moved."""
+        if self.positions != "compact":
+            return allowed(batch.kind, batch.interval), None
+        ssts = batch.ssts()
+        index = ssts.clamp(min=0)
+        shift = (batch.memory - batch.position).gather(1, index)
+        return allowed_split(batch.kind, batch.interval, ssts), MemoryKeys(index, self.llm.turn, shift)
+
     def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
         layouts = self.layouts(speech, ratios, [0] * len(speech))
@@ -185,9 +210,16 @@ class SpeechLLM(nn.Module):
             kind = torch.where(columns >= 0, batch.kind.gather(1, index), Kind.PAD)
             chunk = embeds.gather(1, index[..., None].expand(-1, -1, embeds.shape[2]))
             self.decode(chunk, kind, batch.position.gather(1, index), memory.step_mask(kind), memory)
-            memory.prune(kind)
-        memory.position = torch.tensor([len(layout) for layout in layouts], device=self.device)
+            memory.prune(kind, self._turned((batch.memory - batch.position).gather(1, index)))
+        memory.position = torch.tensor([layout.next for layout in layouts], device=self.device)
         return memory
+
+    def _turned(self, shift: Tensor) -> Callable[[int, Tensor], Tensor] | None:
+        """What moves a chunk's keys by shift [B, T] when its interval is over; None where nothing moves."""
+        if self.positions != "compact":
+            return None
+        layers = attention_modules(self.llm.decoder)
+        return lambda number, keys: self.llm.turn(layers[number], keys, shift)
 
     @torch.no_grad()
     def answer(
