@@ -225,5 +225,5 @@ def allowed_split(kind: Tensor, interval: Tensor, ssts: Tensor) -> Tensor:
     own = allowed(kind, interval) & (same | (kind != Kind.SST)[:, None, :])[:, None]
     index = ssts.clamp(min=0)
     earlier = interval.gather(1, index)[:, None, :] < interval[:, :, None]
-    copies = earlier & (ssts >= 0)[:, None, :] & (kind != Kind.PAD)[:, :, None]
+    copies = earlier & (ssts >= 0)[:, None, :]  # padding has interval -1, so it sees none
     return torch.cat([own, copies[:, None]], dim=3)
