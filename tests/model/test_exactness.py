@@ -174,6 +174,17 @@ def test_gradient_checkpointing_gives_equal_gradients(folders, family, projectio
     assert_same(*results, tolerance=1e-12)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_flex_attention_gives_equal_losses(folders, family, scheme):
+    losses = []
+    for attention in ("sdpa", "flex"):
+        model = listener(folders[family], positions=scheme, attention=attention).eval()
+        losses.append(model(sample(), RATIOS, suffixes(model, *TURNS)).loss_sum.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6 if family == "gemma3" else 1e-11)
+
+
 def greedy(model, heard, ratios, instruction, limit):
     """Greedy ids by growing the one pass a token at a time: no cache, no pruning, no padding."""
     prompt = model.llm.prompt

@@ -2,7 +2,7 @@
 
 import string
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -164,12 +164,13 @@ def listener(
     checkpointing: bool = False,
     train_sst: bool = True,
     positions: Scheme = "original",
+    attention: Literal["auto", "flex", "sdpa"] = "auto",
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
     `train_sst` moves the SSTs away from their start as the LLM's own projections; a LoRA is moved from zero as well.
     """
-    llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing)
+    llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing, attention=attention)
     model = SpeechLLM(Encoder(), Adapter(), llm)
     model.llm.build()
     model.double()

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from speech_xl.model.layout import LayoutBatch, split_spans
 
 NAME = "speech_xl"  # attn_implementation of every LLM
 
@@ -100,6 +102,13 @@ def attend(
         key, value = memory_keys.extend(module, key, value)
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
     if isinstance(attention_mask, BlockMask):
+        if (
+            query.device.type == "cpu"
+        ):  # the compiled kernel for CPUs fails for some lengths: its reference, forward only
+            out = flex_attention(
+                query, key, value, block_mask=attention_mask, scale=options["scaling"], enable_gqa=True
+            )
+            return out.transpose(1, 2), None
         return flex_attention_forward(module, query, key, value, attention_mask, **options)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
 
@@ -126,6 +135,18 @@ def mask_for_generate(
         return mask
     real = torch.nn.functional.pad(attention_mask.bool(), (0, kv_length - attention_mask.shape[1]))
     return mask & real[:, None, None, :]
+
+
+def block_mask(layout: LayoutBatch, ssts: Tensor) -> BlockMask:
+    """`allowed_split` as FlexAttention's block mask: queries [T], keys [T + M], blocks that nobody sees left out."""
+    first, last = split_spans(layout.kind, layout.interval, ssts)
+    now, length = layout.interval, layout.interval.shape[1]
+
+    def sees(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        past = (key <= query) | (key >= length)
+        return past & (first[row, key] <= now[row, query]) & (now[row, query] <= last[row, key]) | (key == query)
+
+    return create_block_mask(sees, len(now), None, length, first.shape[1], device=str(now.device))
 
 
 AttentionInterface.register(NAME, attend)

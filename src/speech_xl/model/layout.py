@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 Scheme = Literal["original", "compact", "interpolated"]
 
 
@@ -200,30 +199,51 @@ class LayoutBatch:
         return torch.where(mine.gather(1, order), order, -1)
 
 
+NEVER = 1 << 30  # later than any interval
+
+
+def spans(kind: Tensor, interval: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last interval, int64 [B, T] each, whose queries may see a token: frames their own, padding none, the
+    rest from their own on."""
+    first = torch.where(kind == Kind.PAD, NEVER, interval)
+    return first, torch.where(kind == Kind.FRAME, interval, NEVER - 1)
+
+
+def split_spans(kind: Tensor, interval: Tensor, ssts: Tensor) -> tuple[Tensor, Tensor]:
+    """The same over split keys, [B, T + M] each: own keys, then copies of the SSTs in columns `ssts` [B, M].
+
+    An SST is seen in its own interval where it stands, and from the next one on as its copy: every token once.
+    """
+    first, last = spans(kind, interval)
+    copies = torch.where(ssts >= 0, interval.gather(1, ssts.clamp(min=0)) + 1, NEVER)
+    last = torch.where(kind == Kind.SST, interval, last)
+    return torch.cat([first, copies], dim=1), torch.cat([last, torch.full_like(copies, NEVER - 1)], dim=1)
+
+
+def visible(interval: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """One-pass attention mask, bool [B, 1, T, K], True where query (rows) may see key (columns).
+
+    Of the first T keys, which are the queries' own, those at or before the query; of all, those whose span of
+    intervals holds the query's `interval` [B, T]. Padding queries see the prefix and themselves, because an attention
+    row without any key is undefined.
+    """
+    queries, keys = interval.shape[1], first.shape[1]
+    causal = torch.ones(queries, keys, dtype=torch.bool, device=interval.device)
+    causal[:, :queries] = causal[:, :queries].tril()
+    now = interval[:, :, None]
+    mask = causal & (first[:, None, :] <= now) & (now <= last[:, None, :])
+    return (mask | torch.eye(queries, keys, dtype=torch.bool, device=interval.device))[:, None]
+
+
 def allowed(kind: Tensor, interval: Tensor) -> Tensor:
-    """One-pass attention mask, bool [B, 1, T, T], True where query (rows) may see key (columns).
+    """Mask of a layout over its own keys, bool [B, 1, T, T].
 
     ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``: a compressed interval's frames
-    are seen from within it alone; the rest of the past is seen by all. Padding queries see themselves, because an
-    attention row without any key is undefined.
+    are seen from within it alone; the rest of the past is seen by all.
     """
-    length = kind.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=kind.device).tril()
-    same = interval[:, :, None] == interval[:, None, :]
-    visible = (kind != Kind.FRAME)[:, None, :] | same
-    mask = causal & visible & (kind != Kind.PAD)[:, None, :]
-    return (mask | torch.eye(length, dtype=torch.bool, device=kind.device))[:, None]
+    return visible(interval, *spans(kind, interval))
 
 
 def allowed_split(kind: Tensor, interval: Tensor, ssts: Tensor) -> Tensor:
-    """The same mask over split keys, bool [B, 1, T, T + M]: own keys, then copies of the SSTs `ssts` [B, M].
-
-    Among own keys a query sees what is causal in its interval, the prefix and uncompressed frames; of the copies it
-    sees those of earlier intervals. The columns stand for the same tokens as in `allowed`, each SST exactly once.
-    """
-    same = interval[:, :, None] == interval[:, None, :]
-    own = allowed(kind, interval) & (same | (kind != Kind.SST)[:, None, :])[:, None]
-    index = ssts.clamp(min=0)
-    earlier = interval.gather(1, index)[:, None, :] < interval[:, :, None]
-    copies = earlier & (ssts >= 0)[:, None, :]  # padding has interval -1, so it sees none
-    return torch.cat([own, copies[:, None]], dim=3)
+    """The same over split keys, bool [B, 1, T, T + M]."""
+    return visible(interval, *split_spans(kind, interval, ssts))

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from speech_xl.model.adapter import Adapted, Adapter
-from speech_xl.model.attention import MemoryKeys
+from speech_xl.model.attention import MemoryKeys, block_mask
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
 from speech_xl.model.llm import LLM
@@ -138,7 +139,7 @@ class SpeechLLM(nn.Module):
         embeds: Tensor,
         kind: Tensor,
         position: Tensor,
-        mask: Tensor,
+        mask: Tensor | BlockMask,
         memory: KVMemory | None,
         memory_keys: MemoryKeys | None = None,
     ) -> Tensor:
@@ -190,14 +191,17 @@ class SpeechLLM(nn.Module):
             total_kv_tokens=sum(layout.frames for layout in layouts),
         )
 
-    def view(self, batch: LayoutBatch) -> tuple[Tensor, MemoryKeys | None]:
-        """What a one-pass sequence sees: its mask, and the SSTs' second keys where they have moved."""
-        if self.positions != "compact":
+    def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys | None]:
+        """What a one-pass sequence sees: its mask, and the SSTs' second keys where the mask counts on them."""
+        moved = self.positions == "compact"
+        if not moved and not self.llm.flex:
             return allowed(batch.kind, batch.interval), None
         ssts = batch.ssts()
         index = ssts.clamp(min=0)
-        shift = (batch.memory - batch.position).gather(1, index)
-        return allowed_split(batch.kind, batch.interval, ssts), MemoryKeys(index, self.llm.turn, shift)
+        keys = MemoryKeys(index)
+        if moved:
+            keys = MemoryKeys(index, self.llm.turn, (batch.memory - batch.position).gather(1, index))
+        return (block_mask(batch, ssts) if self.llm.flex else allowed_split(batch.kind, batch.interval, ssts)), keys
 
     def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
