@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import Kind
 
 
 class PrunableLayer(DynamicLayer):
@@ -76,19 +76,3 @@ class KVMemory:
                 layer.keys = torch.cat([old, turned(number, new)], dim=2)
             layer.keep(index)
         self.valid = stays.gather(1, index)
-
-
-def interval_columns(layouts: LayoutBatch) -> list[Tensor]:
-    """Per interval, each row's token indices, int64 [B, T_i], -1 where a row is shorter; prefix with the first.
-
-    The suffix (interval number = the row's interval count) is left out: it is asked, not listened to.
-    """
-    audio = (layouts.kind != Kind.SUFFIX) & (layouts.kind != Kind.PAD)
-    number = layouts.interval.clamp(min=0)
-    chunks = []
-    for i in range(int(number[audio].max()) + 1 if audio.any() else 0):
-        mine = audio & (number == i)
-        width = int(mine.sum(1).max())
-        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, :width]
-        chunks.append(torch.where(mine.gather(1, order), order, -1))
-    return chunks

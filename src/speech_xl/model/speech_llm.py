@@ -21,7 +21,7 @@ from speech_xl.model.attention import MemoryKeys, block_mask
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
 from speech_xl.model.llm import LLM
-from speech_xl.model.memory import KVMemory, interval_columns
+from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.sst import SSTs, attention_modules
 
@@ -103,9 +103,13 @@ class SpeechLLM(nn.Module):
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
         return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths, self.llm.embedding.weight)
 
-    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+    def check_ratios(self, ratios: Ratios) -> None:
+        """Raises ValueError where compression is asked of a model without SSTs."""
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):
             raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
+
+    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+        self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
         return [build_layout(prefix, *row, scheme=self.positions) for row in rows]
@@ -203,19 +207,44 @@ class SpeechLLM(nn.Module):
             keys = MemoryKeys(index, self.llm.turn, (batch.memory - batch.position).gather(1, index))
         return (block_mask(batch, ssts) if self.llm.flex else allowed_split(batch.kind, batch.interval, ssts)), keys
 
+    def start(self, rows: int) -> KVMemory:
+        """A memory of `rows` listeners who have read the prefix and heard nothing."""
+        memory = KVMemory(self.llm.model.config.num_hidden_layers, rows, self.device)
+        ids = torch.tensor(self.llm.prompt.prefix, dtype=torch.long, device=self.device).expand(rows, -1)
+        if ids.shape[1]:
+            kind = torch.full_like(ids, Kind.PREFIX)
+            position = torch.arange(ids.shape[1], device=self.device).expand(rows, -1)
+            self.decode(self.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
+            memory.prune(kind)
+            memory.position += ids.shape[1]
+        return memory
+
+    def hear(self, memory: KVMemory, frames: Tensor, lengths: Sequence[int], ratios: Sequence[int | None]) -> None:
+        """One more interval of every row: frames [B, n, D], of which the first ``lengths[row]`` (0: none) count.
+
+        Afterwards the memory holds the interval's SSTs, or its frames where the ratio is None, and no other trace.
+        """
+        told = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
+        layouts = [build_layout(0, *row, 0, self.positions) for row in told]
+        batch = LayoutBatch.collate(layouts, self.device)
+        speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in told])
+        embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))
+        position = batch.position + memory.position[:, None]
+        self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind), memory)
+        memory.prune(batch.kind, self._turned(batch.memory - batch.position))
+        memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
+
     def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
-        layouts = self.layouts(speech, ratios, [0] * len(speech))
-        batch = LayoutBatch.collate(layouts, self.device)
-        embeds = self.embed(batch, speech, torch.zeros(len(speech), 0, dtype=torch.long, device=self.device))
-        memory = KVMemory(self.llm.model.config.num_hidden_layers, len(speech), self.device)
-        for columns in interval_columns(batch):
-            index = columns.clamp(min=0)
-            kind = torch.where(columns >= 0, batch.kind.gather(1, index), Kind.PAD)
-            chunk = embeds.gather(1, index[..., None].expand(-1, -1, embeds.shape[2]))
-            self.decode(chunk, kind, batch.position.gather(1, index), memory.step_mask(kind), memory)
-            memory.prune(kind, self._turned((batch.memory - batch.position).gather(1, index)))
-        memory.position = torch.tensor([layout.next for layout in layouts], device=self.device)
+        self.check_ratios(ratios)
+        memory = self.start(len(speech))
+        starts = [0] * len(speech)
+        for number in range(max(len(row) for row in speech.intervals)):
+            lengths = [row[number] if number < len(row) else 0 for row in speech.intervals]
+            pieces = [f[s : s + n] for f, s, n in zip(speech.frames, starts, lengths, strict=True)]
+            told = [row[number] if number < len(row) else None for row in ratios]
+            self.hear(memory, pad_sequence(pieces, batch_first=True), lengths, told)
+            starts = [s + n for s, n in zip(starts, lengths, strict=True)]
         return memory
 
     def _turned(self, shift: Tensor) -> Callable[[int, Tensor], Tensor] | None:
