@@ -96,12 +96,13 @@ class SpeechLLM(nn.Module):
     def device(self) -> torch.device:
         return self.llm.embedding.weight.device
 
-    def adapt(self, encoded: Sequence[Tensor]) -> Adapted:
-        """Encoder frames, one [L, F, D_enc] a row, to speech frames."""
+    def adapt(self, encoded: Sequence[Tensor], first: int = 0) -> Adapted:
+        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first`."""
         parameter = next(self.adapter.parameters())
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
-        return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths, self.llm.embedding.weight)
+        padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
+        return self.adapter(padded, lengths, self.llm.embedding.weight, first)
 
     def check_ratios(self, ratios: Ratios) -> None:
         """Raises ValueError where compression is asked of a model without SSTs."""
