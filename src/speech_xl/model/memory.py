@@ -53,6 +53,32 @@ class KVMemory:
         new.valid, new.position, new.peak = self.valid[index], self.position[index], self.peak
         return new
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a memory is made of, by name."""
+        layers: dict[str, Tensor] = {}
+        for number, layer in enumerate(self.cache.layers):
+            assert layer.keys is not None and layer.values is not None, (
+                "nothing was read yet"
+            )
+            layers |= {f"layers.{number}.keys": layer.keys, f"layers.{number}.values": layer.values}
+        return layers | {"valid": self.valid, "position": self.position}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], peak: int) -> "KVMemory":
+        """The memory whose `tensors` these are."""
+        valid = tensors["valid"]
+        memory = cls(sum(name.endswith(".keys") for name in tensors), len(valid), valid.device)
+        for number, layer in enumerate(memory.cache.layers):
+            keys, values = tensors[f"layers.{number}.keys"], tensors[f"layers.{number}.values"]
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+        memory.valid, memory.position, memory.peak = valid, tensors["position"], peak
+        return memory
+
+    def to(self, device: torch.device | str) -> "KVMemory":
+        """A copy of it on another device."""
+        return KVMemory.from_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()}, self.peak)
+
     def step_mask(self, kind: Tensor) -> Tensor:
         """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
         real = kind != Kind.PAD
