@@ -57,9 +57,7 @@ class KVMemory:
         """All that a memory is made of, by name."""
         layers: dict[str, Tensor] = {}
         for number, layer in enumerate(self.cache.layers):
-            assert layer.keys is not None and layer.values is not None, (
-                "nothing was read yet"
-            )
+            assert layer.keys is not None and layer.values is not None, "nothing was read yet"
             layers |= {f"layers.{number}.keys": layer.keys, f"layers.{number}.values": layer.values}
         return layers | {"valid": self.valid, "position": self.position}
 
