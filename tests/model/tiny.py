@@ -1,6 +1,7 @@
 """Tiny random Hugging Face models, saved as folders: encoders, decoders and a character tokenizer, all offline."""
 
 import string
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,6 +175,9 @@ def listener(
     model = SpeechLLM(Encoder(), Adapter(), llm)
     model.llm.build()
     model.double()
+    for module in model.modules():
+        if type(module).__name__ == "Gemma3RMSNorm":  # it computes in float32 whatever it is given
+            module.forward = partial(_wide_norm, module)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -188,6 +192,11 @@ def listener(
                 for parameter in model.sst.parameters():
                     parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.2)
     return model.requires_grad_(True)
+
+
+def _wide_norm(norm: Any, x: Tensor) -> Tensor:
+    """Gemma 3's norm in the number format of its input."""
+    return norm._norm(x) * (1.0 + norm.weight)
 
 
 def speech(*intervals: list[int], seed: int = 3, dtype: torch.dtype = torch.float64) -> Speech:
