@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask
@@ -257,11 +257,17 @@ class SpeechLLM(nn.Module):
 
     @torch.no_grad()
     def answer(
-        self, memory: KVMemory, rows: Sequence[int], instructions: Sequence[str], limits: Sequence[int]
+        self,
+        memory: KVMemory,
+        rows: Sequence[int],
+        instructions: Sequence[str],
+        limits: Sequence[int],
+        rules: Sequence[LogitsProcessor] = (),
     ) -> list[Answer]:
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
-        The memory itself is left as it was. Each limit holds on its own, whatever the batch.
+        rules: what else the next token must obey. The memory itself is left as it was. Each limit holds on its own,
+        whatever the batch.
         """
         prompt, device = self.llm.prompt, self.device
         fork = memory.select(rows)
@@ -276,6 +282,7 @@ class SpeechLLM(nn.Module):
             generation_config=GenerationConfig(
                 max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
             ),
+            logits_processor=LogitsProcessorList(rules),
             **{self.llm.cache_argument: fork.cache},
         )
         answers = []

@@ -1,5 +1,6 @@
 """Validation, test and predict: generate through the pruned KV memory at every evaluation ratio, and score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -7,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from lhotse.cut import Cut
+from transformers import LogitsProcessor
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.tasks import Turn
+from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id
 from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
+from speech_xl.phases.rising_marks import RisingMarks
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
 EXAMPLES = 2  # cuts shown by the samples callback
@@ -72,10 +75,19 @@ class EvaluationLoops:
             for start in range(0, len(mine), QUESTIONS_AT_ONCE):
                 part = mine[start : start + QUESTIONS_AT_ONCE]
                 rows = [asked[i][0] for i in part]
-                limits = [self.limit(asked[i][1], batch.cuts[asked[i][0]].duration) for i in part]
-                texts = self.backbone.answer(memory, rows, [asked[i][1].instruction for i in part], limits)
+                seconds = [batch.cuts[row].duration for row in rows]
+                limits = [self.limit(asked[i][1], s) for i, s in zip(part, seconds, strict=True)]
+                said = [asked[i][1].instruction for i in part]
+                texts = self.backbone.answer(memory, rows, said, limits, self._rules(said, seconds))
                 answers.update(zip(part, texts, strict=True))
         return [answers[i] for i in range(len(asked))]
+
+    def _rules(self, instructions: Sequence[str], seconds: Sequence[float]) -> list[LogitsProcessor]:
+        """What answers must obey: time marks rise, where they are asked for."""
+        if set(instructions) != {TIMED_ASR_INSTRUCTION}:
+            return []
+        rule = RisingMarks.of(self.backbone.llm.prompt.tokenizer, seconds, self.backbone.device)
+        return [] if rule is None else [rule]
 
     def _record(
         self, batch: SpeechBatch, speech: Speech, row: int, turn: Turn, ratio: int, answer: Answer, kept: int

@@ -1,0 +1,59 @@
+"""Time marks rise: what may come next after which marks, and an LLM that would go round in circles doesn't."""
+
+import torch
+from transformers import AutoTokenizer, LogitsProcessor
+
+from speech_xl.data.time_marks import time_mark
+from speech_xl.phases.rising_marks import RisingMarks
+from tests.model.tiny import tokenizer as characters
+
+TINY = "experiments/models/tiny/llm"
+
+
+def test_a_mark_is_later_than_the_last_and_within_the_audio():
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    rule = RisingMarks.of(tokenizer, [9.9, 9.9, 9.9], torch.device("cpu"))
+    texts = ["transcribe", "[0] hello [4] this is", "[0] hello [9] this is"]
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[tokenizer.eos_token_id] * (longest - len(row)) + row for row in rows])
+    scores = rule(ids, torch.zeros(3, len(tokenizer) + 5))
+    free = scores > -torch.inf
+    for row, allowed in zip(free, (range(10), range(5, 10), ()), strict=True):
+        marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+        assert [s for s, (_, mark) in enumerate(marks) if row[mark]] == list(allowed)
+        assert row[marks[0][0]] == bool(allowed), "no mark may open where none can follow"
+        words = tokenizer("this is hello", add_special_tokens=False)["input_ids"]
+        assert row[[*words, tokenizer.eos_token_id]].all() and row[-5:].all()
+    assert (scores[free] == 0).all(), "what is allowed keeps its score"
+
+
+def test_a_tokenizer_that_spells_marks_has_no_such_rule():
+    assert RisingMarks.of(characters(), [5.0], torch.device("cpu")) is None
+
+
+class Circles(LogitsProcessor):
+    """Wants "[", the second 1, "[", the second 1, and so on for ever."""
+
+    def __init__(self, opening, second):
+        self.wishes = [opening, second]
+
+    def __call__(self, input_ids, scores):
+        scores = scores.clone()
+        scores[:, self.wishes[input_ids.shape[1] % 2]] += 1e4
+        return scores
+
+
+def test_circles_end():
+    """What wants one mark again and again gets it once."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    opening, second = tokenizer("[1]", add_special_tokens=False)["input_ids"]
+    rule = RisingMarks.of(tokenizer, [3.0], torch.device("cpu"))
+    torch.manual_seed(0)
+    ids = torch.empty(1, 0, dtype=torch.long)
+    for _ in range(40):
+        if not ids.shape[1]:
+            ids = torch.tensor([[opening]])
+        scores = rule(ids, Circles(opening, second)(ids, torch.randn(1, len(tokenizer))))
+        ids = torch.cat([ids, scores.argmax(-1, keepdim=True)], dim=1)
+    assert ids[0].tolist().count(second) == 1
