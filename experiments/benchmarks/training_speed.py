@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,23 +27,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
 from experiments.benchmarks.record import ROOT, commit_of_tree, record
+from experiments.benchmarks.sizes import llm_folder, smollm2_135m
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech_llm import Speech
 
-SHAPE = {  # SmolLM2-135M
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "vocab_size": 2048,
-    "max_position_embeddings": 8192,
-    "tie_word_embeddings": True,
-}
 ANSWER = "hello this is anna speaking from paris " * 8  # what the loss is taken on
 METHODS = ("one pass", "by interval", "plain tokens")
 
@@ -55,10 +46,7 @@ class Bench:
     def __init__(self, layers: int, frames: int, width: int, ratio: int) -> None:
         torch.manual_seed(0)
         with tempfile.TemporaryDirectory() as folder:
-            LlamaConfig(num_hidden_layers=layers, **SHAPE).save_pretrained(folder)
-            for name in ("tokenizer.json", "tokenizer_config.json"):
-                shutil.copy(ROOT / "experiments" / "models" / "tiny" / "llm" / name, folder)
-            llm = LLM(folder, pretrained=False)
+            llm = LLM(llm_folder(Path(folder), smollm2_135m(layers, 2048)), pretrained=False)
             llm.build()
         self.model = SpeechLLM(Encoder(), Adapter(), llm)
         self.model.add_sst(SSTs("full"))
