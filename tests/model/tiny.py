@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
@@ -15,8 +16,12 @@ from transformers import (
     HubertConfig,
     LlamaConfig,
     MistralConfig,
+    ParakeetCTCConfig,
+    ParakeetFeatureExtractor,
     Phi3Config,
     PreTrainedTokenizerFast,
+    Qwen2_5OmniConfig,
+    Qwen2AudioConfig,
     Qwen2Config,
     Qwen3Config,
     SmolLM3Config,
@@ -28,6 +33,7 @@ from transformers import (
 )
 
 from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
+from speech_xl.model.front_end import class_of
 from speech_xl.model.layout import Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech_llm import Speech
@@ -72,7 +78,16 @@ PECULIAR: dict[str, dict[str, Any]] = {
         },
     },
 }
-ENCODERS = {"whisper": WhisperConfig, "wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
+ENCODERS = {
+    "whisper": WhisperConfig,
+    "whisper128": WhisperConfig,
+    "wav2vec2": Wav2Vec2Config,
+    "hubert": HubertConfig,
+    "wavlm": WavLMConfig,
+    "parakeet": ParakeetCTCConfig,
+    "qwen2_audio": Qwen2AudioConfig,
+    "qwen2_5_omni": Qwen2_5OmniConfig,
+}
 
 
 def tokenizer(
@@ -114,12 +129,18 @@ def llm_folder(folder: Path, kind: str = "qwen2", template: str | None = CHATML,
 
 
 def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes: Any) -> str:
-    """A two-layer encoder of `kind` at 50 Hz with its feature extractor; Whisper's window is 0.5 s."""
+    """A two-layer encoder of `kind` with its feature extractor; Whisper's window is 0.5 s.
+
+    Of a larger model (Qwen2-Audio, Qwen2.5-Omni, Parakeet) the config is whole, and of its weights there is the audio
+    tower's part, under the names it has there.
+    """
     torch.manual_seed(seed)
-    if kind == "whisper":
+    if kind in TOWERS:
+        return tower_folder(folder, kind)
+    if kind.startswith("whisper"):
         options: dict[str, Any] = {
             "vocab_size": 20,
-            "num_mel_bins": 8,
+            "num_mel_bins": 128 if kind == "whisper128" else 8,
             "d_model": 16,
             "encoder_layers": 2,
             "decoder_layers": 1,
@@ -135,7 +156,7 @@ def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes
             "decoder_start_token_id": 1,
             "init_std": 0.2,
         }
-        extractor: Any = WhisperFeatureExtractor(feature_size=8)
+        extractor: Any = WhisperFeatureExtractor(feature_size=options["num_mel_bins"])
     else:
         options = {
             "vocab_size": 20,
@@ -154,6 +175,56 @@ def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes
         extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
     model = AutoModel.from_config(ENCODERS[kind](**(options | changes)))
     model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return str(folder)
+
+
+SHORT = {"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "num_mel_bins": 8, "d_model": 16}
+SHORT |= {"initializer_range": 0.2}
+# Where the tower's config lies, what is short about it, its weights' prefix in the whole model, its feature extractor.
+TOWERS: dict[str, tuple[str, dict[str, Any], str, Any]] = {
+    "qwen2_audio": (
+        "audio_config",
+        SHORT | {"max_source_positions": 26},
+        "audio_tower.",
+        WhisperFeatureExtractor(feature_size=8),
+    ),
+    "qwen2_5_omni": (
+        "thinker_config.audio_config",
+        SHORT | {"n_window": 4, "output_dim": 24},
+        "thinker.audio_tower.",
+        WhisperFeatureExtractor(feature_size=8),
+    ),
+    "parakeet": (
+        "encoder_config",
+        {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "subsampling_conv_channels": 8,
+            "num_mel_bins": 16,
+            "initializer_range": 0.2,
+        },
+        "encoder.",
+        ParakeetFeatureExtractor(feature_size=16),
+    ),
+}
+
+
+def tower_folder(folder: Path, kind: str) -> str:
+    """The whole model's config, and the weights of its audio tower."""
+    path, short, prefix, extractor = TOWERS[kind]
+    config: Any = ENCODERS[kind]()
+    *outer, last = path.split(".")
+    parent = config
+    for step in outer:
+        parent = getattr(parent, step)
+    tower = type(getattr(parent, last))(**short)
+    setattr(parent, last, tower)
+    config.save_pretrained(folder)
+    state = class_of(tower)(tower).state_dict()
+    save_file({prefix + n: v.contiguous() for n, v in state.items()}, folder / "model.safetensors", {"format": "pt"})
     extractor.save_pretrained(folder)
     return str(folder)
 
