@@ -77,10 +77,9 @@ class Counted:
     def flops(self, tokens: int, held: int, ssts: int = 0) -> int:
         """Of `tokens` tokens, `ssts` of them SSTs, behind a cache that holds `held`; without the LM head."""
         memory = KVMemory(self.config.num_hidden_layers, 1, torch.device("meta"))
-        for layer in memory.cache.layers:
-            empty = torch.empty(1, self.config.num_key_value_heads, held, self.head, device="meta")
-            layer.lazy_initialization(empty, empty)
-            layer.keys = layer.values = empty
+        empty = torch.empty(1, self.config.num_key_value_heads, held, self.head, device="meta")
+        for number in range(self.config.num_hidden_layers):
+            memory.cache.update(empty, empty, number)
         with FlopCounterMode(display=False) as counter:
             self.decoder(
                 inputs_embeds=torch.empty(1, tokens, self.config.hidden_size, device="meta"),

@@ -25,12 +25,22 @@ class Encoder(nn.Module):
 
     frame_rate: float  # frames a second
     width: int  # D
+    hop: int  # samples a frame
+    overlap: int = 0  # samples that a window hears beyond its inner borders
 
     def build(self, layers: Sequence[int]) -> None:
         raise NotImplementedError
 
     def encode(self, audio: Sequence[Tensor]) -> list[Tensor]:
         raise NotImplementedError
+
+    def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
+        """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
+        raise NotImplementedError
+
+    def frames_of(self, samples: int) -> int:
+        """Frames that `samples` of audio become: one per started hop."""
+        return -(-samples // self.hop)
 
     def fingerprint(self) -> str:
         """Names what the frames depend on: weights, window, layers. The frame cache is keyed by it."""
@@ -101,10 +111,6 @@ class HFEncoder(Encoder):
         if seconds <= 0:
             raise ValueError(f"encoder.window_seconds={seconds}: must be positive")
         return round(seconds * SAMPLE_RATE)
-
-    def frames_of(self, samples: int) -> int:
-        """Frames that `samples` of audio become: one per started hop."""
-        return -(-samples // self.hop)
 
     def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
         """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""

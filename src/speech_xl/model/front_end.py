@@ -142,10 +142,10 @@ class Window(FrontEnd):
     """Mel spectra padded to the length that the model's positions have been made for."""
 
     def _hop(self) -> int:
-        strides = [m.stride[0] for m in self.model.children() if isinstance(m, (nn.Conv1d, nn.AvgPool1d))]
-        convolutions = [m.stride[0] for m in self.model.children() if isinstance(m, nn.Conv1d)]
-        self.window = self.model.config.max_source_positions * self.extractor.hop_length * prod(convolutions)
-        return self.extractor.hop_length * prod(strides)
+        self.window = (
+            self.model.config.max_source_positions * self.extractor.hop_length * strides(self.model, nn.Conv1d)
+        )
+        return self.extractor.hop_length * strides(self.model, nn.Conv1d, nn.AvgPool1d)
 
     def groups(self, lengths: Sequence[int]) -> list[list[int]]:
         return [list(range(len(lengths)))]  # all are padded to one length by their nature
@@ -164,8 +164,7 @@ class Packed(FrontEnd):
         self.grain = 2 * model.config.n_window * extractor.hop_length
 
     def _hop(self) -> int:
-        strides = [m.stride[0] for m in self.model.children() if isinstance(m, (nn.Conv1d, nn.AvgPool1d))]
-        return self.extractor.hop_length * prod(strides)
+        return self.extractor.hop_length * strides(self.model, nn.Conv1d, nn.AvgPool1d)
 
     def inputs(self, windows: Sequence[Tensor]) -> dict[str, Any]:
         samples = -(-len(windows[0]) // self.hop) * self.hop
@@ -176,6 +175,12 @@ class Packed(FrontEnd):
 
     def frames(self, hidden: Tensor, windows: Sequence[Tensor]) -> Tensor:
         return hidden.view(len(windows), -1, hidden.shape[-1])
+
+
+def strides(model: nn.Module, *kinds: type[nn.Module]) -> int:
+    """Product of the strides of a model's own layers of these kinds."""
+    found: list[Any] = [module.stride for module in model.children() if isinstance(module, kinds)]
+    return prod(stride[0] for stride in found)
 
 
 def front_end(model: Any, extractor: Any) -> FrontEnd:

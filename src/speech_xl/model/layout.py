@@ -128,7 +128,7 @@ def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarra
     kept = kind != Kind.FRAME
     packed = np.cumsum(kept) - 1  # each kept token's place in memory
     begins = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
-    first = np.repeat(begins, np.diff([*begins, len(kind)]))
+    first = np.repeat(begins, np.diff(np.append(begins, len(kind))))
     held = np.cumsum(kept) - kept  # kept tokens before this one
     place = held[first] + np.arange(len(kind)) - first
     return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
@@ -143,7 +143,7 @@ def interpolated_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.n
     packed = np.cumsum(kept) - 1.0
     group = np.cumsum(kept) - kept  # frames of one group share the number of the SST that ends it
     ends = np.flatnonzero(kept)
-    sizes = np.diff([-1, *ends]) - 1 if len(ends) else np.zeros(0)
+    sizes = np.diff(ends, prepend=-1) - 1 if len(ends) else np.zeros(0)
     index = np.arange(len(kind)) - np.concatenate([[0], ends + 1])[group]  # t
     between = group - 1 + (index + 1) / (np.append(sizes, 0)[group] + 1)
     place = np.where(kept, packed, between)

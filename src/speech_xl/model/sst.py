@@ -49,7 +49,8 @@ class SSTs(nn.Module):
             raise ValueError(f"sst.projections={projections!r}: choose 'full' or 'lora'")
         if positions not in POSITIONS:
             raise ValueError(f"sst.positions={positions!r}: choose one of {', '.join(POSITIONS)}")
-        self.projections, self.rank, self.positions = projections, rank, positions
+        self.projections, self.rank = projections, rank
+        self.positions: Scheme = positions
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 
