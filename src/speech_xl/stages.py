@@ -17,6 +17,7 @@ import yaml
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 WEIGHTS = "weights.safetensors"
+CONFIG = Path("tensorboard") / "config.yaml"  # what Lightning saves beside the curves
 LAST = Path("checkpoints") / "last.ckpt"
 # Flags that the stage trained first takes over too: what is heard, what hears, and on which machine.
 PASSED_ON = (

@@ -2,12 +2,25 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from speech_xl.model import HFEncoder
-from tests.model.tiny import HOP, audio, encoder_folder
+from tests.model.tiny import HOP, TOWERS, audio, encoder_folder
 
-KINDS = ["whisper", "wav2vec2", "hubert", "wavlm"]
-WINDOW = 8000  # samples, 0.5 s or 25 frames
+# Samples a frame, samples a window of 0.5 s (whole frames), and width.
+SHAPES = {
+    "whisper": (320, 8000, 16),
+    "whisper128": (320, 8000, 16),
+    "wav2vec2": (320, 8000, 16),
+    "hubert": (320, 8000, 16),
+    "wavlm": (320, 8000, 16),
+    "parakeet": (1280, 7680, 16),
+    "qwen2_audio": (640, 8320, 16),
+    "qwen2_5_omni": (640, 7680, 24),
+}
+KINDS = list(SHAPES)
+TAPPED = [kind for kind in KINDS if not kind.startswith("qwen")]  # whose inner layers have the last one's frame rate
+WINDOW = 8000
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +37,23 @@ def make(folder, layers=(-1,), **options):
 
 @pytest.fixture(scope="module")
 def encoders(folders):
-    return {kind: make(folders[kind], window_seconds=0.5) for kind in KINDS}
+    return {kind: half_a_second(folders, kind) for kind in KINDS}
+
+
+def half_a_second(folders, kind, **options):
+    return make(folders[kind], window_seconds=None if kind == "qwen2_audio" else 0.5, **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_one_frame_a_started_hop_whatever_the_length(encoders, kind):
-    encoder = encoders[kind]
-    assert (encoder.hop, encoder.window, encoder.frame_rate, encoder.width) == (HOP, WINDOW, 50.0, 16)
-    edges = [1, 2, HOP - 1, HOP, HOP + 1, 399, 401, 3 * HOP, WINDOW - 1, WINDOW, WINDOW + 1]
-    edges += [WINDOW + HOP, 2 * WINDOW, 2 * WINDOW + 7, 3 * WINDOW - HOP + 1]
+    encoder, (hop, window, width) = encoders[kind], SHAPES[kind]
+    assert (encoder.hop, encoder.window, encoder.frame_rate, encoder.width) == (hop, window, 16_000 / hop, width)
+    edges = [1, 2, hop - 1, hop, hop + 1, 399, 401, 3 * hop, window - 1, window, window + 1]
+    edges += [window + hop, 2 * window, 2 * window + 7, 3 * window - hop + 1]
     for samples in edges:
         (frames,) = encoder.encode([audio(samples=samples)])
-        assert frames.shape == (1, -(-samples // HOP), 16), samples
+        assert frames.shape == (1, -(-samples // hop), width), samples
         assert frames.shape[1] == encoder.frames_of(samples)
         assert frames.isfinite().all(), samples
 
@@ -44,10 +61,10 @@ def test_one_frame_a_started_hop_whatever_the_length(encoders, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_stitched_windows_equal_windows_encoded_alone(encoders, kind):
-    encoder = encoders[kind]
-    whole = audio(samples=2 * WINDOW + 1234)
+    encoder, (_, window, _) = encoders[kind], SHAPES[kind]
+    whole = audio(samples=2 * window + 1234)
     (stitched,) = encoder.encode([whole])
-    parts = [encoder.encode([whole[start : start + WINDOW]])[0] for start in range(0, len(whole), WINDOW)]
+    parts = [encoder.encode([whole[start : start + window]])[0] for start in range(0, len(whole), window)]
     assert len(parts) == 3
     torch.testing.assert_close(stitched, torch.cat(parts, dim=1), atol=2e-5, rtol=1e-4)
     # A frame at the wrong place would not have passed: neighbours differ.
@@ -57,22 +74,22 @@ def test_stitched_windows_equal_windows_encoded_alone(encoders, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_overlapping_windows_keep_every_frame_once_and_hear_beyond_their_borders(folders, kind):
-    overlap, encoder = 5 * HOP, make(folders[kind], window_seconds=0.5, overlap_seconds=0.1)
-    for samples in (1, HOP, WINDOW, WINDOW + 1, WINDOW + overlap + 7, 2 * WINDOW, 3 * WINDOW - 11):
+    hop, window, _ = SHAPES[kind]
+    overlap, encoder = 1600 // hop * hop, half_a_second(folders, kind, overlap_seconds=0.1)
+    for samples in (1, hop, window, window + 1, window + overlap + 7, 2 * window, 3 * window - 11):
         whole = audio(samples=samples)
         (stitched,) = encoder.encode([whole])
         spans = encoder.spans(samples)
         assert stitched.shape[1] == encoder.frames_of(samples)
-        assert [first for _, _, first, _ in spans] == [0, *(last for *_, last in spans[:-1])] and spans[-1][
-            3
-        ] == samples
+        assert [first for _, _, first, _ in spans] == [0, *(last for *_, last in spans[:-1])]
+        assert spans[-1][3] == samples
         for start, stop, first, last in spans:
-            assert stop - start <= WINDOW
+            assert stop - start <= window
             assert first == start == 0 or first - start == overlap
             assert last == stop == samples or stop - last == overlap
-            (alone,) = make(folders[kind], window_seconds=0.5).encode([whole[start:stop]])
-            theirs = alone[:, (first - start) // HOP :][:, : encoder.frames_of(last - first)]
-            mine = stitched[:, first // HOP :][:, : theirs.shape[1]]
+            (alone,) = half_a_second(folders, kind).encode([whole[start:stop]])
+            theirs = alone[:, (first - start) // hop :][:, : encoder.frames_of(last - first)]
+            mine = stitched[:, first // hop :][:, : theirs.shape[1]]
             torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-4)
 
 
@@ -92,7 +109,7 @@ def test_a_ragged_batch_equals_its_rows_alone(encoders, kind):
         torch.testing.assert_close(frames, encoder.encode([row])[0], atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TAPPED)
 @torch.no_grad()
 def test_taps_are_the_models_own_hidden_states(folders, encoders, kind):
     tapped = make(folders[kind], layers=(1, -1, 0, 2), window_seconds=0.5)
@@ -103,6 +120,24 @@ def test_taps_are_the_models_own_hidden_states(folders, encoders, kind):
     torch.testing.assert_close(frames[1], last[0], atol=2e-5, rtol=1e-4)
     assert frames[1].equal(frames[3]), "-1 is the last of two layers"
     assert not frames[0].allclose(frames[1]) and not frames[0].allclose(frames[2])
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(TAPPED)))
+def test_inner_layers_at_another_rate_are_refused(folders, kind):
+    with pytest.raises(ValueError, match=r"layers \[1, -1\] asked for, but its inner layers have more frames"):
+        make(folders[kind], layers=(1, -1))
+
+
+@pytest.mark.parametrize("kind", ["parakeet", "qwen2_audio", "qwen2_5_omni"])
+def test_of_a_larger_model_the_towers_own_weights_are_read(folders, kind):
+    loaded = make(folders[kind]).model.state_dict()
+    with safe_open(f"{folders[kind]}/model.safetensors", "pt") as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, value in loaded.items():
+        assert value.equal(stored[TOWERS[kind][2] + name]), name
+    fresh = make(folders[kind], pretrained=False).model.state_dict()
+    assert fresh.keys() == loaded.keys()
+    assert any(not value.equal(loaded[name]) for name, value in fresh.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

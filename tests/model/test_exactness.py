@@ -1,72 +1,35 @@
 """The central invariant: one pass with the layout's mask and interval-by-interval listening are the same function.
 
-In value and in gradient, in float64, on random models of several families. The negative controls at the end break one
-thing each and must be noticed, so that agreement means something.
+In value and in gradient, in float64, on random models of every admitted family. The negative controls at the end break
+one thing each and must be noticed, so that agreement means something.
 """
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
-from speech_xl.model import Lora, speech_llm
-from speech_xl.model.layout import Kind, LayoutBatch, allowed
-from speech_xl.model.memory import KVMemory
+from speech_xl.model import Lora
+from speech_xl.model.layout import LayoutBatch
 from speech_xl.model.prompt import IGNORE
 from tests.model.tiny import listener, llm_folder, row_of, speech, suffixes
-
-FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
-# Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
-INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]
-RATIOS = [[2, None, 8], [1, 4], [3, 16, None, 2], [4]]
-TURNS = [
-    [("transcribe", "ada"), ("who?", "bob")],
-    [("how many people speak here, and in which order?", "two")],
-    [("a", "b")],
-    [("say", "yes it was so")],
-]
+from tests.model.two_paths import (
+    CONTROLS,
+    FAMILIES,
+    INTERVALS,
+    RATIOS,
+    SCHEMES,
+    TURNS,
+    broken,
+    gradients,
+    sample,
+    streamed,
+)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("llms")
     return {kind: llm_folder(root / kind, kind) for kind in FAMILIES}
-
-
-def sample():
-    return speech(*INTERVALS)
-
-
-def streamed(model, heard, ratios, asked):
-    """Summed cross entropy by listening interval by interval, then reading the suffixes from the pruned memory."""
-    memory = model.listen(heard, ratios)
-    return after(model, memory, asked)
-
-
-def after(model, memory, asked):
-    lengths = [len(suffix.ids) for suffix in asked]
-    ids = pad_sequence([torch.tensor(suffix.ids) for suffix in asked], batch_first=True)
-    kind = torch.full_like(ids, Kind.PAD)
-    labels = torch.full_like(ids, IGNORE)
-    for row, suffix in enumerate(asked):
-        kind[row, : lengths[row]] = Kind.SUFFIX
-        labels[row, : lengths[row]] = torch.tensor(suffix.labels)
-    position = memory.position[:, None] + torch.arange(ids.shape[1])
-    hidden = model.decode(model.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
-    logits = model.llm.logits(hidden[:, :-1])
-    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum")
-
-
-def gradients(model, heard, loss_of):
-    """Loss, and its gradient for every parameter that gets one and for the speech frames."""
-    model.zero_grad(set_to_none=True)
-    heard.frames = heard.frames.detach().requires_grad_(True)
-    loss = loss_of(heard)
-    loss.backward()
-    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    for row, length in enumerate(heard.lengths.tolist()):
-        grads[f"frames {row}"] = heard.frames.grad[row, :length].clone()
-    return loss.item(), grads
 
 
 def assert_same(left, right, tolerance=1e-9):
@@ -78,10 +41,11 @@ def assert_same(left, right, tolerance=1e-9):
         assert (value - right[1][name]).abs().max().item() <= tolerance * scale, name
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("projections", ["full", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projections):
-    model = listener(folders[family], projections)
+def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projections, scheme):
+    model = listener(folders[family], projections, positions=scheme)
     asked = suffixes(model, *TURNS)
     one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
     stream = gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked))
@@ -169,6 +133,17 @@ def test_gradient_checkpointing_gives_equal_gradients(folders, family, projectio
     assert_same(*results, tolerance=1e-12)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_flex_attention_gives_equal_losses(folders, family, scheme):
+    losses = []
+    for attention in ("sdpa", "flex"):
+        model = listener(folders[family], positions=scheme, attention=attention).eval()
+        losses.append(model(sample(), RATIOS, suffixes(model, *TURNS)).loss_sum.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-11)
+
+
 def greedy(model, heard, ratios, instruction, limit):
     """Greedy ids by growing the one pass a token at a time: no cache, no pruning, no padding."""
     prompt = model.llm.prompt
@@ -176,8 +151,8 @@ def greedy(model, heard, ratios, instruction, limit):
     while len(new) < limit and (not new or new[-1] != prompt.end_id):
         layout = LayoutBatch.collate(model.layouts(heard, ratios, [len(ids)]))
         embeds = model.embed(layout, heard, torch.tensor([ids]))
-        mask = allowed(layout.kind, layout.interval)
-        hidden = model.decode(embeds, layout.kind, layout.position, mask, None)
+        mask, memory_keys = model.view(layout)
+        hidden = model.decode(embeds, layout.kind, layout.position, mask, None, memory_keys)
         new.append(int(model.llm.logits(hidden[:, -1]).argmax()))
         ids = [*ids, new[-1]]
     return new
@@ -186,10 +161,11 @@ def greedy(model, heard, ratios, instruction, limit):
 LONG = "tell me everything that was said, by whom, and when, word for word, and leave nothing out of it, please"
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_greedy_answers_equal_the_growing_one_pass(folders, family):
-    model = listener(folders[family]).eval()
+def test_greedy_answers_equal_the_growing_one_pass(folders, family, scheme):
+    model = listener(folders[family], positions=scheme).eval()
     heard = sample()
     memory = model.listen(heard, RATIOS)
     rows, limits = [2, 0, 3, 0, 1], [12, 7, 9, 12, 4]
@@ -223,39 +199,14 @@ def test_an_answer_ends_at_the_end_token_or_at_its_limit(folders):
 # Negative controls: each breaks one thing, and the comparison above must notice
 
 
-def broken(monkeypatch, case):
-    """Break one thing; returns the function that does the comparison's streaming side."""
-    if case == "unpruned":
-        prune = KVMemory.prune
-
-        def keep_frames(self, kind):
-            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))))
-
-        monkeypatch.setattr(KVMemory, "prune", keep_frames)
-    elif case == "causal mask":
-
-        def causal(kind, interval):
-            return allowed(kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), interval)
-
-        monkeypatch.setattr(speech_llm, "allowed", causal)
-
-    def stream(model, heard, ratios, asked):
-        memory = model.listen(heard, ratios)
-        if case == "packed positions":
-            memory.position = memory.kept
-        return after(model, memory, asked)
-
-    return stream
-
-
-@pytest.mark.parametrize("case", ["nothing", "unpruned", "causal mask", "packed positions"])
+@pytest.mark.parametrize("case", ["nothing", *CONTROLS])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_negative_controls_are_noticed(folders, family, case, monkeypatch):
-    model = listener(folders[family])
+def test_negative_controls_are_noticed(folders, family, scheme, case):
+    model = listener(folders[family], positions=scheme)
     asked = suffixes(model, *TURNS)
-    stream = broken(monkeypatch, case)
-    with torch.no_grad():
-        difference = (model(sample(), RATIOS, asked).loss_sum - stream(model, sample(), RATIOS, asked)).abs().item()
+    with torch.no_grad(), broken(model, case):
+        difference = (model(sample(), RATIOS, asked).loss_sum - streamed(model, sample(), RATIOS, asked)).abs().item()
     if case == "nothing":
         assert difference < 1e-9
     else:

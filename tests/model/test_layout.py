@@ -6,7 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speech_xl.model.layout import Kind, LayoutBatch, allowed, build_layout, interleave, interval_frames
+from speech_xl.model.layout import (
+    Kind,
+    LayoutBatch,
+    allowed,
+    allowed_split,
+    build_layout,
+    interleave,
+    interval_frames,
+)
 
 P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
 quick = settings(deadline=None, max_examples=150, derandomize=True)
@@ -123,8 +131,10 @@ def test_mask_is_the_rule_for_every_pair_of_a_ragged_batch():
     assert mask.shape == (rows, 1, length, length) and mask.dtype == torch.bool
     for row in range(rows):
         kind, interval = batch.kind[row].tolist(), batch.interval[row].tolist()
-        wanted = [[rule(q, k, kind, interval) for k in range(length)] for q in range(length)]
-        assert mask[row, 0].tolist() == wanted
+        real = [q for q in range(length) if kind[q] != Kind.PAD]
+        wanted = [[rule(q, k, kind, interval) for k in range(length)] for q in real]
+        assert mask[row, 0, real].tolist() == wanted
+        assert mask[row, 0].diagonal().all(), "padding too has a key to attend to"
 
 
 def test_suffix_sees_ssts_and_kept_frames_but_no_compressed_frame():
@@ -133,3 +143,67 @@ def test_suffix_sees_ssts_and_kept_frames_but_no_compressed_frame():
     seen = allowed(batch.kind, batch.interval)[0, 0, -1].numpy()
     assert set(layout.kind[seen].tolist()) == {P, S, K, X}
     assert int(np.isin(layout.kind[seen], (S, K)).sum()) == layout.kept
+
+
+def test_compact_packs_memory_before_each_interval():
+    layout = build_layout(2, [4, 3, 2], [2, None, 4], 3, "compact")
+    assert layout.kind.tolist() == [P, P, F, F, S, F, F, S, K, K, K, F, F, S, X, X, X]
+    assert layout.position.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 8, 9, 10]
+    assert layout.memory[layout.kind != F].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert layout.next == 11
+
+
+def test_interpolated_puts_frames_between_integers():
+    layout = build_layout(1, [5, 2], [4, None], 1, "interpolated")
+    assert layout.kind.tolist() == [P, F, F, F, F, S, F, S, K, K, X]
+    wanted = [0, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 5]
+    assert layout.position.tolist() == pytest.approx(wanted)
+    assert layout.memory is layout.position and layout.next == 6
+
+
+@quick
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), max_size=6),
+    prefix=st.integers(0, 4),
+    suffix=st.integers(0, 4),
+    scheme=st.sampled_from(["original", "compact", "interpolated"]),
+)
+def test_positions_rise_within_an_interval_and_over_memory(rows, prefix, suffix, scheme):
+    layout = build_layout(prefix, [n for n, _ in rows], [ratio for _, ratio in rows], suffix, scheme)
+    same = np.diff(layout.interval) == 0
+    assert (np.diff(layout.position)[same] > 0).all()
+    kept = layout.kind != F
+    assert (np.diff(layout.memory[kept]) > 0).all()
+    if scheme != "original":
+        assert layout.memory[kept].tolist() == list(range(kept.sum()))
+    assert layout.next == (0 if not len(layout) else layout.memory[-1] + 1)
+    for number in range(len(rows)):
+        mine = layout.interval == number
+        held = layout.memory[kept & (layout.interval < number)]
+        if len(held):
+            assert layout.position[mine].min() > held.max(), "an interval stands after all it remembers"
+
+
+@quick
+@given(
+    rows=st.lists(
+        st.lists(st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(1, 5))), max_size=4), min_size=1
+    ),
+    suffix=st.integers(0, 3),
+)
+def test_split_keys_show_each_query_the_same_tokens_once(rows, suffix):
+    layouts = [build_layout(2, [n for n, _ in row], [ratio for _, ratio in row], suffix) for row in rows]
+    batch = LayoutBatch.collate(layouts)
+    plain, ssts = allowed(batch.kind, batch.interval)[:, 0], batch.ssts()
+    split = allowed_split(batch.kind, batch.interval, ssts)[:, 0]
+    own, copies = split.tensor_split([plain.shape[2]], dim=2)
+    seen = own.long()
+    for row, columns in enumerate(ssts):
+        for copy, column in enumerate(columns.tolist()):
+            if column >= 0:
+                seen[row, :, column] += copies[row, :, copy].long()
+            else:
+                assert not copies[row, :, copy].any(), "padding is no SST"
+    real = batch.kind != Kind.PAD
+    assert seen[real].equal(plain.long()[real])
+    assert split.any(2).all(), "a query without any key has no attention"

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from speech_xl.model.layout import Kind, LayoutBatch, build_layout
-from speech_xl.model.memory import KVMemory, interval_columns
+from speech_xl.model.layout import Kind
+from speech_xl.model.memory import KVMemory
 from tests.model.tiny import listener, llm_folder, speech
 
 INTERVALS = [[6, 6, 5], [4, 3], [9]]
 RATIOS = [[2, None, 8], [1, 4], [4]]
-P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
+P, F, S, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.KEPT
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +100,6 @@ def test_a_fork_of_all_rows_in_order_is_a_copy_as_well(memory):
     fork.cache.layers[0].keys.zero_()
     fork.valid.zero_()
     assert same(before, snapshot(memory))
-
-
-def test_intervals_as_columns_with_the_prefix_in_the_first():
-    batch = LayoutBatch.collate([build_layout(2, [3, 2], [2, None], 4), build_layout(2, [1], [1], 1)])
-    assert batch.kind[0].tolist() == [P, P, F, F, S, F, S, K, K, X, X, X, X]
-    first, second = interval_columns(batch)
-    assert first.tolist() == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, -1, -1, -1]]
-    assert second.tolist() == [[7, 8], [-1, -1]]
 
 
 def test_pruning_keeps_order_and_packs_rows():

@@ -1,19 +1,27 @@
 """Tiny random Hugging Face models, saved as folders: encoders, decoders and a character tokenizer, all offline."""
 
 import string
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    Gemma3TextConfig,
     HubertConfig,
     LlamaConfig,
+    MistralConfig,
+    ParakeetCTCConfig,
+    ParakeetFeatureExtractor,
     Phi3Config,
     PreTrainedTokenizerFast,
+    Qwen2_5OmniConfig,
+    Qwen2AudioConfig,
     Qwen2Config,
     Qwen3Config,
     SmolLM3Config,
@@ -25,6 +33,8 @@ from transformers import (
 )
 
 from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
+from speech_xl.model.front_end import class_of
+from speech_xl.model.layout import Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech_llm import Speech
 
@@ -42,10 +52,42 @@ DECODERS = {
     "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
     "llama": LlamaConfig,
+    "llama3": LlamaConfig,
+    "yarn": LlamaConfig,
+    "mistral": MistralConfig,
     "smollm3": SmolLM3Config,
+    "gemma3": Gemma3TextConfig,
     "phi3": Phi3Config,
 }
-ENCODERS = {"whisper": WhisperConfig, "wav2vec2": Wav2Vec2Config, "hubert": HubertConfig, "wavlm": WavLMConfig}
+ROPE = {"rope_theta": 1000.0, "original_max_position_embeddings": 64}
+PECULIAR: dict[str, dict[str, Any]] = {
+    "llama3": {
+        "rope_parameters": ROPE
+        | {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    },
+    "yarn": {"rope_parameters": ROPE | {"rope_type": "yarn", "factor": 8.0}},
+    "mistral": {"sliding_window": 4},  # shorter than an interval: it must not matter
+    "smollm3": {"no_rope_layer_interval": 2},  # the second layer has no positions
+    "gemma3": {
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "query_pre_attn_scalar": 8,
+        "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 4.0},
+        },
+    },
+}
+ENCODERS = {
+    "whisper": WhisperConfig,
+    "whisper128": WhisperConfig,
+    "wav2vec2": Wav2Vec2Config,
+    "hubert": HubertConfig,
+    "wavlm": WavLMConfig,
+    "parakeet": ParakeetCTCConfig,
+    "qwen2_audio": Qwen2AudioConfig,
+    "qwen2_5_omni": Qwen2_5OmniConfig,
+}
 
 
 def tokenizer(
@@ -79,22 +121,26 @@ def llm_folder(folder: Path, kind: str = "qwen2", template: str | None = CHATML,
         "eos_token_id": 3,
         "tie_word_embeddings": False,
     }
-    if kind == "smollm3":
-        options["no_rope_layer_interval"] = 2  # the second layer has no positions
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(DECODERS[kind](**(options | changes)))
+    model = AutoModelForCausalLM.from_config(DECODERS[kind](**(options | PECULIAR.get(kind, {}) | changes)))
     model.save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
     return str(folder)
 
 
 def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes: Any) -> str:
-    """A two-layer encoder of `kind` at 50 Hz with its feature extractor; Whisper's window is 0.5 s."""
+    """A two-layer encoder of `kind` with its feature extractor; Whisper's window is 0.5 s.
+
+    Of a larger model (Qwen2-Audio, Qwen2.5-Omni, Parakeet) the config is whole, and of its weights there is the audio
+    tower's part, under the names it has there.
+    """
     torch.manual_seed(seed)
-    if kind == "whisper":
+    if kind in TOWERS:
+        return tower_folder(folder, kind)
+    if kind.startswith("whisper"):
         options: dict[str, Any] = {
             "vocab_size": 20,
-            "num_mel_bins": 8,
+            "num_mel_bins": 128 if kind == "whisper128" else 8,
             "d_model": 16,
             "encoder_layers": 2,
             "decoder_layers": 1,
@@ -110,7 +156,7 @@ def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes
             "decoder_start_token_id": 1,
             "init_std": 0.2,
         }
-        extractor: Any = WhisperFeatureExtractor(feature_size=8)
+        extractor: Any = WhisperFeatureExtractor(feature_size=options["num_mel_bins"])
     else:
         options = {
             "vocab_size": 20,
@@ -133,21 +179,76 @@ def encoder_folder(folder: Path, kind: str = "whisper", seed: int = 0, **changes
     return str(folder)
 
 
+SHORT = {"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "num_mel_bins": 8, "d_model": 16}
+SHORT |= {"initializer_range": 0.2}
+# Where the tower's config lies, what is short about it, its weights' prefix in the whole model, its feature extractor.
+TOWERS: dict[str, tuple[str, dict[str, Any], str, Any]] = {
+    "qwen2_audio": (
+        "audio_config",
+        SHORT | {"max_source_positions": 26},
+        "audio_tower.",
+        WhisperFeatureExtractor(feature_size=8),
+    ),
+    "qwen2_5_omni": (
+        "thinker_config.audio_config",
+        SHORT | {"n_window": 4, "output_dim": 24},
+        "thinker.audio_tower.",
+        WhisperFeatureExtractor(feature_size=8),
+    ),
+    "parakeet": (
+        "encoder_config",
+        {
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "subsampling_conv_channels": 8,
+            "num_mel_bins": 16,
+            "initializer_range": 0.2,
+        },
+        "encoder.",
+        ParakeetFeatureExtractor(feature_size=16),
+    ),
+}
+
+
+def tower_folder(folder: Path, kind: str) -> str:
+    """The whole model's config, and the weights of its audio tower."""
+    path, short, prefix, extractor = TOWERS[kind]
+    config: Any = ENCODERS[kind]()
+    *outer, last = path.split(".")
+    parent = config
+    for step in outer:
+        parent = getattr(parent, step)
+    tower = type(getattr(parent, last))(**short)
+    setattr(parent, last, tower)
+    config.save_pretrained(folder)
+    state = class_of(tower)(tower).state_dict()
+    save_file({prefix + n: v.contiguous() for n, v in state.items()}, folder / "model.safetensors", {"format": "pt"})
+    extractor.save_pretrained(folder)
+    return str(folder)
+
+
 def listener(
     folder: str,
     projections: Any = "full",
     lora: Lora | None = None,
     checkpointing: bool = False,
     train_sst: bool = True,
+    positions: Scheme = "original",
+    attention: Literal["auto", "flex", "sdpa"] = "auto",
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
     `train_sst` moves the SSTs away from their start as the LLM's own projections; a LoRA is moved from zero as well.
     """
-    llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing)
+    llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing, attention=attention)
     model = SpeechLLM(Encoder(), Adapter(), llm)
     model.llm.build()
     model.double()
+    for module in model.modules():
+        if type(module).__name__ == "Gemma3RMSNorm":  # it computes in float32 whatever it is given
+            module.forward = partial(_wide_norm, module)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -155,13 +256,18 @@ def listener(
                 parameter.normal_(0, 0.2, generator=generator)
     if projections is not None:
         torch.manual_seed(2)
-        model.add_sst(SSTs(projections, rank=3))
+        model.add_sst(SSTs(projections, rank=3, positions=positions))
         model.double()
         if train_sst:
             with torch.no_grad():
                 for parameter in model.sst.parameters():
                     parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.2)
     return model.requires_grad_(True)
+
+
+def _wide_norm(norm: Any, x: Tensor) -> Tensor:
+    """Gemma 3's norm in the number format of its input."""
+    return norm._norm(x) * (1.0 + norm.weight)
 
 
 def speech(*intervals: list[int], seed: int = 3, dtype: torch.dtype = torch.float64) -> Speech:

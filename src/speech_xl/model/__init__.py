@@ -2,6 +2,7 @@
 
 from speech_xl.model.adapter import AcousticAdapter, Adapter, DualAdapter, PosteriorAdapter, SemanticAdapter
 from speech_xl.model.encoder import Encoder, HFEncoder
+from speech_xl.model.listener import Listener
 from speech_xl.model.llm import LLM, Lora
 from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.model.sst import SSTs
@@ -13,6 +14,7 @@ __all__ = [
     "DualAdapter",
     "Encoder",
     "HFEncoder",
+    "Listener",
     "Lora",
     "PosteriorAdapter",
     "SSTs",

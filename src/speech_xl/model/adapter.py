@@ -25,14 +25,17 @@ class Adapted(NamedTuple):
 
 
 class Adapter(nn.Module):
-    """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B], embeddings [V, D]) -> Adapted``.
+    """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B], embeddings [V, D], first) -> Adapted``.
 
-    `embeddings` is the LLM's table of token embeddings; only an adapter that `scores_tokens` reads it.
+    `embeddings` is the LLM's table of token embeddings; only an adapter that `scores_tokens` reads it. `first` is the
+    number of the first speech frame in the audio, 0 unless a piece from amid it is given. A piece gives the frames of
+    the whole where it begins at a multiple of `grain` encoder frames and another `grain` lies before and after them.
     `stride` encoder frames become one speech frame, a shorter remainder too: ``N = ceil(F / stride)``.
     `layers` names the encoder layers the adapter reads (L of them), -1 being the last.
     """
 
     stride: int
+    grain: int
     layers: tuple[int, ...] = (-1,)
     scores_tokens: bool = False
 
@@ -71,7 +74,7 @@ class SemanticAdapter(Adapter):
             raise ValueError(f"adapter.stride={stride}: must be at least 1")
         if clock < 0:
             raise ValueError(f"adapter.clock={clock}: must not be negative")
-        self.stride, self.hidden, self.rate, self.clock = stride, hidden, dropout, clock
+        self.stride, self.grain, self.hidden, self.rate, self.clock = stride, stride, hidden, dropout, clock
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         hidden = self.hidden or 2 * encoder_width
@@ -92,13 +95,16 @@ class SemanticAdapter(Adapter):
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))
         return self.project(x)[:, : int(self.out_lengths(lengths).max())]
 
-    def timed(self, frames: Tensor) -> Tensor:
-        """Frames [B, N, D] with the clock in them, if there is one."""
-        return with_clock(frames, self.loudness * clock(*frames.shape[1:], frames.device)) if self.clock else frames
+    def timed(self, frames: Tensor, first: int) -> Tensor:
+        """Frames [B, N, D] from number `first` on with the clock in them, if there is one."""
+        if not self.clock:
+            return frames
+        codes = clock(first + frames.shape[1], frames.shape[2], frames.device)[first:]
+        return with_clock(frames, self.loudness * codes)
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
         frames = self.norm(self.neighbourhoods(frames, lengths))
-        return Adapted(self.timed(frames), self.out_lengths(lengths))
+        return Adapted(self.timed(frames, first), self.out_lengths(lengths))
 
 
 class TokenScores(nn.Module):
@@ -133,11 +139,11 @@ class PosteriorAdapter(SemanticAdapter):
         self.tokens = TokenScores(llm_width)
         self.silence = nn.Parameter(0.5 * scale * torch.randn(1, llm_width))
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
         scores = self.tokens(self.neighbourhoods(frames, lengths), embeddings)
         table = torch.cat([embeddings.to(scores.dtype), self.silence.to(scores.dtype)])
         spoken = self.norm(scores.softmax(-1) @ table)
-        return Adapted(self.timed(spoken), self.out_lengths(lengths), scores)
+        return Adapted(self.timed(spoken, first), self.out_lengths(lengths), scores)
 
 
 class AcousticAdapter(Adapter):
@@ -154,7 +160,7 @@ class AcousticAdapter(Adapter):
         super().__init__()
         if segment % stride:
             raise ValueError(f"adapter.segment={segment} must be a multiple of adapter.stride={stride}")
-        self.layers, self.stride, self.segment = tuple(layers), stride, segment
+        self.layers, self.stride, self.segment, self.grain = tuple(layers), stride, segment, segment
         self.width, self.depth, self.heads = width, depth, heads
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
@@ -177,7 +183,7 @@ class AcousticAdapter(Adapter):
         self.project = nn.Linear(self.width, llm_width)
         self.norm = _output_norm(llm_width, scale)
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
         batch, _, length, _ = frames.shape
         mixed = torch.einsum("blfd,l->bfd", frames, self.mix.softmax(0).to(frames.dtype))
         x = self.inputs(_mask(mixed, lengths))
@@ -205,6 +211,7 @@ class DualAdapter(Adapter):
                 f"dual adapter: semantic stride {semantic.stride} and acoustic stride {acoustic.stride} must be equal"
             )
         self.semantic, self.acoustic, self.stride = semantic, acoustic, semantic.stride
+        self.grain = acoustic.grain  # a multiple of the stride
         self.layers = (*acoustic.layers, -1)
         self.scores_tokens = semantic.scores_tokens
 
@@ -213,7 +220,7 @@ class DualAdapter(Adapter):
         self.acoustic.build(encoder_width, llm_width, scale)
         nn.init.zeros_(self.acoustic.norm.weight)  # begins as the semantic adapter, so stage 2 can add it to stage 1
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor) -> Adapted:
-        semantic = self.semantic(frames, lengths, embeddings)
-        acoustic = self.acoustic(frames[:, :-1], lengths, embeddings)
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+        semantic = self.semantic(frames, lengths, embeddings, first)
+        acoustic = self.acoustic(frames[:, :-1], lengths, embeddings, first)
         return semantic._replace(frames=semantic.frames + acoustic.frames)

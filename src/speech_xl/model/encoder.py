@@ -9,15 +9,14 @@ are read from the model and its feature extractor, not from its name.
 import hashlib
 import json
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoFeatureExtractor
 
 from speech_xl import SAMPLE_RATE
+from speech_xl.model.front_end import front_end, load_tower
 from speech_xl.model.pretrained import existing
 
 
@@ -26,12 +25,22 @@ class Encoder(nn.Module):
 
     frame_rate: float  # frames a second
     width: int  # D
+    hop: int  # samples a frame
+    overlap: int = 0  # samples that a window hears beyond its inner borders
 
     def build(self, layers: Sequence[int]) -> None:
         raise NotImplementedError
 
     def encode(self, audio: Sequence[Tensor]) -> list[Tensor]:
         raise NotImplementedError
+
+    def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
+        """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
+        raise NotImplementedError
+
+    def frames_of(self, samples: int) -> int:
+        """Frames that `samples` of audio become: one per started hop."""
+        return -(-samples // self.hop)
 
     def fingerprint(self) -> str:
         """Names what the frames depend on: weights, window, layers. The frame cache is keyed by it."""
@@ -64,43 +73,32 @@ class HFEncoder(Encoder):
     def build(self, layers: Sequence[int]) -> None:
         name = existing(self.name, "encoder")
         options = {"trust_remote_code": self.trust_remote_code}
-        config = AutoConfig.from_pretrained(name, **options)
-        if self.pretrained:
-            model = AutoModel.from_pretrained(name, **options)
-        else:
-            model = AutoModel.from_config(config, **options)
-        self.model = model.get_encoder() if config.is_encoder_decoder else model
+        self.model = load_tower(name, self.pretrained, **options)
         self.model.float()
         self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)
         if self.extractor.sampling_rate != SAMPLE_RATE:
             raise ValueError(f"encoder {self.name}: listens at {self.extractor.sampling_rate} Hz, not {SAMPLE_RATE} Hz")
-        self.width = config.hidden_size
-        depth = config.encoder_layers if config.is_encoder_decoder else config.num_hidden_layers
+        self.front = front_end(self.model, self.extractor)
+        self.hop, self.width, self.depth = self.front.hop, self.front.width, self.front.depth
+        self.frame_rate = SAMPLE_RATE / self.hop
         for layer in layers:
-            if not -depth - 1 <= layer <= depth:
-                raise ValueError(f"encoder {self.name}: layer {layer} asked for, but it has {depth} layers")
-        self.layers = [layer if layer >= 0 else depth + 1 + layer for layer in layers]
-        self.depth = depth
-        if self.spectral:
-            strides = [m.stride[0] for m in self.model.children() if isinstance(m, nn.Conv1d)]
-            self.hop = self.extractor.hop_length * prod(strides)
-            own = config.max_source_positions * self.hop
-            window = own if self.window_seconds is None else self._samples(self.window_seconds)
-            if window != own:
-                raise ValueError(
-                    f"encoder {self.name}: window_seconds={self.window_seconds} but its window is fixed at "
-                    f"{own / SAMPLE_RATE:g} s; leave window_seconds out"
-                )
-            self.overhang = 0
-        else:
-            self.hop = prod(config.conv_stride)
-            window = self._samples(30.0 if self.window_seconds is None else self.window_seconds)
-            # The convolutions take their receptive field off the end; that much more audio (or silence) gives every
-            # hop of the window its frame.
-            field, jump = 1, 1
-            for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-                field, jump = field + (kernel - 1) * jump, jump * stride
-            self.overhang = field - self.hop
+            if not -self.depth - 1 <= layer <= self.depth:
+                raise ValueError(f"encoder {self.name}: layer {layer} asked for, but it has {self.depth} layers")
+        self.layers = [layer if layer >= 0 else self.depth + 1 + layer for layer in layers]
+        if self.layers != [self.depth] and not self.front.inner_layers:
+            raise ValueError(
+                f"encoder {self.name}: layers {list(layers)} asked for, but its inner layers have more frames than its "
+                "last; take an adapter that reads the last layer alone, such as SemanticAdapter"
+            )
+        window = self.front.window
+        if window is None:
+            asked = self._samples(30.0 if self.window_seconds is None else self.window_seconds)
+            window = max(1, asked // self.front.grain) * self.front.grain
+        elif self.window_seconds is not None and self._samples(self.window_seconds) != window:
+            raise ValueError(
+                f"encoder {self.name}: window_seconds={self.window_seconds} but its window is fixed at "
+                f"{window / SAMPLE_RATE:g} s; leave window_seconds out"
+            )
         self.window = window // self.hop * self.hop
         self.overlap = round(self.overlap_seconds * SAMPLE_RATE) // self.hop * self.hop
         if not 0 <= 2 * self.overlap < self.window:
@@ -108,21 +106,11 @@ class HFEncoder(Encoder):
                 f"encoder {self.name}: overlap_seconds={self.overlap_seconds} must be at least 0 and less than half of "
                 f"its window of {self.window / SAMPLE_RATE:g} s"
             )
-        self.frame_rate = SAMPLE_RATE / self.hop
-
-    @property
-    def spectral(self) -> bool:
-        """Whether the encoder reads mel spectra rather than samples."""
-        return self.model.main_input_name == "input_features"
 
     def _samples(self, seconds: float) -> int:
         if seconds <= 0:
             raise ValueError(f"encoder.window_seconds={seconds}: must be positive")
         return round(seconds * SAMPLE_RATE)
-
-    def frames_of(self, samples: int) -> int:
-        """Frames that `samples` of audio become: one per started hop."""
-        return -(-samples // self.hop)
 
     def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
         """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
@@ -146,8 +134,8 @@ class HFEncoder(Encoder):
                 owners.append(row)
                 kept.append(slice((first - start) // self.hop, self.frames_of(last - start)))
         encoded: list[Tensor | None] = [None] * len(windows)
-        for group in self._groups(windows):
-            frames = self._encode_equal([windows[i] for i in group])
+        for group in self.front.groups([len(window) for window in windows]):
+            frames = self._encode_batch([windows[i] for i in group])
             for i, frame in zip(group, frames, strict=True):
                 encoded[i] = frame[:, kept[i]]
         rows: list[list[Tensor]] = [[] for _ in audio]
@@ -155,31 +143,12 @@ class HFEncoder(Encoder):
             rows[owner].append(frames)
         return [torch.cat(parts, dim=1) for parts in rows]
 
-    def _groups(self, windows: Sequence[Tensor]) -> list[list[int]]:
-        """Windows that may share a batch. A spectral encoder pads all to one length by its nature; an encoder of raw
-        samples would let padding leak in (group norms over time, positions), so it batches equal lengths alone."""
-        if self.spectral:
-            return [list(range(len(windows)))]
-        by_length: dict[int, list[int]] = {}
-        for i, window in enumerate(windows):
-            by_length.setdefault(len(window), []).append(i)
-        return list(by_length.values())
-
-    def _encode_equal(self, windows: Sequence[Tensor]) -> Tensor:
-        """A batch of windows -> [W, L, F, D]."""
-        parameter = next(self.model.parameters())
-        if not self.spectral:
-            # Whole hops, then the overhang, in silence: the last started hop gets its frame too.
-            windows = [pad(w, (0, -len(w) % self.hop + self.overhang)) for w in windows]
-        arrays = [w.float().cpu().numpy() for w in windows]
-        length = {"padding": "max_length", "max_length": self.window, "truncation": False} if self.spectral else {}
-        with torch.no_grad(), torch.autocast(parameter.device.type, enabled=False):  # features in full precision
-            inputs = self.extractor(arrays, sampling_rate=SAMPLE_RATE, return_tensors="pt", **length)
-        values = inputs[self.model.main_input_name].to(parameter)
+    def _encode_batch(self, windows: Sequence[Tensor]) -> Tensor:
+        """Windows that may share a batch -> [W, L, F, D]."""
         deep = self.layers != [self.depth]
-        output = self.model(values, output_hidden_states=deep)
+        output = self.model(**self.front.inputs(windows), **({"output_hidden_states": True} if deep else {}))
         if not deep:
-            return output.last_hidden_state[:, None]
+            return self.front.frames(output.last_hidden_state, windows)[:, None]
         states = [output.last_hidden_state if i == self.depth else output.hidden_states[i] for i in self.layers]
         return torch.stack(states, dim=1)
 

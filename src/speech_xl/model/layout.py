@@ -9,10 +9,13 @@ disagree about order, positions or visibility.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Scheme = Literal["original", "compact", "interpolated"]
 
 
 class Kind(IntEnum):
@@ -28,21 +31,28 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Layout:
-    """One sample's layout; every array is int64 of shape [T].
+    """One sample's layout; every array is int64 of shape [T], but for positions that lie between integers.
 
     kind      a `Kind`
     interval  -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
-    position  RoPE position (scheme ``original``: where the token was inserted)
+    position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
+    memory    RoPE position once its interval is over, for what is kept; `position` for everything else
     source    index into the prefix ids, the frame matrix or the suffix ids; 0 for SSTs
     """
 
     kind: np.ndarray
     interval: np.ndarray
     position: np.ndarray
+    memory: np.ndarray
     source: np.ndarray
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    @property
+    def next(self) -> int:
+        """The position of a token that follows."""
+        return int(self.memory[-1]) + 1 if len(self) else 0
 
     @property
     def kept(self) -> int:
@@ -78,7 +88,13 @@ def interleave(length: int, ratio: int | None) -> tuple[np.ndarray, np.ndarray]:
     return kind, offset
 
 
-def build_layout(prefix: int, intervals: Sequence[int], ratios: Sequence[int | None], suffix: int) -> Layout:
+def build_layout(
+    prefix: int,
+    intervals: Sequence[int],
+    ratios: Sequence[int | None],
+    suffix: int,
+    scheme: Scheme = "original",
+) -> Layout:
     """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, `suffix` tokens."""
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
@@ -93,13 +109,48 @@ def build_layout(prefix: int, intervals: Sequence[int], ratios: Sequence[int | N
     kinds.append(np.full(suffix, Kind.SUFFIX))
     numbers.append(np.full(suffix, len(intervals)))
     sources.append(np.arange(suffix))
-    kind = np.concatenate(kinds).astype(np.int64)
-    return Layout(
-        kind=kind,
-        interval=np.concatenate(numbers).astype(np.int64),
-        position=np.arange(len(kind), dtype=np.int64),
-        source=np.concatenate(sources).astype(np.int64),
-    )
+    kind, interval = np.concatenate(kinds).astype(np.int64), np.concatenate(numbers).astype(np.int64)
+    position, memory = POSITIONS[scheme](kind, interval)
+    return Layout(kind, interval, position, memory, np.concatenate(sources).astype(np.int64))
+
+
+def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each token was inserted, for good: an hour at 12.5 Hz takes 45,000 positions and one more per SST."""
+    place = np.arange(len(kind), dtype=np.int64)
+    return place, place
+
+
+def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Memory is packed to 0, 1, ... before each interval, whose tokens go on from there (Activation Beacon).
+
+    An SST so stands at one position while its interval is heard and at another, its place in memory, ever after.
+    """
+    kept = kind != Kind.FRAME
+    packed = np.cumsum(kept) - 1  # each kept token's place in memory
+    begins = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
+    first = np.repeat(begins, np.diff(np.append(begins, len(kind))))
+    held = np.cumsum(kept) - kept  # kept tokens before this one
+    place = held[first] + np.arange(len(kind)) - first
+    return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
+
+
+def interpolated_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Memory stands at integers and a group's frames between them: frame t of the g before SST j at j-1 + (t+1)/(g+1).
+
+    Ours. Every token has one position, and any length fits, as with ``compact``.
+    """
+    kept = kind != Kind.FRAME
+    packed = np.cumsum(kept) - 1.0
+    group = np.cumsum(kept) - kept  # frames of one group share the number of the SST that ends it
+    ends = np.flatnonzero(kept)
+    sizes = np.diff(ends, prepend=-1) - 1 if len(ends) else np.zeros(0)
+    index = np.arange(len(kind)) - np.concatenate([[0], ends + 1])[group]  # t
+    between = group - 1 + (index + 1) / (np.append(sizes, 0)[group] + 1)
+    place = np.where(kept, packed, between)
+    return place, place
+
+
+POSITIONS = {"original": original_positions, "compact": compact_positions, "interpolated": interpolated_positions}
 
 
 def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int]:
@@ -115,11 +166,15 @@ def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int
 
 @dataclass(frozen=True)
 class LayoutBatch:
-    """Layouts of a batch, right-padded: every tensor is int64 [B, T], padding has kind `Kind.PAD`."""
+    """Layouts of a batch, right-padded: every tensor is [B, T] as in `Layout`, padding has kind `Kind.PAD`.
+
+    Positions between integers are float32 here, which is what RoPE is computed in.
+    """
 
     kind: Tensor
     interval: Tensor
     position: Tensor
+    memory: Tensor
     source: Tensor
 
     @classmethod
@@ -127,24 +182,68 @@ class LayoutBatch:
         longest = max(len(layout) for layout in layouts)
 
         def stack(name: str, fill: int) -> Tensor:
-            rows = np.full((len(layouts), longest), fill, dtype=np.int64)
+            whole = getattr(layouts[0], name).dtype == np.int64
+            rows = np.full((len(layouts), longest), fill, dtype=np.int64 if whole else np.float32)
             for row, layout in zip(rows, layouts, strict=True):
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
-        return cls(stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("source", 0))
+        return cls(
+            stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("memory", 0), stack("source", 0)
+        )
+
+    def ssts(self) -> Tensor:
+        """Columns of each row's SSTs in order, int64 [B, M], -1 where a row has fewer."""
+        mine = self.kind == Kind.SST
+        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, : int(mine.sum(1).max())]
+        return torch.where(mine.gather(1, order), order, -1)
+
+
+NEVER = 1 << 30  # later than any interval
+
+
+def spans(kind: Tensor, interval: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last interval, int64 [B, T] each, whose queries may see a token: frames their own, padding none, the
+    rest from their own on."""
+    first = torch.where(kind == Kind.PAD, NEVER, interval)
+    return first, torch.where(kind == Kind.FRAME, interval, NEVER - 1)
+
+
+def split_spans(kind: Tensor, interval: Tensor, ssts: Tensor) -> tuple[Tensor, Tensor]:
+    """The same over split keys, [B, T + M] each: own keys, then copies of the SSTs in columns `ssts` [B, M].
+
+    An SST is seen in its own interval where it stands, and from the next one on as its copy: every token once.
+    """
+    first, last = spans(kind, interval)
+    copies = torch.where(ssts >= 0, interval.gather(1, ssts.clamp(min=0)) + 1, NEVER)
+    last = torch.where(kind == Kind.SST, interval, last)
+    return torch.cat([first, copies], dim=1), torch.cat([last, torch.full_like(copies, NEVER - 1)], dim=1)
+
+
+def visible(interval: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """One-pass attention mask, bool [B, 1, T, K], True where query (rows) may see key (columns).
+
+    Of the first T keys, which are the queries' own, those at or before the query; of all, those whose span of
+    intervals holds the query's `interval` [B, T]. Padding queries see the prefix and themselves, because an attention
+    row without any key is undefined.
+    """
+    queries, keys = interval.shape[1], first.shape[1]
+    causal = torch.ones(queries, keys, dtype=torch.bool, device=interval.device)
+    causal[:, :queries] = causal[:, :queries].tril()
+    now = interval[:, :, None]
+    mask = causal & (first[:, None, :] <= now) & (now <= last[:, None, :])
+    return (mask | torch.eye(queries, keys, dtype=torch.bool, device=interval.device))[:, None]
 
 
 def allowed(kind: Tensor, interval: Tensor) -> Tensor:
-    """One-pass attention mask, bool [B, 1, T, T], True where query (rows) may see key (columns).
+    """Mask of a layout over its own keys, bool [B, 1, T, T].
 
     ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``: a compressed interval's frames
-    are seen from within it alone; the rest of the past is seen by all. Padding queries see themselves, because an
-    attention row without any key is undefined.
+    are seen from within it alone; the rest of the past is seen by all.
     """
-    length = kind.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=kind.device).tril()
-    same = interval[:, :, None] == interval[:, None, :]
-    visible = (kind != Kind.FRAME)[:, None, :] | same
-    mask = causal & visible & (kind != Kind.PAD)[:, None, :]
-    return (mask | torch.eye(length, dtype=torch.bool, device=kind.device))[:, None]
+    return visible(interval, *spans(kind, interval))
+
+
+def allowed_split(kind: Tensor, interval: Tensor, ssts: Tensor) -> Tensor:
+    """The same over split keys, bool [B, 1, T, T + M]."""
+    return visible(interval, *split_spans(kind, interval, ssts))

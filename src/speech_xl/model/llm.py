@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from speech_xl.model.attention import NAME as ATTENTION
+from speech_xl.model.attention import Turn
 from speech_xl.model.pretrained import existing
 from speech_xl.model.prompt import Prompt
 
@@ -38,6 +40,8 @@ class LLM(nn.Module):
     dtype                   what the weights are kept in: float32 or bfloat16
     lora                    low-rank deltas to train in place of the weights; null for none
     gradient_checkpointing  trade time for memory in training
+    attention               of one-pass training: ``flex`` (FlexAttention, which skips what nobody sees), ``sdpa`` (a
+                            dense mask), or ``auto``: flex on a GPU, sdpa elsewhere. Flex has no backward on a CPU
     trust_remote_code       run code that comes with the model; off unless you set it
     """
 
@@ -48,18 +52,22 @@ class LLM(nn.Module):
         dtype: str = "float32",
         lora: Lora | None = None,
         gradient_checkpointing: bool = False,
+        attention: Literal["auto", "flex", "sdpa"] = "auto",
         trust_remote_code: bool = False,
     ) -> None:
         super().__init__()
         if dtype not in ("float32", "bfloat16", "float64"):
             raise ValueError(f"llm.dtype={dtype!r}: choose float32 or bfloat16")
         self.name, self.pretrained, self.dtype, self.lora = name, pretrained, getattr(torch, dtype), lora
+        if attention not in ("auto", "flex", "sdpa"):
+            raise ValueError(f"llm.attention={attention!r}: choose auto, flex or sdpa")
+        self.attention = attention
         self.gradient_checkpointing, self.trust_remote_code = gradient_checkpointing, trust_remote_code
 
     def build(self) -> None:
         name = existing(self.name, "llm")
         options = {"trust_remote_code": self.trust_remote_code}
-        shape = {"dtype": self.dtype, "attn_implementation": "sdpa"}
+        shape = {"dtype": self.dtype, "attn_implementation": ATTENTION}
         if self.pretrained:
             self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
         else:
@@ -101,6 +109,16 @@ class LLM(nn.Module):
     def cache_argument(self) -> str:
         """What the decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
         return "cache" if "cache" in signature(self.decoder.forward).parameters else "past_key_values"
+
+    @cached_property
+    def turn(self) -> Turn:
+        """Turns this decoder's keys by a shift of positions."""
+        return Turn(self.decoder)
+
+    @property
+    def flex(self) -> bool:
+        """Whether a one-pass sequence goes through FlexAttention."""
+        return self.attention == "flex" or (self.attention == "auto" and self.embedding.weight.is_cuda)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where there is one."""

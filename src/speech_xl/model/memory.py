@@ -4,13 +4,13 @@ A memory holds a batch whose rows may differ in intervals, ratios and kept token
 one-pass mask in layout.py, and the only path that answers at inference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import Kind
 
 
 class PrunableLayer(DynamicLayer):
@@ -53,6 +53,30 @@ class KVMemory:
         new.valid, new.position, new.peak = self.valid[index], self.position[index], self.peak
         return new
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a memory is made of, by name."""
+        layers: dict[str, Tensor] = {}
+        for number, layer in enumerate(self.cache.layers):
+            assert layer.keys is not None and layer.values is not None, "nothing was read yet"
+            layers |= {f"layers.{number}.keys": layer.keys, f"layers.{number}.values": layer.values}
+        return layers | {"valid": self.valid, "position": self.position}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], peak: int) -> "KVMemory":
+        """The memory whose `tensors` these are."""
+        valid = tensors["valid"]
+        memory = cls(sum(name.endswith(".keys") for name in tensors), len(valid), valid.device)
+        for number, layer in enumerate(memory.cache.layers):
+            keys, values = tensors[f"layers.{number}.keys"], tensors[f"layers.{number}.values"]
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+        memory.valid, memory.position, memory.peak = valid, tensors["position"], peak
+        return memory
+
+    def to(self, device: torch.device | str) -> "KVMemory":
+        """A copy of it on another device."""
+        return KVMemory.from_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()}, self.peak)
+
     def step_mask(self, kind: Tensor) -> Tensor:
         """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
         real = kind != Kind.PAD
@@ -61,28 +85,18 @@ class KVMemory:
         own = square & real[:, None, :] | torch.eye(length, dtype=torch.bool, device=kind.device)
         return torch.cat([self.valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
 
-    def prune(self, kind: Tensor) -> None:
-        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row."""
+    def prune(self, kind: Tensor, turned: Callable[[int, Tensor], Tensor] | None = None) -> None:
+        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row.
+
+        turned: takes a layer's number and its chunk's keys [B, heads, T, D] to where they stand from now on.
+        """
         self.peak = max(self.peak, int((self.valid.sum(1) + (kind != Kind.PAD).sum(1)).max()))
         stays = torch.cat([self.valid, (kind != Kind.PAD) & (kind != Kind.FRAME)], dim=1)
         width = int(stays.sum(1).max())
         index = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, :width]
-        for layer in self.cache.layers:
+        for number, layer in enumerate(self.cache.layers):
+            if turned is not None:
+                old, new = layer.keys.tensor_split([layer.keys.shape[2] - kind.shape[1]], dim=2)
+                layer.keys = torch.cat([old, turned(number, new)], dim=2)
             layer.keep(index)
         self.valid = stays.gather(1, index)
-
-
-def interval_columns(layouts: LayoutBatch) -> list[Tensor]:
-    """Per interval, each row's token indices, int64 [B, T_i], -1 where a row is shorter; prefix with the first.
-
-    The suffix (interval number = the row's interval count) is left out: it is asked, not listened to.
-    """
-    audio = (layouts.kind != Kind.SUFFIX) & (layouts.kind != Kind.PAD)
-    number = layouts.interval.clamp(min=0)
-    chunks = []
-    for i in range(int(number[audio].max()) + 1 if audio.any() else 0):
-        mine = audio & (number == i)
-        width = int(mine.sum(1).max())
-        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, :width]
-        chunks.append(torch.where(mine.gather(1, order), order, -1))
-    return chunks

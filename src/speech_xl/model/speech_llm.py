@@ -5,23 +5,25 @@ interval through a pruned KV cache (inference). They compute the same function; 
 them to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
+from speech_xl.model.attention import MemoryKeys, block_mask
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, allowed, build_layout
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
 from speech_xl.model.llm import LLM
-from speech_xl.model.memory import KVMemory, interval_columns
+from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.sst import SSTs
+from speech_xl.model.sst import SSTs, attention_modules
 
 Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
 
@@ -94,19 +96,28 @@ class SpeechLLM(nn.Module):
     def device(self) -> torch.device:
         return self.llm.embedding.weight.device
 
-    def adapt(self, encoded: Sequence[Tensor]) -> Adapted:
-        """Encoder frames, one [L, F, D_enc] a row, to speech frames."""
+    def adapt(self, encoded: Sequence[Tensor], first: int = 0) -> Adapted:
+        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first`."""
         parameter = next(self.adapter.parameters())
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
-        return self.adapter(pad_sequence(rows, batch_first=True).transpose(1, 2), lengths, self.llm.embedding.weight)
+        padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
+        return self.adapter(padded, lengths, self.llm.embedding.weight, first)
 
-    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+    def check_ratios(self, ratios: Ratios) -> None:
+        """Raises ValueError where compression is asked of a model without SSTs."""
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):
             raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
+
+    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+        self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
-        return [build_layout(prefix, intervals, ratio, suffix) for intervals, ratio, suffix in rows]
+        return [build_layout(prefix, *row, scheme=self.positions) for row in rows]
+
+    @property
+    def positions(self) -> Scheme:
+        return "original" if self.sst is None else self.sst.positions
 
     def embed(self, layout: LayoutBatch, speech: Speech, suffix_ids: Tensor) -> Tensor:
         """Token embeddings [B, T, D] in layout order; padding gets whatever stands at source 0."""
@@ -128,9 +139,19 @@ class SpeechLLM(nn.Module):
         weight = self.llm.embedding.weight
         return weight.new_zeros(weight.shape[1]) if self.sst is None else self.sst.embedding.to(weight.dtype)
 
-    def decode(self, embeds: Tensor, kind: Tensor, position: Tensor, mask: Tensor, memory: KVMemory | None) -> Tensor:
+    def decode(
+        self,
+        embeds: Tensor,
+        kind: Tensor,
+        position: Tensor,
+        mask: Tensor | BlockMask,
+        memory: KVMemory | None,
+        memory_keys: MemoryKeys | None = None,
+    ) -> Tensor:
         """Run the decoder, SST rows through their own projections: hidden states [B, T, D]."""
         extra: dict[str, Any] = {self.llm.cache_argument: None if memory is None else memory.cache}
+        if memory_keys is not None:
+            extra["memory_keys"] = memory_keys
         if self.sst is not None:
             extra["sst_rows"] = (kind.reshape(-1) == Kind.SST).nonzero().squeeze(1)
         output = self.llm.decoder(
@@ -153,7 +174,8 @@ class SpeechLLM(nn.Module):
         batch = LayoutBatch.collate(layouts, self.device)
         ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
         embeds = self.embed(batch, speech, ids)
-        hidden = self.decode(embeds, batch.kind, batch.position, allowed(batch.kind, batch.interval), None)
+        mask, memory_keys = self.view(batch)
+        hidden = self.decode(embeds, batch.kind, batch.position, mask, None, memory_keys)
         labels = torch.full_like(batch.kind, IGNORE)
         for row, (layout, suffix) in enumerate(zip(layouts, suffixes, strict=True)):
             first = len(layout) - len(suffix.ids)
@@ -174,20 +196,64 @@ class SpeechLLM(nn.Module):
             total_kv_tokens=sum(layout.frames for layout in layouts),
         )
 
+    def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys | None]:
+        """What a one-pass sequence sees: its mask, and the SSTs' second keys where the mask counts on them."""
+        moved = self.positions == "compact"
+        if not moved and not self.llm.flex:
+            return allowed(batch.kind, batch.interval), None
+        ssts = batch.ssts()
+        index = ssts.clamp(min=0)
+        keys = MemoryKeys(index)
+        if moved:
+            keys = MemoryKeys(index, self.llm.turn, (batch.memory - batch.position).gather(1, index))
+        return (block_mask(batch, ssts) if self.llm.flex else allowed_split(batch.kind, batch.interval, ssts)), keys
+
+    def start(self, rows: int) -> KVMemory:
+        """A memory of `rows` listeners who have read the prefix and heard nothing."""
+        memory = KVMemory(self.llm.model.config.num_hidden_layers, rows, self.device)
+        ids = torch.tensor(self.llm.prompt.prefix, dtype=torch.long, device=self.device).expand(rows, -1)
+        if ids.shape[1]:
+            kind = torch.full_like(ids, Kind.PREFIX)
+            position = torch.arange(ids.shape[1], device=self.device).expand(rows, -1)
+            self.decode(self.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
+            memory.prune(kind)
+            memory.position += ids.shape[1]
+        return memory
+
+    def hear(self, memory: KVMemory, frames: Tensor, lengths: Sequence[int], ratios: Sequence[int | None]) -> None:
+        """One more interval of every row: frames [B, n, D], of which the first ``lengths[row]`` (0: none) count.
+
+        Afterwards the memory holds the interval's SSTs, or its frames where the ratio is None, and no other trace.
+        """
+        told = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
+        layouts = [build_layout(0, *row, 0, self.positions) for row in told]
+        batch = LayoutBatch.collate(layouts, self.device)
+        speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in told])
+        embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))
+        position = batch.position + memory.position[:, None]
+        self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind), memory)
+        memory.prune(batch.kind, self._turned(batch.memory - batch.position))
+        memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
+
     def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
-        layouts = self.layouts(speech, ratios, [0] * len(speech))
-        batch = LayoutBatch.collate(layouts, self.device)
-        embeds = self.embed(batch, speech, torch.zeros(len(speech), 0, dtype=torch.long, device=self.device))
-        memory = KVMemory(self.llm.model.config.num_hidden_layers, len(speech), self.device)
-        for columns in interval_columns(batch):
-            index = columns.clamp(min=0)
-            kind = torch.where(columns >= 0, batch.kind.gather(1, index), Kind.PAD)
-            chunk = embeds.gather(1, index[..., None].expand(-1, -1, embeds.shape[2]))
-            self.decode(chunk, kind, batch.position.gather(1, index), memory.step_mask(kind), memory)
-            memory.prune(kind)
-        memory.position = torch.tensor([len(layout) for layout in layouts], device=self.device)
+        self.check_ratios(ratios)
+        memory = self.start(len(speech))
+        starts = [0] * len(speech)
+        for number in range(max(len(row) for row in speech.intervals)):
+            lengths = [row[number] if number < len(row) else 0 for row in speech.intervals]
+            pieces = [f[s : s + n] for f, s, n in zip(speech.frames, starts, lengths, strict=True)]
+            told = [row[number] if number < len(row) else None for row in ratios]
+            self.hear(memory, pad_sequence(pieces, batch_first=True), lengths, told)
+            starts = [s + n for s, n in zip(starts, lengths, strict=True)]
         return memory
+
+    def _turned(self, shift: Tensor) -> Callable[[int, Tensor], Tensor] | None:
+        """What moves a chunk's keys by shift [B, T] when its interval is over; None where nothing moves."""
+        if self.positions != "compact":
+            return None
+        layers = attention_modules(self.llm.decoder)
+        return lambda number, keys: self.llm.turn(layers[number], keys, shift)
 
     @torch.no_grad()
     def answer(

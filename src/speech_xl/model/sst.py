@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from speech_xl.model.layout import POSITIONS, Scheme
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
@@ -32,16 +34,23 @@ class SSTs(nn.Module):
     projections  ``full``: copies of the decoder's own projections; ``lora``: a zero-initialised low-rank delta.
                  Either way an untrained SST row is projected exactly as a text row.
     rank         rank of the ``lora`` deltas
+    positions    where SSTs stand for RoPE once their interval is over: ``original``: where they were inserted;
+                 ``compact``: packed to 0, 1, ..., so that audio of any length fits the LLM's context (Activation
+                 Beacon); ``interpolated``: at integers from the start, with the frames between them
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     """
 
-    def __init__(self, projections: Literal["full", "lora"] = "full", rank: int = 32) -> None:
+    def __init__(
+        self, projections: Literal["full", "lora"] = "full", rank: int = 32, positions: Scheme = "original"
+    ) -> None:
         super().__init__()
         if projections not in ("full", "lora"):
             raise ValueError(f"sst.projections={projections!r}: choose 'full' or 'lora'")
-        self.projections = projections
-        self.rank = rank
+        if positions not in POSITIONS:
+            raise ValueError(f"sst.positions={positions!r}: choose one of {', '.join(POSITIONS)}")
+        self.projections, self.rank = projections, rank
+        self.positions: Scheme = positions
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 

@@ -110,9 +110,16 @@ class Phase(EvaluationLoops, pl.LightningModule):
     # Making the model
 
     def configure_model(self) -> None:
-        """Build the backbone and load the weights this stage starts from. Lightning may call it again."""
+        """Load, and choose what trains. Lightning may call it again."""
         if self.groups:
             return
+        self.load()
+        self.groups = select_trainable(self, self.trainable)
+        self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
+        self._use_frame_cache()
+
+    def load(self) -> None:
+        """Build the backbone and load the weights of `initial`; all that answering needs."""
         backbone = self.backbone
         backbone.build()
         for parameter in backbone.parameters():
@@ -129,9 +136,6 @@ class Phase(EvaluationLoops, pl.LightningModule):
             self.pristine &= set(json.loads(notes.get("pristine", "[]")))
         if not has_sst:
             self.make_sst()  # after loading: SSTs begin as copies of the LLM that the earlier stages trained
-        self.groups = select_trainable(self, self.trainable)
-        self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
-        self._use_frame_cache()
 
     def make_sst(self) -> None:
         """Give the backbone SSTs, where the phase has any."""

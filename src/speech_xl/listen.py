@@ -1,0 +1,110 @@
+"""A trained stage as a listener: `load_model` and `Listener`, and `python -m speech_xl.listen` on the command line.
+
+from speech_xl.listen import Listener, load_model
+listener = Listener(load_model("runs/default/stage3"), ratio=4)
+for piece in pieces:                       # float32 tensors at 16 kHz, of any length, as they come
+    listener.push(piece)
+print(listener.ask("how many speakers are there").text)
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from lhotse import Recording
+from torch import Tensor
+from tqdm import tqdm
+
+from speech_xl import SAMPLE_RATE
+from speech_xl.data.audio import load_audio
+from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.mistakes import message_of
+from speech_xl.model import Listener, SpeechLLM
+from speech_xl.phases import Phase
+from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
+
+__all__ = ["Listener", "load_model"]
+
+PIECE_SECONDS = 30.0
+
+
+def load_model(folder: str | Path, device: str = "cpu") -> SpeechLLM:
+    """The backbone of a finished stage, ready to listen; `folder` is the stage's own, such as ``runs/default/stage3``.
+
+    Raises ConfigError where the folder holds no finished stage.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Phase, "model")
+    phase = parser.instantiate(parser.parse_object({"model": config_of(folder)["model"]})).model
+    phase.initial = Path(folder) / WEIGHTS
+    phase.load()
+    return phase.backbone.eval().requires_grad_(False).to(device)
+
+
+def config_of(folder: str | Path) -> dict[str, Any]:
+    """The configuration a finished stage was trained with. Raises ConfigError where the folder holds none."""
+    for name, what in ((CONFIG, "the configuration it was trained with"), (WEIGHTS, "its weights")):
+        if not (Path(folder) / name).is_file():
+            raise ConfigError(f"{Path(folder) / name} is missing, {what}: give the folder of a stage that is finished")
+    return yaml.safe_load((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+
+
+def transcribing(folder: str | Path) -> str:
+    """The instruction this stage learned to transcribe by."""
+    return TIMED_ASR_INSTRUCTION if config_of(folder)["data"].get("time_marks") else ASR_INSTRUCTION
+
+
+def pieces_of(path: str) -> Iterator[Tensor]:
+    """A file's audio in pieces, 16 kHz mono, resampled and mixed where needed; no more than one in memory."""
+    recording = Recording.from_file(path)
+    for cut in recording.to_cut().cut_into_windows(PIECE_SECONDS):
+        yield load_audio(cut)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m speech_xl.listen", description="Hear audio files one after another and answer questions."
+    )
+    parser.add_argument("folder", help="a finished stage, such as runs/default/stage3")
+    parser.add_argument("audio", nargs="*", help="audio files, heard in this order as one session")
+    parser.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; may be repeated")
+    parser.add_argument("--ratio", type=int, default=4, help="frames an SST stands for, 1: uncompressed (%(default)s)")
+    parser.add_argument("--interval", type=float, default=4.0, help="length of an interval in seconds (%(default)s)")
+    parser.add_argument("--limit", type=int, default=512, help="most tokens of an answer (%(default)s)")
+    parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
+    parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    given = parser.parse_args(argv)
+    try:
+        run(given)
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def run(given: argparse.Namespace) -> None:
+    model = load_model(given.folder, given.device)
+    listener = Listener.load(given.load, model) if given.load else Listener(model, given.ratio, given.interval)
+    for path in given.audio:
+        length = Recording.from_file(path).duration
+        with tqdm(total=round(length), desc=Path(path).name, unit="s") as bar:
+            for piece in pieces_of(path):
+                listener.push(piece)
+                bar.update(len(piece) / SAMPLE_RATE)
+    print(f"{listener.seconds:.1f} s heard, {listener.kept} KV tokens kept", file=sys.stderr)
+    if given.save:
+        listener.save(given.save)
+    for question in given.ask or ([] if given.save else [transcribing(given.folder)]):
+        print(listener.ask(question, given.limit).text)
+
+
+if __name__ == "__main__":
+    main()

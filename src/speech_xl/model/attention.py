@@ -1,0 +1,153 @@
+"""Attention over a layout: one function, registered with Hugging Face, that never runs without its mask.
+
+Keys come in two parts: ``[every token's own key] ++ [a copy of each SST's key, as later intervals see it]``. A query
+sees its own interval among the first and the earlier intervals' SSTs among the second. The copies make scheme
+``compact`` exact in one pass, where an SST stands at one position in its interval and at another in memory, and they
+keep FlexAttention's blocks sparse, which interleaved SSTs would not.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.flex_attention import flex_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from speech_xl.model.layout import LayoutBatch, split_spans
+
+NAME = "speech_xl"  # attn_implementation of every LLM
+
+
+@dataclass(frozen=True)
+class MemoryKeys:
+    """Which tokens' keys are seen a second time, and where.
+
+    index  int64 [B, M], tokens whose keys are copied; 0 in padding, which the mask hides
+    turn   turns keys by a shift of positions in the layer that asks, or None where copies stand where they stood
+    shift  [B, M], the copies' positions less the originals'
+    """
+
+    index: Tensor
+    turn: "Turn | None" = None
+    shift: Tensor | None = None
+
+    def extend(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, H, T, D] with the copies behind them: [B, H, T + M, D]."""
+        where = self.index[:, None, :, None]
+        keys = key.gather(2, where.expand(-1, key.shape[1], -1, key.shape[3]))
+        values = value.gather(2, where.expand(-1, value.shape[1], -1, value.shape[3]))
+        if self.turn is not None and self.shift is not None:
+            keys = self.turn(module, keys, self.shift)
+        return torch.cat([key, keys], dim=2), torch.cat([value, values], dim=2)
+
+
+class Turn:
+    """Turns keys that already carry RoPE by a shift of positions, with the model's own frequencies and halves.
+
+    ``R(p + s) k = R(s) R(p) k``. The angles come from the decoder's own rotary module and are applied by its own
+    function, so llama3, YaRN and per-layer-type frequencies hold as they are; a scale that the module puts on cosines
+    (YaRN) is taken off, because the key already has it. Layers without RoPE are left alone.
+
+    Raises ValueError for a decoder whose rotary module isn't found.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        rotary = getattr(decoder, "rotary_emb", None)
+        if not isinstance(rotary, nn.Module):
+            raise ValueError(
+                f"{type(decoder).__name__} has no rotary_emb: positions='compact' turns keys by it; choose 'original'"
+            )
+        self.rotary = rotary
+        self.by_type = "layer_type" in signature(rotary.forward).parameters
+
+    def angles(self, module: nn.Module, keys: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [B, M, D] of the layer's frequencies at these shifts [B, M]."""
+        which: dict[str, Any] = {"layer_type": module.layer_type} if self.by_type else {}
+        cos, sin = self.rotary(keys, shift, **which)
+        scale = self.rotary(keys, torch.zeros_like(shift[:1, :1]), **which)[0][..., :1]  # cos(0), scaled
+        return cos / scale, sin / scale
+
+    def __call__(self, module: nn.Module, keys: Tensor, shift: Tensor) -> Tensor:
+        """Keys [B, H, M, D] turned by shift [B, M]."""
+        if not getattr(module, "use_rope", True):
+            return keys
+        apply: Callable[..., tuple[Tensor, Tensor]] = sys.modules[type(module).__module__].__dict__[
+            "apply_rotary_pos_emb"
+        ]
+        return apply(keys, keys, *self.angles(module, keys, shift))[1]
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | BlockMask | None,
+    memory_keys: MemoryKeys | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Hugging Face's attention interface. A `BlockMask` goes to FlexAttention, a tensor to SDPA, nothing nowhere."""
+    if attention_mask is None:
+        raise RuntimeError(
+            f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
+            "future. Give `attention_mask` of shape [B, 1, queries, keys]."
+        )
+    if memory_keys is not None:
+        key, value = memory_keys.extend(module, key, value)
+    options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
+    if isinstance(attention_mask, BlockMask):
+        if (
+            query.device.type == "cpu"
+        ):  # the compiled kernel for CPUs fails for some lengths: its reference, forward only
+            out = flex_attention(
+                query, key, value, block_mask=attention_mask, scale=options["scaling"], enable_gqa=True
+            )
+            return out.transpose(1, 2), None
+        return flex_attention_forward(module, query, key, value, attention_mask, **options)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+
+
+def mask_for_generate(
+    batch_size: int,
+    kv_length: int,
+    q_length: int = 0,
+    q_offset: int | Tensor = 0,
+    cache_position: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    **_: Any,
+) -> Tensor:
+    """The mask `generate` runs on, bool [B, 1, queries, keys]: causal, padding hidden, and always there.
+
+    `attention_mask` is bool or int [B, keys]. Sliding windows are left out, because they would forget SSTs. Releases of
+    transformers before 5.4 say where the queries stand by `cache_position` [queries], later ones by offset and length.
+    """
+    queries = torch.arange(q_length, device=device) + q_offset if cache_position is None else cache_position
+    causal = torch.arange(kv_length, device=device) <= queries[:, None]
+    mask = causal.expand(batch_size, 1, -1, -1)
+    if attention_mask is None:
+        return mask
+    real = torch.nn.functional.pad(attention_mask.bool(), (0, kv_length - attention_mask.shape[1]))
+    return mask & real[:, None, None, :]
+
+
+def block_mask(layout: LayoutBatch, ssts: Tensor) -> BlockMask:
+    """`allowed_split` as FlexAttention's block mask: queries [T], keys [T + M], blocks that nobody sees left out."""
+    first, last = split_spans(layout.kind, layout.interval, ssts)
+    now, length = layout.interval, layout.interval.shape[1]
+
+    def sees(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        past = (key <= query) | (key >= length)
+        return past & (first[row, key] <= now[row, query]) & (now[row, query] <= last[row, key]) | (key == query)
+
+    return create_block_mask(sees, len(now), None, length, first.shape[1], device=str(now.device))
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, mask_for_generate)

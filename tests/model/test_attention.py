@@ -1,0 +1,109 @@
+"""The attention function: FlexAttention agrees with SDPA, nothing runs without a mask, keys turn as positions do."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from speech_xl.model.attention import MemoryKeys, Turn, attend, block_mask, mask_for_generate
+from speech_xl.model.layout import Kind, LayoutBatch, allowed, allowed_split, build_layout
+from tests.model.tiny import listener, llm_folder
+
+ROWS = [([6, 6, 5], [2, None, 8], 7), ([9], [4], 3), ([5] * 30, [2] * 30, 20)]
+MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
+
+
+def batch(scheme="original"):
+    return LayoutBatch.collate([build_layout(2, *row, scheme) for row in ROWS])
+
+
+def random(rows, length, more=0):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(rows, 4, length, 8), (rows, 2, length + more, 8), (rows, 2, length + more, 8)]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+@torch.no_grad()
+def test_flex_and_sdpa_and_the_plain_mask_agree_on_a_ragged_batch():
+    layout = batch()
+    real, ssts = layout.kind != Kind.PAD, layout.ssts()
+    query, key, value = random(*layout.kind.shape)
+    keys = MemoryKeys(ssts.clamp(min=0))
+    outs = [
+        attend(MODULE, query, key, value, allowed(layout.kind, layout.interval), scaling=0.3)[0],
+        attend(MODULE, query, key, value, allowed_split(layout.kind, layout.interval, ssts), keys, scaling=0.3)[0],
+        attend(MODULE, query, key, value, block_mask(layout, ssts), keys, scaling=0.3)[0],
+    ]
+    torch.testing.assert_close(outs[1][real], outs[0][real], atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(outs[2][real], outs[0][real], atol=1e-12, rtol=1e-10)
+
+
+def test_split_keys_leave_flex_most_blocks_to_skip():
+    """Interleaved SSTs touch nearly every block below the diagonal; copies behind the tokens don't."""
+    layout = LayoutBatch.collate([build_layout(16, [50] * 150, [16] * 150, 32)])
+    split = block_mask(layout, layout.ssts())
+    blocks = split.kv_num_blocks.sum() + split.full_kv_num_blocks.sum()
+    rows = split.kv_num_blocks.shape[2]
+    assert blocks < 0.25 * rows * (rows + 1) / 2
+
+
+def test_nothing_runs_without_a_mask():
+    with pytest.raises(RuntimeError, match=r"run without a mask.*attention_mask"):
+        attend(MODULE, *random(1, 4), None)
+
+
+def test_a_sliding_window_does_not_hide_ssts():
+    query, key, value = random(1, 6)
+    mask = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
+    free = attend(MODULE, query, key, value, mask, scaling=0.3)[0]
+    assert attend(MODULE, query, key, value, mask, scaling=0.3, sliding_window=2)[0].equal(free)
+
+
+def test_generates_mask_is_causal_behind_what_was_cached():
+    padding = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 1, 0, 1]])
+    by_offset = mask_for_generate(2, 5, q_length=2, q_offset=3, attention_mask=padding)
+    assert by_offset[:, 0].long().tolist() == [
+        [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]],
+        [[0, 1, 1, 0, 0], [0, 1, 1, 0, 1]],
+    ]
+    by_place = mask_for_generate(2, 5, cache_position=torch.tensor([3, 4]), attention_mask=padding)
+    assert by_place.equal(by_offset)
+    assert mask_for_generate(1, 3, q_length=1, q_offset=2).all(), "no padding, no skipping either"
+
+
+@pytest.mark.parametrize("family", ["llama", "llama3", "yarn", "gemma3", "smollm3"])
+@torch.no_grad()
+def test_turned_keys_are_keys_at_the_other_position(tmp_path, family):
+    """R(p + s) k = R(s) R(p) k with each layer's frequencies and scale; layers without RoPE are left alone."""
+    model = listener(llm_folder(tmp_path, family), positions="compact")
+    decoder, turn = model.llm.decoder, model.llm.turn
+    places, shift = torch.tensor([[3, 40, 7]]), torch.tensor([[5, -20, 0]])
+    for number, layer in enumerate(decoder.layers):
+        keys = {}
+        for name, position in (("before", places), ("after", places + shift)):
+            kept = Cached()
+            which = {"layer_type": layer.self_attn.layer_type} if turn.by_type else {}
+            hidden = torch.randn(1, 3, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+            layer.self_attn(
+                hidden,
+                position_embeddings=decoder.rotary_emb(hidden, position, **which),
+                attention_mask=torch.ones(1, 1, 3, 3, dtype=torch.bool),
+                **{model.llm.cache_argument: kept},
+            )
+            keys[name] = kept.keys
+        turned = turn(layer.self_attn, keys["before"], shift)
+        torch.testing.assert_close(turned, keys["after"], atol=1e-5, rtol=1e-5)
+        assert turned.equal(keys["before"]) == (family == "smollm3" and number == 1)
+
+
+class Cached:
+    """Takes a layer's keys on their way to the attention."""
+
+    def update(self, keys, values, *_args, **_options):
+        self.keys = keys
+        return keys, values
+
+
+def test_a_decoder_without_rotary_module_is_refused():
+    with pytest.raises(ValueError, match="no rotary_emb.*choose 'original'"):
+        Turn(torch.nn.Linear(1, 1))

@@ -1,0 +1,174 @@
+"""Listening to a stream: the memory of the whole, questions on the way, forks, a memory that outlives its process."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLLM, SSTs
+from speech_xl.model.layout import interval_frames
+from speech_xl.model.speech_llm import Speech
+from tests.model.tiny import audio, encoder_folder, llm_folder
+
+SECONDS = 2.9
+INTERVAL = 0.48  # 12 frames
+WHO, WHAT = "who?", "what was said, and by whom, from the first word to the last?"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("parts")
+    return {
+        "encoder": encoder_folder(root / "encoder", "whisper"),
+        "llm": llm_folder(root / "llm", "llama3"),
+        "wider": llm_folder(root / "wider", "llama3", num_hidden_layers=3),
+    }
+
+
+def backbone(folders, positions="original", llm="llm", sst=True):
+    torch.manual_seed(5)
+    encoder = HFEncoder(folders["encoder"], overlap_seconds=0.1)
+    model = SpeechLLM(encoder, PosteriorAdapter(stride=2, clock=2.0), LLM(folders[llm]))
+    model.build()
+    if sst:
+        model.add_sst(SSTs("lora", rank=2, positions=positions))
+        with torch.no_grad():
+            for parameter in model.sst.parameters():
+                parameter.add_(0.2 * torch.randn(parameter.shape))
+    return model.eval()
+
+
+@torch.no_grad()
+def at_once(model, sound, ratios):
+    """The memory of a whole file: the batch path."""
+    adapted = model.adapt(model.encoder.encode([sound]))
+    seconds = len(sound) / 16_000
+    ends = [*(INTERVAL * n for n in range(1, round(seconds / INTERVAL + 0.499))), seconds]
+    intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
+    speech = Speech(adapted.frames, adapted.lengths, [intervals])
+    return model.listen(speech, [[None if ratios(n) == 1 else ratios(n) for n in range(len(intervals))]])
+
+
+def hear(listener, sound, size):
+    for piece in sound.split(size):
+        listener.push(piece)
+
+
+def same(memory, other):
+    left, right = memory.tensors(), other.tensors()
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        torch.testing.assert_close(tensor, right[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("positions", ["original", "compact", "interpolated"])
+@pytest.mark.parametrize("size", [160, 5_000, 100_000])
+def test_pieces_give_the_memory_of_the_whole(folders, positions, size):
+    model, sound = backbone(folders, positions), audio(SECONDS)
+    listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
+    hear(listener, sound, size)
+    listener.flush()
+    whole = at_once(model, sound, lambda _: 4)
+    same(listener.memory, whole)
+    assert listener.kept == 6 * 3 + 1 and listener.frames == 73
+    assert listener.ask(WHO, limit=9) == model.answer(whole, [0], [WHO], [9])[0]
+
+
+def test_the_ratio_may_change_from_one_interval_to_the_next(folders):
+    model, sound = backbone(folders, "compact"), audio(SECONDS)
+    listener = Listener(model, ratio=1, interval_seconds=INTERVAL)
+    ratios = [1, 2, 16, 3, 1, 2, 2]
+    frames = model.adapt(model.encoder.encode([sound])).frames[0]
+    for number, ratio in enumerate(ratios):
+        listener.ratio = ratio
+        listener.push_frames(frames[number * 12 : (number + 1) * 12])
+    listener.flush()
+    same(listener.memory, at_once(model, sound, lambda n: ratios[n]))
+
+
+def test_a_question_on_the_way_is_answered_from_what_was_heard_and_leaves_no_trace(folders):
+    model, sound = backbone(folders), audio(SECONDS)
+    asked, silent = (Listener(model, ratio=4, interval_seconds=INTERVAL) for _ in range(2))
+    answers = []
+    for number, piece in enumerate(sound.split(4_000)):
+        asked.push(piece)
+        silent.push(piece)
+        answers.append(asked.ask(WHAT, limit=6))
+        heard = at_once(model, sound[: (number + 1) * 4_000], lambda _: 4)
+        assert answers[-1] == model.answer(heard, [0], [WHAT], [6])[0]
+    asked.flush()
+    silent.flush()
+    same(asked.memory, silent.memory)
+    assert len({answer.text for answer in answers}) > 1, "the model must answer from what it heard"
+
+
+def test_forks_go_on_alone(folders):
+    model, sound = backbone(folders), audio(SECONDS)
+    listener = Listener(model, ratio=2, interval_seconds=INTERVAL)
+    hear(listener, sound[:20_000], 3_000)
+    fork = listener.fork()
+    hear(fork, audio(2.0, seed=9), 3_000)
+    fork.flush()
+    hear(listener, sound[20_000:], 3_000)
+    listener.flush()
+    same(listener.memory, at_once(model, sound, lambda _: 2))
+
+
+@pytest.mark.parametrize("at", [0, 100, 20_000, 46_400])
+def test_a_saved_memory_goes_on_where_it_stopped(folders, tmp_path, at):
+    model, sound = backbone(folders, "compact"), audio(SECONDS)
+    listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
+    hear(listener, sound[:at], 7_000)
+    listener.save(tmp_path / "memory.safetensors")
+    again = Listener.load(tmp_path / "memory.safetensors", backbone(folders, "compact"))
+    assert (again.ratio, again.seconds, again.frames) == (4, at / 16_000, listener.frames)
+    hear(again, sound[at:], 7_000)
+    again.flush()
+    same(again.memory, at_once(model, sound, lambda _: 4))
+    assert again.memory.peak >= listener.memory.peak > 0
+
+
+def test_an_interval_can_be_ended_early(folders):
+    model = backbone(folders)
+    listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
+    frames = torch.randn(40, model.llm.width)
+    listener.push_frames(frames[:17])
+    listener.end_interval()  # 12 and 5
+    listener.push_frames(frames[17:])
+    listener.flush()  # 12 from the pause on, and 11
+    speech = Speech(frames[None], torch.tensor([40]), [[12, 5, 12, 11]])
+    same(listener.memory, model.listen(speech, [[4] * 4]))
+
+
+def test_a_memory_moves_between_devices(folders):
+    listener = Listener(backbone(folders), ratio=4, interval_seconds=INTERVAL)
+    hear(listener, audio(1.0), 16_000)
+    moved = listener.memory.to("cpu")
+    same(moved, listener.memory)
+    assert listener.memory.to("meta").tensors()["valid"].device.type == "meta"
+
+
+def test_what_cannot_be_is_refused(folders, tmp_path):
+    model = backbone(folders)
+    with pytest.raises(ValueError, match=r"audio of shape \[2, 50\]: give one channel"):
+        Listener(model).push(torch.zeros(2, 50))
+    with pytest.raises(ValueError, match="nothing was heard yet"):
+        Listener(model).ask(WHO)
+    with pytest.raises(ValueError, match="interval_seconds=0"):
+        Listener(model, interval_seconds=0)
+    with pytest.raises(ValueError, match="ratio"):
+        Listener(model, ratio=0)
+    with pytest.raises(ValueError, match="no SSTs: train stage 3 first"):
+        Listener(backbone(folders, sst=False), ratio=2)
+    assert Listener(backbone(folders, sst=False), ratio=1).kept == 0
+
+
+def test_a_memory_of_another_llm_is_refused_by_name(folders, tmp_path):
+    path = tmp_path / "memory.safetensors"
+    Listener(backbone(folders)).save(path)
+    with pytest.raises(ValueError, match=r"memory\.safetensors: heard by an LLM of shape .*3"):
+        Listener.load(path, backbone(folders, llm="wider"))
+    with pytest.raises(ValueError, match="'positions': 'original'.*'positions': 'compact'"):
+        Listener.load(path, backbone(folders, "compact"))
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"memory\.safetensors: not a listener's memory"):
+        Listener.load(path, backbone(folders))

@@ -1,0 +1,102 @@
+"""The two execution paths side by side, and ways to break them: for the exactness tests and their benchmark."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from speech_xl.model import SpeechLLM, layout
+from speech_xl.model.layout import Kind
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.speech_llm import Ratios, Speech
+from tests.model.tiny import speech
+
+FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3"]
+SCHEMES = ["original", "compact", "interpolated"]
+# Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
+INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]
+RATIOS = [[2, None, 8], [1, 4], [3, 16, None, 2], [4]]
+TURNS = [
+    [("transcribe", "ada"), ("who?", "bob")],
+    [("how many people speak here, and in which order?", "two")],
+    [("a", "b")],
+    [("say", "yes it was so")],
+]
+
+
+CONTROLS = ["unpruned", "causal mask", "naive positions"]
+
+
+def sample() -> Speech:
+    return speech(*INTERVALS)
+
+
+def streamed(model: SpeechLLM, heard: Speech, ratios: Ratios, asked: Sequence[Suffix]) -> Tensor:
+    """Summed cross entropy by listening interval by interval, then reading the suffixes from the pruned memory."""
+    memory = model.listen(heard, ratios)
+    return after(model, memory, asked)
+
+
+def after(model: SpeechLLM, memory: KVMemory, asked: Sequence[Suffix]) -> Tensor:
+    lengths = [len(suffix.ids) for suffix in asked]
+    ids = pad_sequence([torch.tensor(suffix.ids) for suffix in asked], batch_first=True)
+    kind = torch.full_like(ids, Kind.PAD)
+    labels = torch.full_like(ids, IGNORE)
+    for row, suffix in enumerate(asked):
+        kind[row, : lengths[row]] = Kind.SUFFIX
+        labels[row, : lengths[row]] = torch.tensor(suffix.labels)
+    position = memory.position[:, None] + torch.arange(ids.shape[1])
+    hidden = model.decode(model.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
+    logits = model.llm.logits(hidden[:, :-1])
+    return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum")
+
+
+def gradients(model: SpeechLLM, heard: Speech, loss_of: Callable[[Speech], Tensor]) -> tuple[float, dict[str, Tensor]]:
+    """Loss, and its gradient for every parameter that gets one and for the speech frames."""
+    model.zero_grad(set_to_none=True)
+    heard.frames = heard.frames.detach().requires_grad_(True)
+    loss = loss_of(heard)
+    loss.backward()
+    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    for row, length in enumerate(heard.lengths.tolist()):
+        grads[f"frames {row}"] = heard.frames.grad[row, :length].clone()
+    return loss.item(), grads
+
+
+@contextmanager
+def broken(model: SpeechLLM, case: str) -> Iterator[None]:
+    """Break one thing in one of the two paths: a control, or ``nothing``."""
+    if case == "unpruned":
+        prune = KVMemory.prune
+
+        def keep_frames(self, kind, *turned):
+            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), *turned)
+
+        with patch.object(KVMemory, "prune", keep_frames):
+            yield
+    elif case == "causal mask":
+        spans = layout.spans
+
+        def causal(kind, interval):
+            return spans(kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), interval)
+
+        with patch.object(layout, "spans", causal):
+            yield
+    elif case == "naive positions":
+        listen = model.listen
+
+        def packed(heard, ratios):
+            memory = listen(heard, ratios)
+            memory.position = memory.kept if model.positions == "original" else heard.lengths.clone()
+            return memory
+
+        with patch.object(model, "listen", packed):
+            yield
+    else:
+        assert case == "nothing"
+        yield
