@@ -15,6 +15,8 @@ from safetensors import safe_open
 
 from experiments.run import main
 from speech_xl.data.sessions import Utterance, assemble_session
+from speech_xl.listen import Listener, load_model, pieces_of
+from speech_xl.listen import main as listen
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -235,3 +237,31 @@ def test_a_mistake_ends_with_a_message_and_status_2(trained, tmp_path, capfd, mi
     assert said in shown[shown.index("error: ") :]
     assert "Traceback" not in shown
     assert kept == {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
+
+
+def test_a_finished_stage_listens_and_remembers(trained, work, capsys):
+    memory, question = work / "memory.safetensors", ["--ask", "how many", "--limit", "6"]
+    heard = [str(work / "audio" / f"test{n}.flac") for n in range(2)]
+    listen([str(trained / "two"), *heard, "--ratio", "2", "--interval", "0.4", "--save", str(memory), *question])
+    first = capsys.readouterr()
+    assert "1.8 s heard, " in first.err and first.out.strip()
+    listen([str(trained / "two"), "--load", str(memory), *question])
+    again = capsys.readouterr()
+    assert again.out == first.out and "1.8 s heard, " in again.err
+
+
+def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
+    path = str(work / "audio" / "test0.flac")
+    listen([str(trained / "two"), path, "--ratio", "1", "--interval", "0.4", "--limit", "6", "--ask", "how many"])
+    model = load_model(trained / "two")
+    listener = Listener(model, ratio=1, interval_seconds=0.4)
+    for piece in pieces_of(path):
+        listener.push(piece)
+    assert listener.ask("how many", limit=6).text == capsys.readouterr().out.strip()
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+
+
+def test_listening_through_an_unfinished_stage_names_the_file(work, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        listen([str(work / "nowhere"), "x.flac"])
+    assert f"{work / 'nowhere' / 'tensorboard' / 'config.yaml'} is missing" in capsys.readouterr().err
