@@ -29,7 +29,7 @@ TOWERS = {
 }
 
 
-def load_tower(name: str, pretrained: bool, **options: Any) -> nn.Module:
+def load_tower(name: str, pretrained: bool, **options: Any) -> Any:
     """The audio encoder of the model `name`; of a larger model its tower alone is made and read."""
     config = AutoConfig.from_pretrained(name, **options)
     for path, prefix in TOWERS.items():
@@ -130,12 +130,9 @@ class Mel(FrontEnd):
         return self.extractor.hop_length * self.model.config.subsampling_factor
 
     def inputs(self, windows: Sequence[Tensor]) -> dict[str, Any]:
-        mels = self.features([pad(w, (0, -len(w) % self.hop)) for w in windows])
-        return {self.model.main_input_name: mels[:, : -(-len(windows[0]) // self.hop) * self._mels()]}
-
-    def _mels(self) -> int:
-        """Mel frames of a hop."""
-        return self.hop // self.extractor.hop_length
+        padded = [pad(w, (0, -len(w) % self.hop)) for w in windows]
+        mels = len(padded[0]) // self.extractor.hop_length  # the extractor may add one more
+        return {self.model.main_input_name: self.features(padded)[:, :mels]}
 
 
 class Window(FrontEnd):
