@@ -65,8 +65,9 @@ def test_lora_in_the_llm_changes_nothing_about_it(folders):
     assert_same(one, stream)
 
 
-def test_without_ssts_and_compression_it_is_the_plain_model(folders):
-    model = listener(folders["qwen2"], projections=None)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_ssts_and_compression_it_is_the_plain_model(folders, family):
+    model = listener(folders[family], projections=None)
     asked = suffixes(model, *TURNS)
     nothing = [[None] * len(row) for row in INTERVALS]
     one = gradients(model, sample(), lambda heard: model(heard, nothing, asked).loss_sum)
@@ -90,9 +91,10 @@ def test_a_ratio_without_ssts_is_refused(folders):
         model(speech([4]), [[2]], suffixes(model, [("a", "b")]))
 
 
-@pytest.mark.parametrize("family", ["qwen2", "smollm3"])
-def test_a_batch_equals_its_rows_alone(folders, family):
-    model = listener(folders[family])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("family", ["qwen2", "smollm3", "gemma3"])
+def test_a_batch_equals_its_rows_alone(folders, family, scheme):
+    model = listener(folders[family], positions=scheme)
     asked = suffixes(model, *TURNS)
     batch = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
     total, sums = 0.0, {}
@@ -120,12 +122,13 @@ def test_how_the_loss_and_the_tokens_are_counted(folders):
     assert out.tokens == out.total_kv_tokens + ssts + text
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("projections", ["full", "lora"])
 @pytest.mark.parametrize("family", ["qwen3", "smollm3"])
-def test_gradient_checkpointing_gives_equal_gradients(folders, family, projections):
+def test_gradient_checkpointing_gives_equal_gradients(folders, family, projections, scheme):
     results = []
     for checkpointing in (False, True):
-        model = listener(folders[family], projections, checkpointing=checkpointing).train()
+        model = listener(folders[family], projections, checkpointing=checkpointing, positions=scheme).train()
         asked, runs = suffixes(model, *TURNS), []
         model.llm.decoder.layers[0].mlp.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
         results.append(gradients(model, sample(), lambda heard, m=model, a=asked: m(heard, RATIOS, a).loss_sum))

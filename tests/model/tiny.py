@@ -13,9 +13,11 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     Gemma3TextConfig,
+    GraniteConfig,
     HubertConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     ParakeetCTCConfig,
     ParakeetFeatureExtractor,
     Phi3Config,
@@ -57,10 +59,13 @@ DECODERS = {
     "mistral": MistralConfig,
     "smollm3": SmolLM3Config,
     "gemma3": Gemma3TextConfig,
+    "olmo2": Olmo2Config,
+    "granite": GraniteConfig,
     "phi3": Phi3Config,
 }
 ROPE = {"rope_theta": 1000.0, "original_max_position_embeddings": 64}
 PECULIAR: dict[str, dict[str, Any]] = {
+    "granite": {"logits_scaling": 3.0, "embedding_multiplier": 2.0, "residual_multiplier": 0.7},
     "llama3": {
         "rope_parameters": ROPE
         | {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}

@@ -16,7 +16,7 @@ from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech_llm import Ratios, Speech
 from tests.model.tiny import speech
 
-FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3"]
+FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3", "olmo2", "granite"]
 SCHEMES = ["original", "compact", "interpolated"]
 # Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
 INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]

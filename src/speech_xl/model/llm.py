@@ -121,9 +121,11 @@ class LLM(nn.Module):
         return self.attention == "flex" or (self.attention == "auto" and self.embedding.weight.is_cuda)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The LM head on chosen hidden states [..., D] -> [..., vocabulary], soft cap included where there is one."""
+        """The LM head on hidden states [..., D] -> [..., vocabulary], with the config's scale or soft cap."""
+        config = self.model.config
         logits = self.model.get_output_embeddings()(hidden)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        logits = logits * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def kv_bytes_per_token(self) -> int:
