@@ -48,6 +48,23 @@ def test_every_frame_belongs_to_exactly_one_sst(length, ratio):
 
 
 @quick
+@given(frames=st.integers(1, 400), width=st.integers(1, 90), ratio=st.integers(1, 40))
+def test_over_all_intervals_too(frames, width, ratio):
+    """n frames in intervals of w at ratio alpha: each frame is in one group, and each group has one SST at its end."""
+    intervals = [width] * (frames // width) + [frames % width] * bool(frames % width)
+    layout = build_layout(0, intervals, [ratio] * len(intervals), 0)
+    groups = np.split(np.arange(len(layout)), np.flatnonzero(layout.kind == S) + 1)
+    assert len(groups.pop()) == 0
+    assert len(groups) == sum(-(-n // ratio) for n in intervals) == layout.kept
+    heard = []
+    for group in groups:
+        assert (layout.kind[group[:-1]] == F).all() and 1 <= len(group) - 1 <= ratio
+        assert len(set(layout.interval[group])) == 1, "a group lies within one interval"
+        heard += layout.source[group[:-1]].tolist()
+    assert heard == list(range(frames))
+
+
+@quick
 @given(
     rows=st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), max_size=6),
     prefix=st.integers(0, 4),

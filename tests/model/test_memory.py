@@ -129,3 +129,36 @@ def test_a_chunk_sees_what_is_valid_and_its_own_past():
     # Padding sees itself alone beside the memory: a query without any key is undefined.
     assert mask[0, 0].int().tolist() == [[1, 0, 1, 0, 0], [1, 0, 1, 1, 0], [1, 0, 1, 1, 1]]
     assert mask[1, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+
+
+QUESTIONS = ["who?", "what was said, by whom, and when?", "x", "where?"]
+
+
+@torch.no_grad()
+def test_a_static_memory_answers_as_the_memory_it_was_made_of(model, memory):
+    rows, limits = [0, 1, 2, 0], [5, 6, 7, 8]
+    wanted = model.answer(memory, rows, QUESTIONS, limits)
+    sealed = memory.seal("static", room=64)
+    assert {layer.keys.shape[2] for layer in sealed.cache.layers} == {memory.valid.shape[1] + 64}
+    for _ in range(2):  # asking leaves it as it was
+        assert model.answer(sealed, rows, QUESTIONS, limits) == wanted
+
+
+@torch.no_grad()
+def test_an_fp8_memory_holds_eight_bits_a_number_and_nearly_the_same_numbers(model, memory):
+    sealed = memory.seal("fp8")
+    for layer, full in zip(sealed.cache.layers, memory.cache.layers, strict=True):
+        keys, scale = layer._quantized_keys
+        assert keys.element_size() == 1 and keys.shape == full.keys.shape
+        assert (keys.double() * scale - full.keys).abs().max() < 0.07 * full.keys.abs().max()
+        assert not torch.equal(keys.double() * scale, full.keys)
+    rows, limits = [0, 1, 2, 0], [5, 6, 7, 8]
+    answers = model.answer(sealed, rows, QUESTIONS, limits)
+    assert len(answers) == 4 and answers == model.answer(sealed, rows, QUESTIONS, limits)
+    fork = sealed.select([2, 0])
+    assert fork.valid.equal(memory.valid[[2, 0]]) and fork.position.equal(memory.position[[2, 0]])
+
+
+def test_another_kind_of_seal_is_refused(memory):
+    with pytest.raises(ValueError, match="seal\\('wax'\\): choose 'static'"):
+        memory.seal("wax")

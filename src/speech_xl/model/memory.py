@@ -5,10 +5,12 @@ one-pass mask in layout.py, and the only path that answers at inference.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers import cache_utils
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, StaticLayer
 
 from speech_xl.model.layout import Kind
 
@@ -77,6 +79,24 @@ class KVMemory:
         """A copy of it on another device."""
         return KVMemory.from_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()}, self.peak)
 
+    def seal(self, kind: Literal["static", "fp8"], room: int = 1024) -> "SealedMemory":
+        """A copy that answers and no longer listens: ``static``, tensors of one size for compiled decoding, with `room`
+        for the tokens of a question and its answer; ``fp8``, eight bits a number and nearly the same answers.
+
+        Raises ValueError for another kind, or where the installed transformers has no fp8 cache.
+        """
+        fp8 = getattr(cache_utils, "Fp8QuantizedLayer", None)
+        if kind not in ("static", "fp8") or (kind == "fp8" and fp8 is None):
+            raise ValueError(f"seal({kind!r}): choose 'static', or 'fp8' with a newer transformers that has it")
+        length = self.valid.shape[1] + room
+        make = fp8 if kind == "fp8" and fp8 is not None else lambda: StaticLayer(length)
+        layers = [make() for _ in self.cache.layers]
+        for mine, sealed in zip(self.cache.layers, layers, strict=True):
+            assert mine.keys is not None and mine.values is not None, "nothing was read yet"
+            sealed.update(mine.keys, mine.values)
+        nothing = self.cache.layers[0].keys[:, :, :0]
+        return SealedMemory(layers, make, nothing, self.valid, self.position)
+
     def step_mask(self, kind: Tensor) -> Tensor:
         """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
         real = kind != Kind.PAD
@@ -100,3 +120,32 @@ class KVMemory:
                 layer.keys = torch.cat([old, turned(number, new)], dim=2)
             layer.keep(index)
         self.valid = stays.gather(1, index)
+
+
+class SealedMemory:
+    """What a memory has kept, in Hugging Face cache layers of another kind (`KVMemory.seal`); it is asked like one.
+
+    make     makes an empty layer of that kind
+    nothing  no keys at all, [B, heads, 0, head dim]: what a layer is given to have it give out what it holds
+    """
+
+    def __init__(
+        self,
+        layers: list[CacheLayerMixin],
+        make: Callable[[], CacheLayerMixin],
+        nothing: Tensor,
+        valid: Tensor,
+        position: Tensor,
+    ) -> None:
+        self.cache, self.make, self.nothing = Cache(layers=layers), make, nothing
+        self.valid, self.position = valid, position
+
+    def select(self, rows: Sequence[int]) -> "SealedMemory":
+        """A new one with these rows (copies), one for each question to ask."""
+        index = torch.as_tensor(rows, device=self.valid.device)
+        layers = []
+        for layer in self.cache.layers:
+            held = layer.update(self.nothing, self.nothing)
+            layers.append(self.make())
+            layers[-1].update(*(tensor[index, :, : self.valid.shape[1]] for tensor in held))
+        return SealedMemory(layers, self.make, self.nothing[index], self.valid[index], self.position[index])

@@ -21,7 +21,7 @@ from speech_xl.model.attention import MemoryKeys, block_mask
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
 from speech_xl.model.llm import LLM
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.sst import SSTs, attention_modules
 
@@ -258,7 +258,7 @@ class SpeechLLM(nn.Module):
     @torch.no_grad()
     def answer(
         self,
-        memory: KVMemory,
+        memory: KVMemory | SealedMemory,
         rows: Sequence[int],
         instructions: Sequence[str],
         limits: Sequence[int],
