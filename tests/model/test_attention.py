@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from speech_xl.model.attention import MemoryKeys, Turn, attend, block_mask, mask_for_generate
-from speech_xl.model.layout import Kind, LayoutBatch, allowed, allowed_split, build_layout
+from speech_xl.model.attention import MemoryKeys, Turn, attend, block_mask, mask_for_generate, pieces
+from speech_xl.model.layout import Kind, LayoutBatch, build_layout
 from tests.model.tiny import listener, llm_folder
+from tests.model.two_paths import allowed
 
 ROWS = [([6, 6, 5], [2, None, 8], 7), ([9], [4], 3), ([5] * 30, [2] * 30, 20)]
 MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)
@@ -23,25 +24,40 @@ def random(rows, length, more=0):
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
 @torch.no_grad()
-def test_flex_and_sdpa_and_the_plain_mask_agree_on_a_ragged_batch():
+def test_pieces_and_flex_and_the_plain_mask_agree_on_a_ragged_batch(size):
     layout = batch()
-    real, ssts = layout.kind != Kind.PAD, layout.ssts()
+    real, kept = layout.kind != Kind.PAD, layout.kept()
+    index = kept.clamp(min=0)
     query, key, value = random(*layout.kind.shape)
-    keys = MemoryKeys(ssts.clamp(min=0))
-    outs = [
-        attend(MODULE, query, key, value, allowed(layout.kind, layout.interval), scaling=0.3)[0],
-        attend(MODULE, query, key, value, allowed_split(layout.kind, layout.interval, ssts), keys, scaling=0.3)[0],
-        attend(MODULE, query, key, value, block_mask(layout, ssts), keys, scaling=0.3)[0],
-    ]
-    torch.testing.assert_close(outs[1][real], outs[0][real], atol=1e-12, rtol=1e-10)
-    torch.testing.assert_close(outs[2][real], outs[0][real], atol=1e-12, rtol=1e-10)
+    nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool)
+    plain = attend(MODULE, query, key, value, allowed(layout), scaling=0.3)[0]
+    cut = MemoryKeys(index, pieces=pieces(layout, kept, size))
+    for mask, keys in ((nothing, cut), (block_mask(layout, kept), MemoryKeys(index))):
+        out = attend(MODULE, query, key, value, mask, keys, scaling=0.3)[0]
+        torch.testing.assert_close(out[real], plain[real], atol=1e-12, rtol=1e-10)
+        assert out.isfinite().all(), "padding too"
+
+
+def test_pieces_leave_out_what_nobody_sees():
+    """2,000 frames at 16x: a query is multiplied with its piece, its interval and the SSTs so far, not with all."""
+    layout = LayoutBatch.collate([build_layout(16, [50] * 40, [16] * 40, 32)])
+    found = pieces(layout, layout.kept())
+    assert [p.queries.start for p in found] == list(range(0, layout.kind.shape[1], 256))
+    held = int((layout.kind == Kind.SST).sum()) + 16
+    for piece in found:
+        assert piece.mask.shape[3] == piece.own.stop - piece.own.start + piece.copies
+        assert piece.own.stop - piece.own.start <= 256 + 54 and piece.copies <= held
+    multiplied = sum(piece.mask[0, 0].numel() for piece in found)
+    assert multiplied < 0.4 * layout.kind.shape[1] ** 2 / 2
+    assert all(piece.mask.any(3).all() for piece in found), "a query without any key has no attention"
 
 
 def test_split_keys_leave_flex_most_blocks_to_skip():
     """Interleaved SSTs touch nearly every block below the diagonal; copies behind the tokens don't."""
     layout = LayoutBatch.collate([build_layout(16, [50] * 150, [16] * 150, 32)])
-    split = block_mask(layout, layout.ssts())
+    split = block_mask(layout, layout.kept())
     blocks = split.kv_num_blocks.sum() + split.full_kv_num_blocks.sum()
     rows = split.kv_num_blocks.shape[2]
     assert blocks < 0.25 * rows * (rows + 1) / 2

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from speech_xl.model.layout import (
     Kind,
     LayoutBatch,
-    allowed,
-    allowed_split,
     build_layout,
     interleave,
     interval_frames,
+    spans,
 )
+from tests.model.two_paths import allowed
 
 P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
 quick = settings(deadline=None, max_examples=150, derandomize=True)
@@ -143,7 +143,7 @@ def test_mask_is_the_rule_for_every_pair_of_a_ragged_batch():
         build_layout(2, [2, 2], [1, 4], 5),
     ]
     batch = LayoutBatch.collate(layouts)
-    mask = allowed(batch.kind, batch.interval)
+    mask = allowed(batch)
     rows, length = batch.kind.shape
     assert mask.shape == (rows, 1, length, length) and mask.dtype == torch.bool
     for row in range(rows):
@@ -157,7 +157,7 @@ def test_mask_is_the_rule_for_every_pair_of_a_ragged_batch():
 def test_suffix_sees_ssts_and_kept_frames_but_no_compressed_frame():
     layout = build_layout(2, [4, 3], [2, None], 2)
     batch = LayoutBatch.collate([layout])
-    seen = allowed(batch.kind, batch.interval)[0, 0, -1].numpy()
+    seen = allowed(batch)[0, 0, -1].numpy()
     assert set(layout.kind[seen].tolist()) == {P, S, K, X}
     assert int(np.isin(layout.kind[seen], (S, K)).sum()) == layout.kept
 
@@ -211,16 +211,17 @@ def test_positions_rise_within_an_interval_and_over_memory(rows, prefix, suffix,
 def test_split_keys_show_each_query_the_same_tokens_once(rows, suffix):
     layouts = [build_layout(2, [n for n, _ in row], [ratio for _, ratio in row], suffix) for row in rows]
     batch = LayoutBatch.collate(layouts)
-    plain, ssts = allowed(batch.kind, batch.interval)[:, 0], batch.ssts()
-    split = allowed_split(batch.kind, batch.interval, ssts)[:, 0]
-    own, copies = split.tensor_split([plain.shape[2]], dim=2)
-    seen = own.long()
-    for row, columns in enumerate(ssts):
+    plain, kept = allowed(batch)[:, 0], batch.kept()
+    first, last = spans(batch, kept)
+    now, length = batch.interval[:, :, None], plain.shape[2]
+    split = (first[:, None] <= now) & (now <= last[:, None])
+    split[:, :, :length] &= torch.ones(length, length, dtype=torch.bool).tril()
+    seen = split[:, :, :length].long()
+    for row, columns in enumerate(kept):
         for copy, column in enumerate(columns.tolist()):
             if column >= 0:
-                seen[row, :, column] += copies[row, :, copy].long()
+                seen[row, :, column] += split[row, :, length + copy].long()
             else:
-                assert not copies[row, :, copy].any(), "padding is no SST"
+                assert not split[row, :, length + copy].any(), "padding is nothing to remember"
     real = batch.kind != Kind.PAD
     assert seen[real].equal(plain.long()[real])
-    assert split.any(2).all(), "a query without any key has no attention"

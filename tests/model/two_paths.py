@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from speech_xl.model import SpeechLLM, layout
-from speech_xl.model.layout import Kind
+from speech_xl.model import SpeechLLM
+from speech_xl.model.layout import Kind, LayoutBatch
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech_llm import Ratios, Speech
@@ -30,6 +32,18 @@ TURNS = [
 
 
 CONTROLS = ["unpruned", "causal mask", "naive positions"]
+
+
+def allowed(layout: LayoutBatch) -> Tensor:
+    """The one-pass rule over plain keys, bool [B, 1, T, T]: what every other form of the mask has to agree with.
+
+    ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``, and padding sees itself.
+    """
+    length = layout.kind.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    same = layout.interval[:, :, None] == layout.interval[:, None, :]
+    mask = causal & ((layout.kind != Kind.FRAME)[:, None, :] | same) & (layout.kind != Kind.PAD)[:, None, :]
+    return (mask | torch.eye(length, dtype=torch.bool))[:, None]
 
 
 def sample() -> Speech:
@@ -80,12 +94,13 @@ def broken(model: SpeechLLM, case: str) -> Iterator[None]:
         with patch.object(KVMemory, "prune", keep_frames):
             yield
     elif case == "causal mask":
-        spans = layout.spans
+        layouts = model.layouts
 
-        def causal(kind, interval):
-            return spans(kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), interval)
+        def uncompressed(*told):
+            """Frames that are not forgotten: seen by all that follow."""
+            return [replace(one, kind=np.where(one.kind == Kind.FRAME, Kind.KEPT, one.kind)) for one in layouts(*told)]
 
-        with patch.object(layout, "spans", causal):
+        with patch.object(model, "layouts", uncompressed):
             yield
     elif case == "naive positions":
         listen = model.listen

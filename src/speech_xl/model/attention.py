@@ -1,16 +1,17 @@
 """Attention over a layout: one function, registered with Hugging Face, that never runs without its mask.
 
-Keys come in two parts: ``[every token's own key] ++ [a copy of each SST's key, as later intervals see it]``. A query
-sees its own interval among the first and the earlier intervals' SSTs among the second. The copies make scheme
-``compact`` exact in one pass, where an SST stands at one position in its interval and at another in memory, and they
-keep FlexAttention's blocks sparse, which interleaved SSTs would not.
+Keys come in two parts: ``[every token's own key] ++ [a copy of what is remembered, as later intervals see it]``. A
+query sees its own interval among the first and what earlier intervals left among the second (`layout.spans`). The
+copies make scheme ``compact`` exact in one pass, where an SST stands at one position in its interval and at another in
+memory. And because remembered keys lie together instead of between the frames, most of the square of queries and keys
+is empty in whole blocks: FlexAttention skips them on a GPU, and `pieces` leaves them out for SDPA.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,23 +20,38 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from speech_xl.model.layout import LayoutBatch, split_spans
+from speech_xl.model.layout import Kind, LayoutBatch, spans
 
 NAME = "speech_xl"  # attn_implementation of every LLM
 
 
+PIECE = 256  # queries of one SDPA call
+
+
+class Piece(NamedTuple):
+    """Some queries of a one-pass sequence and all they may see: own keys ``start..stop``, the first `copies` of what is
+    remembered, and a mask over both, bool [B, 1, queries, keys]."""
+
+    queries: slice
+    own: slice
+    copies: int
+    mask: Tensor
+
+
 @dataclass(frozen=True)
 class MemoryKeys:
-    """Which tokens' keys are seen a second time, and where.
+    """Which tokens' keys are seen a second time, where, and by whom.
 
-    index  int64 [B, M], tokens whose keys are copied; 0 in padding, which the mask hides
-    turn   turns keys by a shift of positions in the layer that asks, or None where copies stand where they stood
-    shift  [B, M], the copies' positions less the originals'
+    index   int64 [B, M], tokens whose keys are copied; 0 in padding, which the mask hides
+    turn    turns keys by a shift of positions in the layer that asks, or None where copies stand where they stood
+    shift   [B, M], the copies' positions less the originals'
+    pieces  for SDPA: the mask, piece by piece; None where a block mask says it
     """
 
     index: Tensor
     turn: "Turn | None" = None
     shift: Tensor | None = None
+    pieces: list[Piece] | None = None
 
     def extend(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, H, T, D] with the copies behind them: [B, H, T + M, D]."""
@@ -98,9 +114,18 @@ def attend(
             f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
             "future. Give `attention_mask` of shape [B, 1, queries, keys]."
         )
-    if memory_keys is not None:
-        key, value = memory_keys.extend(module, key, value)
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
+    if memory_keys is not None:
+        length = key.shape[2]
+        key, value = memory_keys.extend(module, key, value)
+        if memory_keys.pieces is not None:
+            outs = []
+            for queries, own, copies, mask in memory_keys.pieces:
+                keys, values = (
+                    torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (key, value)
+                )
+                outs.append(sdpa_attention_forward(module, query[:, :, queries], keys, values, mask, **options)[0])
+            return torch.cat(outs, dim=1), None
     if isinstance(attention_mask, BlockMask):
         if (
             query.device.type == "cpu"
@@ -111,6 +136,34 @@ def attend(
             return out.transpose(1, 2), None
         return flex_attention_forward(module, query, key, value, attention_mask, **options)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+
+
+def pieces(layout: LayoutBatch, kept: Tensor, size: int = PIECE) -> list[Piece]:
+    """The one-pass mask for SDPA, `size` queries at a time; own keys and copies that no row's queries see are left out.
+
+    Padding queries see themselves, because an attention row without any key is undefined.
+    """
+    first, last = spans(layout, kept)
+    now, device = layout.interval, layout.interval.device
+    place = torch.arange(now.shape[1], device=device)
+    fresh = torch.nn.functional.pad(now[:, 1:] != now[:, :-1], (1, 0), value=True)
+    begins = torch.where(fresh, place, 0).cummax(1).values  # where each token's interval begins
+    begins = torch.where(layout.kind == Kind.PAD, place, begins).amin(0).tolist()
+    latest = now.amax(0)  # the furthest row's interval at each place
+    born = first[:, now.shape[1] :]
+    found = []
+    for start in range(0, now.shape[1], size):
+        stop = min(start + size, now.shape[1])
+        copies = int((born <= latest[start:stop].max()).sum(1).max())
+        low = begins[start]
+        keys = torch.cat([place[low:stop], now.shape[1] + torch.arange(copies, device=device)])
+        query = now[:, start:stop, None]
+        seen = (first[:, keys][:, None] <= query) & (query <= last[:, keys][:, None])
+        past = (keys <= place[start:stop, None]) | (keys >= now.shape[1])
+        itself = keys == place[start:stop, None]
+        mask = (seen & past | itself)[:, None]
+        found.append(Piece(slice(start, stop), slice(low, stop), copies, mask))
+    return found
 
 
 def mask_for_generate(
@@ -137,9 +190,9 @@ def mask_for_generate(
     return mask & real[:, None, None, :]
 
 
-def block_mask(layout: LayoutBatch, ssts: Tensor) -> BlockMask:
-    """`allowed_split` as FlexAttention's block mask: queries [T], keys [T + M], blocks that nobody sees left out."""
-    first, last = split_spans(layout.kind, layout.interval, ssts)
+def block_mask(layout: LayoutBatch, kept: Tensor) -> BlockMask:
+    """The one-pass mask for FlexAttention: queries [T], keys [T + M], blocks that nobody sees left out."""
+    first, last = spans(layout, kept)
     now, length = layout.interval, layout.interval.shape[1]
 
     def sees(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:

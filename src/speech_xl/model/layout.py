@@ -192,9 +192,10 @@ class LayoutBatch:
             stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("memory", 0), stack("source", 0)
         )
 
-    def ssts(self) -> Tensor:
-        """Columns of each row's SSTs in order, int64 [B, M], -1 where a row has fewer."""
-        mine = self.kind == Kind.SST
+    def kept(self) -> Tensor:
+        """Columns of what each row remembers, in order: prefix, SSTs and uncompressed frames; int64 [B, M], -1 where a
+        row has fewer."""
+        mine = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.KEPT)
         order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, : int(mine.sum(1).max())]
         return torch.where(mine.gather(1, order), order, -1)
 
@@ -202,48 +203,14 @@ class LayoutBatch:
 NEVER = 1 << 30  # later than any interval
 
 
-def spans(kind: Tensor, interval: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last interval, int64 [B, T] each, whose queries may see a token: frames their own, padding none, the
-    rest from their own on."""
-    first = torch.where(kind == Kind.PAD, NEVER, interval)
-    return first, torch.where(kind == Kind.FRAME, interval, NEVER - 1)
+def spans(layout: LayoutBatch, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last interval whose queries may see each key, int64 [B, T + M] each.
 
-
-def split_spans(kind: Tensor, interval: Tensor, ssts: Tensor) -> tuple[Tensor, Tensor]:
-    """The same over split keys, [B, T + M] each: own keys, then copies of the SSTs in columns `ssts` [B, M].
-
-    An SST is seen in its own interval where it stands, and from the next one on as its copy: every token once.
+    Keys come in two parts: every token's own, seen from its interval alone, and a copy of what is remembered (columns
+    `kept` [B, M]), seen from every later interval on. So each token is seen once, and a compressed interval's frames,
+    which have no copy, are forgotten with it. Padding is never seen.
     """
-    first, last = spans(kind, interval)
-    copies = torch.where(ssts >= 0, interval.gather(1, ssts.clamp(min=0)) + 1, NEVER)
-    last = torch.where(kind == Kind.SST, interval, last)
-    return torch.cat([first, copies], dim=1), torch.cat([last, torch.full_like(copies, NEVER - 1)], dim=1)
-
-
-def visible(interval: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """One-pass attention mask, bool [B, 1, T, K], True where query (rows) may see key (columns).
-
-    Of the first T keys, which are the queries' own, those at or before the query; of all, those whose span of
-    intervals holds the query's `interval` [B, T]. Padding queries see the prefix and themselves, because an attention
-    row without any key is undefined.
-    """
-    queries, keys = interval.shape[1], first.shape[1]
-    causal = torch.ones(queries, keys, dtype=torch.bool, device=interval.device)
-    causal[:, :queries] = causal[:, :queries].tril()
-    now = interval[:, :, None]
-    mask = causal & (first[:, None, :] <= now) & (now <= last[:, None, :])
-    return (mask | torch.eye(queries, keys, dtype=torch.bool, device=interval.device))[:, None]
-
-
-def allowed(kind: Tensor, interval: Tensor) -> Tensor:
-    """Mask of a layout over its own keys, bool [B, 1, T, T].
-
-    ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``: a compressed interval's frames
-    are seen from within it alone; the rest of the past is seen by all.
-    """
-    return visible(interval, *spans(kind, interval))
-
-
-def allowed_split(kind: Tensor, interval: Tensor, ssts: Tensor) -> Tensor:
-    """The same over split keys, bool [B, 1, T, T + M]."""
-    return visible(interval, *split_spans(kind, interval, ssts))
+    first = torch.where(layout.kind == Kind.PAD, NEVER, layout.interval)
+    copies = torch.where(kept >= 0, layout.interval.gather(1, kept.clamp(min=0)) + 1, NEVER)
+    last = torch.cat([layout.interval, torch.full_like(copies, NEVER - 1)], dim=1)
+    return torch.cat([first, copies], dim=1), last

@@ -17,9 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
-from speech_xl.model.attention import MemoryKeys, block_mask
+from speech_xl.model.attention import MemoryKeys, block_mask, pieces
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, allowed, allowed_split, build_layout
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
@@ -196,17 +196,20 @@ class SpeechLLM(nn.Module):
             total_kv_tokens=sum(layout.frames for layout in layouts),
         )
 
-    def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys | None]:
-        """What a one-pass sequence sees: its mask, and the SSTs' second keys where the mask counts on them."""
-        moved = self.positions == "compact"
-        if not moved and not self.llm.flex:
-            return allowed(batch.kind, batch.interval), None
-        ssts = batch.ssts()
-        index = ssts.clamp(min=0)
-        keys = MemoryKeys(index)
-        if moved:
-            keys = MemoryKeys(index, self.llm.turn, (batch.memory - batch.position).gather(1, index))
-        return (block_mask(batch, ssts) if self.llm.flex else allowed_split(batch.kind, batch.interval, ssts)), keys
+    def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys]:
+        """What a one-pass sequence sees: its mask, and the keys of what is remembered, which the mask counts on.
+
+        For SDPA the mask lies in the keys' pieces, and the one beside them is empty, of no use to any other function.
+        """
+        kept = batch.kept()
+        index = kept.clamp(min=0)
+        turn, shift = None, None
+        if self.positions == "compact":
+            turn, shift = self.llm.turn, (batch.memory - batch.position).gather(1, index)
+        if self.llm.flex:
+            return block_mask(batch, kept), MemoryKeys(index, turn, shift)
+        nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool, device=self.device)
+        return nothing, MemoryKeys(index, turn, shift, pieces(batch, kept))
 
     def start(self, rows: int) -> KVMemory:
         """A memory of `rows` listeners who have read the prefix and heard nothing."""
