@@ -104,38 +104,40 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | BlockMask | None,
+    attention_mask: Any,
     memory_keys: MemoryKeys | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Hugging Face's attention interface. A `BlockMask` goes to FlexAttention, a tensor to SDPA, nothing nowhere."""
+    """Hugging Face's attention interface: a plain mask for a cache, a block mask or pieces where keys are split."""
     if attention_mask is None:
         raise RuntimeError(
             f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
             "future. Give `attention_mask` of shape [B, 1, queries, keys]."
         )
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
-    if memory_keys is not None:
-        length = key.shape[2]
-        key, value = memory_keys.extend(module, key, value)
-        if memory_keys.pieces is not None:
-            outs = []
-            for queries, own, copies, mask in memory_keys.pieces:
-                keys, values = (
-                    torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (key, value)
-                )
-                outs.append(sdpa_attention_forward(module, query[:, :, queries], keys, values, mask, **options)[0])
-            return torch.cat(outs, dim=1), None
-    if isinstance(attention_mask, BlockMask):
-        if (
-            query.device.type == "cpu"
-        ):  # the compiled kernel for CPUs fails for some lengths: its reference, forward only
-            out = flex_attention(
-                query, key, value, block_mask=attention_mask, scale=options["scaling"], enable_gqa=True
-            )
-            return out.transpose(1, 2), None
-        return flex_attention_forward(module, query, key, value, attention_mask, **options)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if memory_keys is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    keys, values = memory_keys.extend(module, key, value)
+    if memory_keys.pieces is not None:
+        return in_pieces(module, query, keys, values, memory_keys.pieces, **options), None
+    if query.is_cuda:
+        return flex_attention_forward(module, query, keys, values, attention_mask, **options)
+    # The compiled kernel for CPUs fails for some lengths; this is its reference, and has a forward alone.
+    scale = options["scaling"]
+    out = flex_attention(query, keys, values, block_mask=attention_mask, scale=scale, enable_gqa=True)
+    return out.transpose(1, 2), None
+
+
+def in_pieces(
+    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, pieces: list[Piece], **options: Any
+) -> Tensor:
+    """SDPA over split keys, each piece with what it may see: [B, T, H, D]."""
+    length = query.shape[2]
+    outs = []
+    for queries, own, copies, mask in pieces:
+        seen = (torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (keys, values))
+        outs.append(sdpa_attention_forward(module, query[:, :, queries], *seen, mask, **options)[0])
+    return torch.cat(outs, dim=1)
 
 
 def pieces(layout: LayoutBatch, kept: Tensor, size: int = PIECE) -> list[Piece]:

@@ -5,7 +5,7 @@ one-pass mask in layout.py, and the only path that answers at inference.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -131,7 +131,7 @@ class SealedMemory:
 
     def __init__(
         self,
-        layers: list[CacheLayerMixin],
+        layers: list[Any],
         make: Callable[[], CacheLayerMixin],
         nothing: Tensor,
         valid: Tensor,
