@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import matplotlib
@@ -49,7 +50,8 @@ class Bench:
             llm.build()
         self.model = SpeechLLM(Encoder(), Adapter(), llm)
         self.model.add_sst(SSTs("full"))
-        self.plain = AutoModelForCausalLM.from_config(llm.model.config, attn_implementation="sdpa")
+        own = deepcopy(llm.model.config)  # a config remembers the attention of the model last made of it
+        self.plain = AutoModelForCausalLM.from_config(own, attn_implementation="sdpa")
         self.plain.load_state_dict(llm.model.state_dict())
         intervals = [width] * (frames // width) + ([frames % width] if frames % width else [])
         speech = torch.randn(1, frames, llm.width) * 0.1
