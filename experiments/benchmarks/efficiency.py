@@ -243,7 +243,7 @@ def picture(rows: list[dict[str, Any]], measured: dict[str, Any], path: Path) ->
     axes[1, 2].plot(minutes, measured["peak_gib"])
     axes[1, 2].set(ylabel="peak host memory, GiB", ylim=(0, None))
     for axis in axes[1, 1:]:
-        axis.set(xlabel="minute, measured: SmolLM2-135M at 16x, compact")
+        axis.set(xlabel="minute (measured: SmolLM2-135M, 16x)")
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
 
