@@ -15,9 +15,7 @@ Writes docs/results/efficiency.json and docs/pictures/efficiency.png.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, record
+from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from experiments.benchmarks.sizes import encoder_folder, llm_folder, qwen2_5_7b, smollm2_135m, whisper
 from speech_xl import SAMPLE_RATE
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, Listener, SemanticAdapter, SpeechLLM, SSTs
@@ -275,17 +273,15 @@ def main() -> None:
         "counts_meta_over_real": agree,
     }
     picture(rows, measured, ROOT / "docs" / "pictures" / "efficiency.png")
-    path = record(
-        "efficiency",
+    publish(
+        __file__,
         summary={k: round(v, 6) for k, v in summary.items()},
-        command="python " + " ".join([str(Path(__file__).relative_to(ROOT)), *sys.argv[1:]]),
         data=f"counted: Qwen2.5-7B's sizes, intervals of {INTERVAL} frames; measured: noise, {len(peaks)} minutes",
         items=len(rows),
         commit=commit,
         rows=rows,
         measured=measured,
     )
-    print(json.dumps(summary, indent=2), f"written: {path}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ docs/results/exactness.json and docs/pictures/exactness.png.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -24,7 +22,7 @@ import matplotlib
 import torch
 from tqdm import tqdm
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, record
+from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from tests.model.tiny import listener, llm_folder, suffixes
 from tests.model.two_paths import CONTROLS, FAMILIES, RATIOS, SCHEMES, TURNS, broken, gradients, sample, streamed
 
@@ -92,17 +90,15 @@ def main() -> None:
         "negative_controls_caught": sum(row["difference"] > NOTICED for row in controls),
     }
     picture(rows, controls, ROOT / "docs" / "pictures" / "exactness.png")
-    path = record(
-        "exactness",
+    publish(
+        __file__,
         summary=summary,
-        command="python " + " ".join([str(Path(__file__).relative_to(ROOT)), *sys.argv[1:]]),
         data="random tiny models, ragged batch of four rows, ratios mixed per interval (tests/model/two_paths.py)",
         items=len(rows),
         commit=commit,
         rows=rows,
         controls=controls,
     )
-    print(json.dumps(summary, indent=2), f"written: {path}", sep="\n")
 
 
 if __name__ == "__main__":

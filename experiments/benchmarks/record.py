@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def record(
     part.write_text(json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, path)
     return path
+
+
+def publish(script: str, summary: Mapping[str, float | int], **told: Any) -> None:
+    """Record and print what the benchmark `script` (its ``__file__``) found; `told` as in `record`."""
+    path = Path(script).resolve()
+    command = " ".join(["python", str(path.relative_to(ROOT)), *sys.argv[1:]])
+    written = record(path.stem, summary, command, **told)
+    print(json.dumps(dict(summary), indent=2), f"written: {written}", sep="\n")
 
 
 def check(entry: Mapping[str, Any], where: str) -> None:

@@ -12,7 +12,6 @@ docs/results/training_speed.json and docs/pictures/training_speed.png.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, record
+from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from experiments.benchmarks.sizes import llm_folder, smollm2_135m
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 from speech_xl.model.layout import Kind
@@ -176,17 +175,15 @@ def main() -> None:
     overheads = [ratio_of(s, "one pass", "plain tokens") - 1 for s in longest.values()]
     summary["sst_overhead"] = statistics.median(overheads)
     picture(rows, ROOT / "docs" / "pictures" / "training_speed.png")
-    path = record(
-        "training_speed",
+    publish(
+        __file__,
         summary={k: round(v, 4) for k, v in summary.items()},
-        command="python " + " ".join([str(Path(__file__).relative_to(ROOT)), *sys.argv[1:]]),
         data=f"random frames through a Llama of SmolLM2-135M's shape, {given.layers} layers, ratio {given.ratio}",
         items=given.repeats,
         commit=commit,
         threads=torch.get_num_threads(),
         rows=rows,
     )
-    print(json.dumps(summary, indent=2), f"written: {path}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.model.memory import KVMemory
-from speech_xl.model.ratios import check_ratios
+from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech_llm import Answer, SpeechLLM
 from speech_xl.model.stream import FrameStream
 
@@ -94,8 +94,7 @@ class Listener:
     def _hear(self, length: int) -> None:
         """The next `length` frames are an interval."""
         if length:
-            ratio = None if self.ratio == 1 else self.ratio
-            self.model.hear(self.memory, self.waiting[None, :length], [length], [ratio])
+            self.model.hear(self.memory, self.waiting[None, :length], [length], [to_ratio(self.ratio)])
             self.waiting, self.frames = self.waiting[length:], self.frames + length
 
     def ask(self, instruction: str, limit: int = 512) -> Answer:

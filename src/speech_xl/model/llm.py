@@ -40,8 +40,8 @@ class LLM(nn.Module):
     dtype                   what the weights are kept in: float32 or bfloat16
     lora                    low-rank deltas to train in place of the weights; null for none
     gradient_checkpointing  trade time for memory in training
-    attention               of one-pass training: ``flex`` (FlexAttention, which skips what nobody sees), ``sdpa`` (a
-                            dense mask), or ``auto``: flex on a GPU, sdpa elsewhere. Flex has no backward on a CPU
+    attention               of one-pass training: ``flex`` (FlexAttention), ``sdpa`` (in pieces, each with what it
+                            may see), or ``auto``: flex on a GPU, sdpa elsewhere. Flex has no backward on a CPU
     trust_remote_code       run code that comes with the model; off unless you set it
     """
 

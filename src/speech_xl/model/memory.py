@@ -47,13 +47,7 @@ class KVMemory:
     def select(self, rows: Sequence[int]) -> "KVMemory":
         """A new memory with these rows (copies), one for each question to ask."""
         index = torch.as_tensor(rows, device=self.valid.device)
-        new = KVMemory(len(self.cache.layers), len(index), self.valid.device)
-        for mine, other in zip(new.cache.layers, self.cache.layers, strict=True):
-            assert other.keys is not None and other.values is not None, "a memory is copied after it has listened"
-            mine.lazy_initialization(other.keys, other.values)
-            mine.keys, mine.values = other.keys[index], other.values[index]
-        new.valid, new.position, new.peak = self.valid[index], self.position[index], self.peak
-        return new
+        return KVMemory.from_tensors({name: tensor[index] for name, tensor in self.tensors().items()}, self.peak)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a memory is made of, by name."""

@@ -28,6 +28,11 @@ def check_ratios(ratios: Iterable[int], key: str) -> tuple[int, ...]:
     return checked
 
 
+def to_ratio(ratio: int) -> int | None:
+    """A configured ratio as the layout has it: 1 is uncompressed."""
+    return None if ratio == 1 else ratio
+
+
 def draw_ratios(
     ratio_set: Sequence[int],
     n_intervals: int,

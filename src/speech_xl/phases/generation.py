@@ -15,6 +15,7 @@ from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id
 from speech_xl.model.layout import Kind, build_layout, interval_frames
+from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
 from speech_xl.phases.rising_marks import RisingMarks
 
@@ -29,11 +30,6 @@ class Example:
     cut: Cut
     interval_ends: list[float]
     sst_times: dict[int, list[float]]
-
-
-def to_ratio(ratio: int) -> int | None:
-    """A configured ratio as the layout has it: 1 is uncompressed."""
-    return None if ratio == 1 else ratio
 
 
 class EvaluationLoops:

@@ -4,9 +4,8 @@ from typing import Any, Literal
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model import SSTs
-from speech_xl.model.ratios import check_ratios, draw_ratios
+from speech_xl.model.ratios import check_ratios, draw_ratios, to_ratio
 from speech_xl.model.speech_llm import Ratios, Speech
-from speech_xl.phases.generation import to_ratio
 from speech_xl.phases.phase import Phase
 
 
