@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """What listening costs from 30 s to 2 h of audio: FLOPs and KV bytes counted, host memory and time measured.
 
-    python experiments/benchmarks/efficiency.py            # about ten minutes on two cores
-    python experiments/benchmarks/efficiency.py --quick    # ten minutes of audio measured in place of an hour
+    python experiments/benchmarks/efficiency.py            # about a quarter of an hour on two cores
+    python experiments/benchmarks/efficiency.py --quick    # eight minutes of audio measured in place of an hour
 
 Counted, after the paper's figure 4: Whisper-small and Qwen2.5-7B at 12.5 Hz with SSTs at 1x to 16x, against
 Qwen2.5-Omni-7B at 25 Hz with its full cache. The LLMs' FLOPs come from a FLOP counter over their real sizes on meta
 tensors; the same counting is checked against a small model that really runs. Measured: a live source through encoder,
-adapter and a SmolLM2-135M of random weights at 16x with compact positions.
+adapter and a SmolLM2-135M of random weights at 16x with compact positions, once in float32 and once in bfloat16, each
+in a process of its own.
 
 Writes docs/results/efficiency.json and docs/pictures/efficiency.png.
 """
@@ -18,8 +19,10 @@ import argparse
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from experiments.benchmarks.sizes import encoder_folder, llm_folder, qwen2_5_7b,
 from speech_xl import SAMPLE_RATE
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, Listener, SemanticAdapter, SpeechLLM, SSTs
 from speech_xl.model.attention import NAME
+from speech_xl.model.llm import cache_argument
 from speech_xl.model.memory import KVMemory
 
 RATE, OMNI_RATE = 12.5, 25.0  # speech frames a second in the LLM
@@ -58,8 +62,6 @@ class Counted:
         with torch.device("meta"):
             self.model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME)
         self.config = config
-        self.cache_argument = "cache" if "cache" in self.decoder.forward.__code__.co_varnames else "past_key_values"
-
     @property
     def decoder(self) -> nn.Module:
         return self.model.get_decoder()
@@ -85,7 +87,7 @@ class Counted:
                 attention_mask=torch.empty(1, 1, tokens, held + tokens, dtype=torch.bool, device="meta"),
                 position_ids=torch.empty(1, tokens, dtype=torch.long, device="meta"),
                 use_cache=True,
-                **{self.cache_argument: memory.cache},
+                **{cache_argument(self.decoder): memory.cache},
             )
         return counter.get_total_flops() + self.sst_flops(ssts)
 
@@ -187,18 +189,18 @@ def counts_agree() -> float:
 
 
 @torch.no_grad()
-def measure(minutes: int, ratio: int) -> dict[str, Any]:
+def measure(minutes: int, ratio: int, dtype: str) -> dict[str, Any]:
     """A live source, a second at a time: per minute of audio the seconds of compute and the host's peak so far."""
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as root:
         encoder = HFEncoder(encoder_folder(Path(root) / "encoder", whisper(512, 6, 8)), pretrained=False)
-        llm = LLM(llm_folder(Path(root) / "llm", smollm2_135m()), pretrained=False)
+        llm = LLM(llm_folder(Path(root) / "llm", smollm2_135m()), pretrained=False, dtype=dtype)
         model = SpeechLLM(encoder, SemanticAdapter(stride=4), llm)
         model.build()
     model.add_sst(SSTs("full", positions="compact"))
     listener = Listener(model.eval(), ratio, interval_seconds=INTERVAL / RATE)
     seconds, peaks = [], []
-    for _ in tqdm(range(minutes), desc="listening", unit="min"):
+    for _ in tqdm(range(minutes), desc=f"listening, {dtype}", unit="min"):
         start = time.process_time()
         for _ in range(60):
             listener.push(0.1 * torch.randn(SAMPLE_RATE))
@@ -211,7 +213,21 @@ def measure(minutes: int, ratio: int) -> dict[str, Any]:
         tensor.numel() * tensor.element_size() for name, tensor in listener.memory.tensors().items() if "layers" in name
     )
     wanted = (int(kept) + len(llm.prompt.prefix)) * llm.kv_bytes_per_token()
-    return {"cpu_seconds": seconds, "peak_gib": peaks, "kv_bytes": held, "kv_bytes_formula": wanted}
+    return {"dtype": dtype, "cpu_seconds": seconds, "peak_gib": peaks, "kv_bytes": held, "kv_bytes_formula": wanted}
+
+
+def in_a_process(*arguments: Any) -> dict[str, Any]:
+    """`measure` where nothing before it has raised the process's peak."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
+def counted_flatness(minutes: int, ratio: int) -> float:
+    """What `flatness` would be if every FLOP of what is measured took the same time."""
+    llm, encoder = Counted(smollm2_135m()), whisper_flops(whisper(512, 6, 8))
+    base, slope = llm.line(INTERVAL + INTERVAL // ratio, INTERVAL // ratio)
+    an_interval = base + encoder * INTERVAL / RATE
+    return flatness([an_interval + slope * minute * 60 * RATE / ratio for minute in range(minutes)])
 
 
 def flatness(seconds: list[float]) -> float:
@@ -220,7 +236,7 @@ def flatness(seconds: list[float]) -> float:
     return sum(seconds[-tenth:]) / sum(seconds[tenth : 2 * tenth]) - 1
 
 
-def picture(rows: list[dict[str, Any]], measured: dict[str, Any], path: Path) -> None:
+def picture(rows: list[dict[str, Any]], measured: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -235,11 +251,13 @@ def picture(rows: list[dict[str, Any]], measured: dict[str, Any], path: Path) ->
         axis.set(xscale="log", yscale="log", xlabel="minutes of audio", ylabel=what)
         axis.grid(alpha=0.3)
     axes[0, 0].legend(fontsize=7)
-    minutes = range(1, len(measured["cpu_seconds"]) + 1)
-    axes[1, 1].plot(minutes, measured["cpu_seconds"])
+    for run in measured:
+        minutes = range(1, len(run["cpu_seconds"]) + 1)
+        axes[1, 1].plot(minutes, run["cpu_seconds"], label=run["dtype"])
+        axes[1, 2].plot(minutes, run["peak_gib"], label=run["dtype"])
     axes[1, 1].set(ylabel="CPU seconds a minute of audio", ylim=(0, None))
-    axes[1, 2].plot(minutes, measured["peak_gib"])
     axes[1, 2].set(ylabel="peak host memory, GiB", ylim=(0, None))
+    axes[1, 2].legend(fontsize=7)
     for axis in axes[1, 1:]:
         axis.set(xlabel="minute (measured: SmolLM2-135M, 16x)")
         axis.grid(alpha=0.3)
@@ -248,7 +266,7 @@ def picture(rows: list[dict[str, Any]], measured: dict[str, Any], path: Path) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="measure ten minutes of audio, not sixty")
+    parser.add_argument("--quick", action="store_true", help="measure eight minutes of audio, not sixty")
     given = parser.parse_args()
     commit, rows = commit_of_tree(), []
     agree = counts_agree()
@@ -260,13 +278,18 @@ def main() -> None:
             cost = with_ssts(llm, 60 * minutes, ratio, small)
             rows.append({"method": f"Speech-XL {ratio}x", "minutes": minutes, **vars(cost)})
         rows.append({"method": "Omni-7B", "minutes": minutes, **vars(full_cache(llm, 60 * minutes, tower))})
-    measured = measure(10 if given.quick else 60, 16)
-    peaks, by = measured["peak_gib"], {(row["method"], row["minutes"]): row for row in rows}
+    minutes = 8 if given.quick else 60
+    measured = [in_a_process(minutes, 16, dtype) for dtype in ("float32", "bfloat16")]
+    by = {(row["method"], row["minutes"]): row for row in rows}
+    growth = [run["peak_gib"][-1] / run["peak_gib"][min(9, minutes // 2)] - 1 for run in measured]
     ours, omni = by["Speech-XL 16x", 60], by["Omni-7B", 60]
     summary = {
-        "kv_bytes_match_formula": int(measured["kv_bytes"] == measured["kv_bytes_formula"]),
-        "host_growth_min10_to_min60": peaks[-1] / peaks[min(9, len(peaks) - 1)] - 1,
-        "compute_flatness": flatness(measured["cpu_seconds"]),
+        "kv_bytes_match_formula": int(all(run["kv_bytes"] == run["kv_bytes_formula"] for run in measured)),
+        "host_growth_min10_to_min60": growth[0],
+        "host_growth_min10_to_min60_bfloat16": growth[1],
+        "compute_flatness": flatness(measured[0]["cpu_seconds"]),
+        "compute_flatness_bfloat16": flatness(measured[1]["cpu_seconds"]),
+        "compute_flatness_counted": counted_flatness(minutes, 16),
         "kept_bytes_vs_omni_60min_16x": ours["kept_bytes"] / omni["kept_bytes"],
         "prefill_flops_vs_omni_60min_16x": ours["prefill"] / omni["prefill"],
         "kept_vs_1x_60min_16x": ours["kept_bytes"] / by["Speech-XL 1x", 60]["kept_bytes"],
@@ -276,7 +299,7 @@ def main() -> None:
     publish(
         __file__,
         summary={k: round(v, 6) for k, v in summary.items()},
-        data=f"counted: Qwen2.5-7B's sizes, intervals of {INTERVAL} frames; measured: noise, {len(peaks)} minutes",
+        data=f"counted: Qwen2.5-7B's sizes, intervals of {INTERVAL} frames; measured: noise, {minutes} minutes",
         items=len(rows),
         commit=commit,
         rows=rows,

@@ -94,6 +94,7 @@ def test_turned_keys_are_keys_at_the_other_position(tmp_path, family):
     model = listener(llm_folder(tmp_path, family), positions="compact")
     decoder, turn = model.llm.decoder, model.llm.turn
     places, shift = torch.tensor([[3, 40, 7]]), torch.tensor([[5, -20, 0]])
+    turned_by = turn.by(shift)
     for number, layer in enumerate(decoder.layers):
         keys = {}
         for name, position in (("before", places), ("after", places + shift)):
@@ -107,7 +108,7 @@ def test_turned_keys_are_keys_at_the_other_position(tmp_path, family):
                 **{model.llm.cache_argument: kept},
             )
             keys[name] = kept.keys
-        turned = turn(layer.self_attn, keys["before"], shift)
+        turned = turned_by(layer.self_attn, keys["before"])
         torch.testing.assert_close(turned, keys["after"], atol=1e-5, rtol=1e-5)
         assert turned.equal(keys["before"]) == (family == "smollm3" and number == 1)
 

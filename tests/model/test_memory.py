@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speech_xl.model.layout import Kind
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.memory import KVMemory, PrunableLayer
 from tests.model.tiny import listener, llm_folder, speech
 
 INTERVALS = [[6, 6, 5], [4, 3], [9]]
@@ -120,6 +120,36 @@ def test_pruning_keeps_order_and_packs_rows():
     assert layer.keys[0, 0, :, 0].tolist() == [0.0, 2.0, 3.0]
     assert layer.keys[1, 0, :, 0].tolist() == [5.0, 8.0, 26.0]
     assert memory.valid.all() and memory.peak == 5
+
+
+@torch.no_grad()
+def test_what_is_held_is_copied_only_when_the_room_is_used_up():
+    layer, chunks = PrunableLayer(), torch.randn(40, 2, 1, 5, 3).unbind()
+    places = set()
+    for number, chunk in enumerate(chunks, 1):
+        keys, values = layer.update(chunk, -chunk)
+        assert keys.equal(torch.cat(chunks[:number], dim=2)) and values.equal(-keys)
+        places.add(keys.data_ptr())
+    assert len(places) == 4  # 200 tokens: room for 69, then 134, 199 and 264
+
+
+@torch.no_grad()
+def test_a_memory_made_of_anothers_tensors_keeps_them_when_the_other_goes_on(model, memory):
+    """Rows of unlike length: the shorter ones' padding is where the other writes next."""
+    twin = KVMemory.from_tensors(memory.tensors(), memory.peak)
+    before = held(twin)
+    model.hear(memory, torch.randn(3, 8, 32, dtype=torch.float64), [8, 8, 8], [2, 4, None])
+    assert held(twin).equal(before)
+    theirs = held(memory)
+    model.hear(twin, torch.randn(3, 8, 32, dtype=torch.float64), [8, 8, 8], [2, 4, None])
+    assert held(memory).equal(theirs)
+
+
+def held(memory):
+    """All keys and values but padding, in a row."""
+    real = memory.valid[:, None, :, None]
+    parts = (tensor.masked_select(real) for layer in memory.cache.layers for tensor in (layer.keys, layer.values))
+    return torch.cat(list(parts))
 
 
 def test_a_chunk_sees_what_is_valid_and_its_own_past():

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -26,6 +27,8 @@ NAME = "speech_xl"  # attn_implementation of every LLM
 
 
 PIECE = 256  # queries of one SDPA call
+
+Turned = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
 
 
 class Piece(NamedTuple):
@@ -43,14 +46,13 @@ class MemoryKeys:
     """Which tokens' keys are seen a second time, where, and by whom.
 
     index   int64 [B, M], tokens whose keys are copied; 0 in padding, which the mask hides
-    turn    turns keys by a shift of positions in the layer that asks, or None where copies stand where they stood
-    shift   [B, M], the copies' positions less the originals'
+    turned  turns the copies, in the layer that asks, from their originals' positions to their own (`Turn.by`); None
+            where these are the same
     pieces  for SDPA: the mask, piece by piece; None where a block mask says it
     """
 
     index: Tensor
-    turn: "Turn | None" = None
-    shift: Tensor | None = None
+    turned: Turned | None = None
     pieces: list[Piece] | None = None
 
     def extend(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,8 +60,8 @@ class MemoryKeys:
         where = self.index[:, None, :, None]
         keys = key.gather(2, where.expand(-1, key.shape[1], -1, key.shape[3]))
         values = value.gather(2, where.expand(-1, value.shape[1], -1, value.shape[3]))
-        if self.turn is not None and self.shift is not None:
-            keys = self.turn(module, keys, self.shift)
+        if self.turned is not None:
+            keys = self.turned(module, keys)
         return torch.cat([key, keys], dim=2), torch.cat([value, values], dim=2)
 
 
@@ -82,21 +84,29 @@ class Turn:
         self.rotary = rotary
         self.by_type = "layer_type" in signature(rotary.forward).parameters
 
-    def angles(self, module: nn.Module, keys: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [B, M, D] of the layer's frequencies at these shifts [B, M]."""
-        which: dict[str, Any] = {"layer_type": module.layer_type} if self.by_type else {}
+    def angles(self, keys: Tensor, shift: Tensor, **which: str) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [B, M, D] at these shifts [B, M], in the keys' dtype."""
         cos, sin = self.rotary(keys, shift, **which)
         scale = self.rotary(keys, torch.zeros_like(shift[:1, :1]), **which)[0][..., :1]  # cos(0), scaled
         return cos / scale, sin / scale
 
-    def __call__(self, module: nn.Module, keys: Tensor, shift: Tensor) -> Tensor:
-        """Keys [B, H, M, D] turned by shift [B, M]."""
-        if not getattr(module, "use_rope", True):
-            return keys
-        apply: Callable[..., tuple[Tensor, Tensor]] = sys.modules[type(module).__module__].__dict__[
-            "apply_rotary_pos_emb"
-        ]
-        return apply(keys, keys, *self.angles(module, keys, shift))[1]
+    def by(self, shift: Tensor) -> Turned:
+        """Turns a layer's keys [B, H, M, D] by shift [B, M]; the angles are computed once for all layers alike."""
+        known: dict[str, tuple[Tensor, Tensor]] = {}
+
+        def turned(module: nn.Module, keys: Tensor) -> Tensor:
+            if not getattr(module, "use_rope", True):
+                return keys
+            which = {"layer_type": str(module.layer_type)} if self.by_type else {}
+            name = which.get("layer_type", "")
+            if name not in known:
+                known[name] = self.angles(keys, shift, **which)
+            apply: Callable[..., tuple[Tensor, Tensor]] = sys.modules[type(module).__module__].__dict__[
+                "apply_rotary_pos_emb"
+            ]
+            return apply(keys, keys, *known[name])[1]
+
+        return turned
 
 
 def attend(
@@ -116,7 +126,7 @@ def attend(
         )
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
     if memory_keys is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+        return sdpa(module, query, key, value, attention_mask, **options), None
     keys, values = memory_keys.extend(module, key, value)
     if memory_keys.pieces is not None:
         return in_pieces(module, query, keys, values, memory_keys.pieces, **options), None
@@ -128,6 +138,15 @@ def attend(
     return out.transpose(1, 2), None
 
 
+def sdpa(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **options: Any) -> Tensor:
+    """Torch's own attention: [B, T, H, D]. CPUs group query heads without copying keys, under a mask too."""
+    if query.device.type != "cpu":
+        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
+    dropout, scale = options.get("dropout", 0.0), options.get("scaling")
+    out = scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale, enable_gqa=True)
+    return out.transpose(1, 2)
+
+
 def in_pieces(
     module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, pieces: list[Piece], **options: Any
 ) -> Tensor:
@@ -136,7 +155,7 @@ def in_pieces(
     outs = []
     for queries, own, copies, mask in pieces:
         seen = (torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (keys, values))
-        outs.append(sdpa_attention_forward(module, query[:, :, queries], *seen, mask, **options)[0])
+        outs.append(sdpa(module, query[:, :, queries], *seen, mask, **options))
     return torch.cat(outs, dim=1)
 
 

@@ -32,6 +32,11 @@ class Lora:
     target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
 
 
+def cache_argument(decoder: nn.Module) -> str:
+    """What a decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
+    return "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
+
+
 class LLM(nn.Module):
     """A decoder by its Hugging Face name or folder.
 
@@ -107,8 +112,7 @@ class LLM(nn.Module):
 
     @cached_property
     def cache_argument(self) -> str:
-        """What the decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
-        return "cache" if "cache" in signature(self.decoder.forward).parameters else "past_key_values"
+        return cache_argument(self.decoder)
 
     @cached_property
     def turn(self) -> Turn:

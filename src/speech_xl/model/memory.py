@@ -5,6 +5,7 @@ one-pass mask in layout.py, and the only path that answers at inference.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,21 +15,74 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Stati
 
 from speech_xl.model.layout import Kind
 
+MIN_ROOM = 64  # tokens
+
 
 class PrunableLayer(DynamicLayer):
-    """A cache layer whose tokens can be dropped anywhere, not only at the end."""
+    """A cache layer whose tokens can be dropped anywhere, not only at the end.
 
-    def keep(self, index: Tensor) -> None:
-        """Keep, per row, the tokens at `index` [B, K], in this order."""
-        where = index[:, None, :, None].expand(-1, self.keys.shape[1], -1, self.keys.shape[3])
-        self.keys, self.values = self.keys.gather(2, where), self.values.gather(2, where)
+    Keys and values are the beginning of tensors with room behind them: what comes is written there, and what is held
+    is copied only when the room is used up. Where gradients flow, autograd needs new tensors each time and gets them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room: dict[str, Tensor] = {}
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Hold these too, [B, heads, T, head dim] each; all that is held."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if self.keys.requires_grad or key_states.requires_grad:
+            return super().update(key_states, value_states, *args, **kwargs)
+        self.keys = self._append("keys", self.keys, key_states)
+        self.values = self._append("values", self.values, value_states)
+        return self.keys, self.values
+
+    def _append(self, name: str, held: Tensor, new: Tensor) -> Tensor:
+        before, length = held.shape[2], held.shape[2] + new.shape[2]
+        room = self.room.get(name)
+        if room is None or not _begins(room, held) or room.shape[2] < length:
+            room = new.new_empty(*new.shape[:2], length + max(MIN_ROOM, length // 4), new.shape[3])
+            room[:, :, :before] = held
+            self.room[name] = room
+        room[:, :, before:length] = new
+        return room[:, :, :length]
+
+    def settle(
+        self, tokens: Tensor, places: Tensor, width: int, turned: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """Move `tokens` [B, K] to `places` [B, K], which nothing needed holds, and forget all from `width` on.
+
+        turned: takes the moved keys [B, heads, K, head dim] to where they stand from now on.
+        """
+
+        def moved(whole: Tensor, change: Callable[[Tensor], Tensor] | None) -> Tensor:
+            def along(index: Tensor) -> Tensor:
+                return index[:, None, :, None].expand(-1, whole.shape[1], -1, whole.shape[3])
+
+            part = whole.gather(2, along(tokens))
+            write = Tensor.scatter if whole.requires_grad else Tensor.scatter_
+            return write(whole, 2, along(places), part if change is None else change(part))[:, :, :width]
+
+        self.keys, self.values = moved(self.keys, turned), moved(self.values, None)
+
+
+def _begins(room: Tensor, held: Tensor) -> bool:
+    """Whether what is held is still the beginning of the room, and may be written behind."""
+    same = held.data_ptr() == room.data_ptr() and held.stride() == room.stride() and len(held) == len(room)
+    return same and room.is_inference() == torch.is_inference_mode_enabled()
 
 
 class KVMemory:
     """What a batch of listeners has kept: per-layer KV, which entries are real, and the next position.
 
     cache     Hugging Face cache of `PrunableLayer`s, [B, heads, K, head dim] each
-    valid     bool [B, K], False where a row holds padding
+    valid     bool [B, K], False in the padding at the end of a shorter row
     position  int64 [B], the RoPE position the next token gets
     peak      most KV tokens any row's cache held at once, frames of the current interval included
     """
@@ -50,7 +104,7 @@ class KVMemory:
         return KVMemory.from_tensors({name: tensor[index] for name, tensor in self.tensors().items()}, self.peak)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a memory is made of, by name."""
+        """All that a memory is made of, by name; keys and values are views that the memory goes on writing behind."""
         layers: dict[str, Tensor] = {}
         for number, layer in enumerate(self.cache.layers):
             assert layer.keys is not None and layer.values is not None, "nothing was read yet"
@@ -71,7 +125,8 @@ class KVMemory:
 
     def to(self, device: torch.device | str) -> "KVMemory":
         """A copy of it on another device."""
-        return KVMemory.from_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()}, self.peak)
+        tensors = {name: tensor.to(device, copy=True) for name, tensor in self.tensors().items()}
+        return KVMemory.from_tensors(tensors, self.peak)
 
     def seal(self, kind: Literal["static", "fp8"], room: int = 1024) -> "SealedMemory":
         """A copy that answers and no longer listens: ``static``, tensors of one size for compiled decoding, with `room`
@@ -99,21 +154,23 @@ class KVMemory:
         own = square & real[:, None, :] | torch.eye(length, dtype=torch.bool, device=kind.device)
         return torch.cat([self.valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
 
-    def prune(self, kind: Tensor, turned: Callable[[int, Tensor], Tensor] | None = None) -> None:
-        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row.
+    def prune(self, kind: Tensor, turned: Callable[[int, Tensor, Tensor], Tensor] | None = None) -> None:
+        """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row to the left.
 
-        turned: takes a layer's number and its chunk's keys [B, heads, T, D] to where they stand from now on.
+        turned: takes a layer's number, the keys that stay [B, heads, K, D] and which of the chunk they are [B, K] to
+                where they stand from now on.
         """
-        self.peak = max(self.peak, int((self.valid.sum(1) + (kind != Kind.PAD).sum(1)).max()))
-        stays = torch.cat([self.valid, (kind != Kind.PAD) & (kind != Kind.FRAME)], dim=1)
-        width = int(stays.sum(1).max())
-        index = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, :width]
+        before, held = self.valid.sum(1), self.valid.shape[1]
+        stays = (kind != Kind.PAD) & (kind != Kind.FRAME)
+        self.peak = max(self.peak, int((before + (kind != Kind.PAD).sum(1)).max()))
+        new = stays.sum(1)
+        which = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, : int(new.max())]
+        places = before[:, None] + torch.arange(which.shape[1], device=which.device)
+        width = int((before + new).max())
         for number, layer in enumerate(self.cache.layers):
-            if turned is not None:
-                old, new = layer.keys.tensor_split([layer.keys.shape[2] - kind.shape[1]], dim=2)
-                layer.keys = torch.cat([old, turned(number, new)], dim=2)
-            layer.keep(index)
-        self.valid = stays.gather(1, index)
+            change = None if turned is None else partial(turned, number, which=which)
+            layer.settle(held + which, places, width, change)
+        self.valid = torch.arange(width, device=new.device) < (before + new)[:, None]
 
 
 class SealedMemory:

@@ -203,13 +203,13 @@ class SpeechLLM(nn.Module):
         """
         kept = batch.kept()
         index = kept.clamp(min=0)
-        turn, shift = None, None
+        turned = None
         if self.positions == "compact":
-            turn, shift = self.llm.turn, (batch.memory - batch.position).gather(1, index)
+            turned = self.llm.turn.by((batch.memory - batch.position).gather(1, index))
         if self.llm.flex:
-            return block_mask(batch, kept), MemoryKeys(index, turn, shift)
+            return block_mask(batch, kept), MemoryKeys(index, turned)
         nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool, device=self.device)
-        return nothing, MemoryKeys(index, turn, shift, pieces(batch, kept))
+        return nothing, MemoryKeys(index, turned, pieces(batch, kept))
 
     def start(self, rows: int) -> KVMemory:
         """A memory of `rows` listeners who have read the prefix and heard nothing."""
@@ -251,12 +251,18 @@ class SpeechLLM(nn.Module):
             starts = [s + n for s, n in zip(starts, lengths, strict=True)]
         return memory
 
-    def _turned(self, shift: Tensor) -> Callable[[int, Tensor], Tensor] | None:
-        """What moves a chunk's keys by shift [B, T] when its interval is over; None where nothing moves."""
+    def _turned(self, shift: Tensor) -> Callable[[int, Tensor, Tensor], Tensor] | None:
+        """What moves keys of a chunk by shift [B, T] when its interval is over; None where nothing moves."""
         if self.positions != "compact":
             return None
-        layers = attention_modules(self.llm.decoder)
-        return lambda number, keys: self.llm.turn(layers[number], keys, shift)
+        layers, turned = attention_modules(self.llm.decoder), None
+
+        def move(number: int, keys: Tensor, which: Tensor) -> Tensor:
+            nonlocal turned
+            turned = turned or self.llm.turn.by(shift.gather(1, which))
+            return turned(layers[number], keys)
+
+        return move
 
     @torch.no_grad()
     def answer(
