@@ -26,7 +26,7 @@ from speech_xl.model.layout import Kind, LayoutBatch, spans
 NAME = "speech_xl"  # attn_implementation of every LLM
 
 
-PIECE = 256  # queries of one SDPA call
+PIECE = 128  # queries of one SDPA call
 
 Turned = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
 
