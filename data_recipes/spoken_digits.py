@@ -30,11 +30,12 @@ from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
 
 logger = logging.getLogger(__name__)
-VERSION = 1  # raise it when the sessions made from the same settings change
+VERSION = 2  # raise it when the sessions made from the same settings change
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
 WAV_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<index>\d+)\.wav")
 MEN = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")  # metadata.py of the published corpus
 ORDINALS = ("first", "second", "third")
+SHORTEST_PAUSE = 0.05  # seconds
 PUBLISHED_TEST = range(0, 5)
 DEV = range(5, 10)
 OTHER_TEST = range(10, 15)
@@ -65,6 +66,7 @@ class SpokenDigits(Corpus):
         min_digits: fewest digits of a session.
         max_digits: most digits of a session; lengths are drawn evenly on a logarithmic scale, so most are short.
         max_speakers: most speakers of a session.
+        longest_pause: seconds between two digits at most; 0.05 at least.
         url: the published archive.
         seed: draws everything. A session does not depend on how many others there are.
     """
@@ -81,6 +83,7 @@ class SpokenDigits(Corpus):
         min_digits: int = 4,
         max_digits: int = 60,
         max_speakers: int = 4,
+        longest_pause: float = 0.4,
         url: str = URL,
         seed: int = 0,
     ) -> None:
@@ -94,6 +97,9 @@ class SpokenDigits(Corpus):
             )
         if max_speakers < 1:
             raise ValueError(f"SpokenDigits: max_speakers is {max_speakers}; use 1 or more")
+        if longest_pause < SHORTEST_PAUSE:
+            raise ValueError(f"SpokenDigits: longest_pause is {longest_pause}; use {SHORTEST_PAUSE} s or more")
+        self.longest_pause = longest_pause
         self.root = Path(root)
         self.corpus_dir = Path(corpus_dir) if corpus_dir is not None else None
         self.min_digits, self.max_digits, self.max_speakers = min_digits, max_digits, max_speakers
@@ -104,6 +110,7 @@ class SpokenDigits(Corpus):
             "sessions": self.sessions,
             "digits": [min_digits, max_digits],
             "max_speakers": max_speakers,
+            "longest_pause": longest_pause,
             "seed": seed,
         }
         self.folder = settings_folder(self.root, "sessions", self.settings)
@@ -137,7 +144,7 @@ class SpokenDigits(Corpus):
         said = [rng.choice(by_speaker[speaker]) for speaker in draw_turns(speakers, length, rng)]
         path = self.folder / "audio" / split / f"digits-{split}-{index:05d}.flac"
         truth = digit_truths([d.digit for d in said], [d.speaker for d in said], rng, self.max_speakers > 1)
-        return path, said, draw_pauses(rng, length, 0.05, 0.4), truth
+        return path, said, draw_pauses(rng, length, SHORTEST_PAUSE, self.longest_pause), truth
 
     def _write(self, path: Path, said: list[Digit], pauses: list[float], truth: dict) -> MonoCut:
         spoken = [
@@ -218,7 +225,7 @@ def draw_turns(speakers: list[str], length: int, rng: random.Random) -> list[str
 
 def digit_truths(digits: list[int], speakers: list[str], rng: random.Random, ask_count: bool) -> dict:
     """`custom` of a session. Kinds: "times" a digit was said (one said, one any), what came "after", speakers' "count",
-    "first" and "last" digit."""
+    "first" and "last" digit, the "speaker" who spoke first."""
     words = [number_words(d) for d in digits]
     times = Counter(words)
     asked = dict.fromkeys([rng.choice(words), number_words(rng.randrange(10))])
@@ -234,6 +241,7 @@ def digit_truths(digits: list[int], speakers: list[str], rng: random.Random, ask
     people = len(set(speakers))
     if ask_count:
         questions.append(question("count", "how many speakers are there", number_words(people)))
+    questions.append(question("speaker", "who spoke first", speakers[0]))
     questions.append(question("first", "what was the first digit", words[0]))
     questions.append(question("last", "what was the last digit", words[-1]))
     who = "one speaker says" if people == 1 else f"{number_words(people)} speakers say"

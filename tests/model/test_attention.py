@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from speech_xl.model.attention import MemoryKeys, Turn, attend, block_mask, mask_for_generate, pieces
+from speech_xl.model.attention import PIECE, MemoryKeys, Turn, attend, block_mask, mask_for_generate, pieces
 from speech_xl.model.layout import Kind, LayoutBatch, build_layout
 from tests.model.tiny import listener, llm_folder
 from tests.model.two_paths import allowed
@@ -44,11 +44,11 @@ def test_pieces_leave_out_what_nobody_sees():
     """2,000 frames at 16x: a query is multiplied with its piece, its interval and the SSTs so far, not with all."""
     layout = LayoutBatch.collate([build_layout(16, [50] * 40, [16] * 40, 32)])
     found = pieces(layout, layout.kept())
-    assert [p.queries.start for p in found] == list(range(0, layout.kind.shape[1], 256))
+    assert [p.queries.start for p in found] == list(range(0, layout.kind.shape[1], PIECE))
     held = int((layout.kind == Kind.SST).sum()) + 16
     for piece in found:
         assert piece.mask.shape[3] == piece.own.stop - piece.own.start + piece.copies
-        assert piece.own.stop - piece.own.start <= 256 + 54 and piece.copies <= held
+        assert piece.own.stop - piece.own.start <= PIECE + 54 and piece.copies <= held
     multiplied = sum(piece.mask[0, 0].numel() for piece in found)
     assert multiplied < 0.4 * layout.kind.shape[1] ** 2 / 2
     assert all(piece.mask.any(3).all() for piece in found), "a query without any key has no attention"

@@ -56,6 +56,16 @@ def test_one_pass_equals_streaming_in_value_and_gradient(folders, family, projec
     assert all(one[1][f"frames {row}"].abs().min() > 0 for row in range(len(INTERVALS)))
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_appended_ssts_are_exact_as_well(folders, scheme):
+    model = listener(folders["qwen2"], positions=scheme, placement="appended")
+    asked = suffixes(model, *TURNS)
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
+    model.sst.placement = "interleaved"
+    assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3
+
+
 def test_lora_in_the_llm_changes_nothing_about_it(folders):
     model = listener(folders["qwen2"], lora=Lora(r=2, alpha=4))
     asked = suffixes(model, *TURNS)

@@ -10,7 +10,7 @@ from speech_xl.model.layout import (
     Kind,
     LayoutBatch,
     build_layout,
-    interleave,
+    place_ssts,
     interval_frames,
     spans,
 )
@@ -21,24 +21,30 @@ quick = settings(deadline=None, max_examples=150, derandomize=True)
 
 
 def test_sst_after_every_ratio_frames_and_after_the_remainder():
-    kind, offset = interleave(5, 2)
+    kind, offset = place_ssts(5, 2)
     assert kind.tolist() == [F, F, S, F, F, S, F, S]
     assert offset.tolist() == [0, 1, 0, 2, 3, 0, 4, 0]
 
 
 def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
-    assert interleave(3, 16)[0].tolist() == [F, F, F, S]
+    assert place_ssts(3, 16)[0].tolist() == [F, F, F, S]
+
+
+def test_appended_ssts_stand_behind_all_frames():
+    kind, offset = place_ssts(5, 2, "appended")
+    assert kind.tolist() == [F, F, F, F, F, S, S, S]
+    assert offset.tolist() == [0, 1, 2, 3, 4, 0, 0, 0]
 
 
 def test_uncompressed_interval_is_kept_frames_alone():
-    kind, offset = interleave(3, None)
+    kind, offset = place_ssts(3, None)
     assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2]
 
 
 @quick
 @given(length=st.integers(1, 200), ratio=st.integers(1, 40))
 def test_every_frame_belongs_to_exactly_one_sst(length, ratio):
-    kind, offset = interleave(length, ratio)
+    kind, offset = place_ssts(length, ratio)
     groups = np.split(kind, np.flatnonzero(kind == S) + 1)
     assert len(groups.pop()) == 0, "frames after the last SST belong to none"
     sizes = [int((group == F).sum()) for group in groups]
@@ -99,7 +105,7 @@ def test_ratio_below_one_is_refused(ratio):
 
 def test_empty_interval_and_missing_ratio_are_refused():
     with pytest.raises(ValueError, match="at least one frame, got 0"):
-        interleave(0, 2)
+        place_ssts(0, 2)
     with pytest.raises(ValueError, match="2 intervals but 1 ratios"):
         build_layout(0, [3, 3], [2], 0)
 

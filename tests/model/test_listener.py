@@ -24,13 +24,13 @@ def folders(tmp_path_factory):
     }
 
 
-def backbone(folders, positions="original", llm="llm", sst=True):
+def backbone(folders, positions="original", llm="llm", sst=True, projections="lora", dtype="float32"):
     torch.manual_seed(5)
     encoder = HFEncoder(folders["encoder"], overlap_seconds=0.1)
-    model = SpeechLLM(encoder, PosteriorAdapter(stride=2, clock=2.0), LLM(folders[llm]))
+    model = SpeechLLM(encoder, PosteriorAdapter(stride=2, clock=2.0), LLM(folders[llm], dtype=dtype))
     model.build()
     if sst:
-        model.add_sst(SSTs("lora", rank=2, positions=positions))
+        model.add_sst(SSTs(projections, rank=2, positions=positions))
         with torch.no_grad():
             for parameter in model.sst.parameters():
                 parameter.add_(0.2 * torch.randn(parameter.shape))
@@ -99,6 +99,20 @@ def test_a_question_on_the_way_is_answered_from_what_was_heard_and_leaves_no_tra
     silent.flush()
     same(asked.memory, silent.memory)
     assert len({answer.text for answer in answers}) > 1, "the model must answer from what it heard"
+
+
+@pytest.mark.parametrize("projections", ["full", "lora"])
+def test_a_bfloat16_llm_listens_without_autocast(folders, projections):
+    """SSTs stay in float32, as they were trained."""
+    model = backbone(folders, "compact", projections=projections, dtype="bfloat16")
+    listener = Listener(model, 4, INTERVAL)
+    listener.push(audio(SECONDS))
+    assert isinstance(listener.ask(WHO, 4).text, str)
+    full = Listener(backbone(folders, "compact", projections=projections), 4, INTERVAL)
+    full.push(audio(SECONDS))
+    mine, theirs = (one.memory.cache.layers[1].keys for one in (listener, full))
+    assert mine.dtype == torch.bfloat16
+    torch.testing.assert_close(mine.float(), theirs, atol=0.1, rtol=0.1)
 
 
 def test_forks_go_on_alone(folders):

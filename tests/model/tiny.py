@@ -36,7 +36,7 @@ from transformers import (
 
 from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
 from speech_xl.model.front_end import class_of
-from speech_xl.model.layout import Scheme
+from speech_xl.model.layout import Placement, Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech_llm import Speech
 
@@ -242,6 +242,7 @@ def listener(
     train_sst: bool = True,
     positions: Scheme = "original",
     attention: Literal["auto", "flex", "sdpa"] = "auto",
+    placement: Placement = "interleaved",
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
@@ -261,7 +262,7 @@ def listener(
                 parameter.normal_(0, 0.2, generator=generator)
     if projections is not None:
         torch.manual_seed(2)
-        model.add_sst(SSTs(projections, rank=3, positions=positions))
+        model.add_sst(SSTs(projections, rank=3, positions=positions, placement=placement))
         model.double()
         if train_sst:
             with torch.no_grad():

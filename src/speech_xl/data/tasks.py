@@ -29,7 +29,7 @@ class Turn:
 def asr_turn(cut: Cut, time_marks: bool = False) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
-    time_marks: each after the second it begins at, such as "[12]".
+    time_marks: each after the second it begins at, such as "[12]"; not said again of a second that has been said.
     """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     missing = [s.id for s in supervisions if not s.text]
@@ -37,8 +37,10 @@ def asr_turn(cut: Cut, time_marks: bool = False) -> Turn:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
     if time_marks:
-        timed = (f"{time_mark(s.start)} {s.text}" for s in supervisions)
-        return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed), "asr")
+        marks = [time_mark(s.start) for s in supervisions]
+        fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
+        timed = " ".join(f"{mark} {s.text}" for mark, s in zip(fresh, supervisions, strict=True))
+        return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
     return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
 
 

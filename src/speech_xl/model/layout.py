@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Scheme = Literal["original", "compact", "interpolated"]
+Placement = Literal["interleaved", "appended"]
 
 
 class Kind(IntEnum):
@@ -65,11 +66,14 @@ class Layout:
         return int(np.isin(self.kind, (Kind.FRAME, Kind.KEPT)).sum())
 
 
-def interleave(length: int, ratio: int | None) -> tuple[np.ndarray, np.ndarray]:
+def place_ssts(
+    length: int, ratio: int | None, placement: Placement = "interleaved"
+) -> tuple[np.ndarray, np.ndarray]:
     """Kinds and frame offsets of one interval of `length` frames.
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;
-    None leaves the interval uncompressed. Returns (kind, offset), int64; an SST's offset is 0.
+    ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset),
+    int64; an SST's offset is 0.
     Raises ValueError for a ratio below 1 or an empty interval.
     """
     if length < 1:
@@ -82,7 +86,8 @@ def interleave(length: int, ratio: int | None) -> tuple[np.ndarray, np.ndarray]:
     frame = np.arange(length, dtype=np.int64)
     kind = np.full(length + ssts, Kind.SST, dtype=np.int64)
     offset = np.zeros(length + ssts, dtype=np.int64)
-    place = frame + frame // ratio  # every full group before a frame has pushed it one place to the right
+    # Every full group before a frame has pushed it one place to the right.
+    place = frame + frame // ratio if placement == "interleaved" else frame
     kind[place] = Kind.FRAME
     offset[place] = frame
     return kind, offset
@@ -94,6 +99,7 @@ def build_layout(
     ratios: Sequence[int | None],
     suffix: int,
     scheme: Scheme = "original",
+    placement: Placement = "interleaved",
 ) -> Layout:
     """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, `suffix` tokens."""
     if len(intervals) != len(ratios):
@@ -101,7 +107,7 @@ def build_layout(
     kinds, numbers, sources = [np.full(prefix, Kind.PREFIX)], [np.full(prefix, -1)], [np.arange(prefix)]
     start = 0
     for number, (length, ratio) in enumerate(zip(intervals, ratios, strict=True)):
-        kind, offset = interleave(length, ratio)
+        kind, offset = place_ssts(length, ratio, placement)
         kinds.append(kind)
         numbers.append(np.full(len(kind), number))
         sources.append(np.where(kind == Kind.SST, 0, offset + start))

@@ -19,7 +19,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, pieces
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, Scheme, build_layout
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
@@ -113,11 +113,15 @@ class SpeechLLM(nn.Module):
         self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
-        return [build_layout(prefix, *row, scheme=self.positions) for row in rows]
+        return [build_layout(prefix, *row, self.positions, self.placement) for row in rows]
 
     @property
     def positions(self) -> Scheme:
         return "original" if self.sst is None else self.sst.positions
+
+    @property
+    def placement(self) -> Placement:
+        return "interleaved" if self.sst is None else self.sst.placement
 
     def embed(self, layout: LayoutBatch, speech: Speech, suffix_ids: Tensor) -> Tensor:
         """Token embeddings [B, T, D] in layout order; padding gets whatever stands at source 0."""
@@ -229,7 +233,7 @@ class SpeechLLM(nn.Module):
         Afterwards the memory holds the interval's SSTs, or its frames where the ratio is None, and no other trace.
         """
         told = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
-        layouts = [build_layout(0, *row, 0, self.positions) for row in told]
+        layouts = [build_layout(0, *row, 0, self.positions, self.placement) for row in told]
         batch = LayoutBatch.collate(layouts, self.device)
         speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in told])
         embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))

@@ -5,12 +5,12 @@ arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace th
 file is forked, the base model's state-dict keys stay as they are, and only SST rows pay for a second projection.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from speech_xl.model.layout import POSITIONS, Scheme
+from speech_xl.model.layout import POSITIONS, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -37,20 +37,29 @@ class SSTs(nn.Module):
     positions    where SSTs stand for RoPE once their interval is over: ``original``: where they were inserted;
                  ``compact``: packed to 0, 1, ..., so that audio of any length fits the LLM's context (Activation
                  Beacon); ``interpolated``: at integers from the start, with the frames between them
+    placement    ``interleaved``: an SST behind the frames it stands for; ``appended``: all of an interval's SSTs behind
+                 all its frames (Activation Beacon measured 5.3 points less)
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     """
 
     def __init__(
-        self, projections: Literal["full", "lora"] = "full", rank: int = 32, positions: Scheme = "original"
+        self,
+        projections: Literal["full", "lora"] = "full",
+        rank: int = 32,
+        positions: Scheme = "original",
+        placement: Placement = "interleaved",
     ) -> None:
         super().__init__()
         if projections not in ("full", "lora"):
             raise ValueError(f"sst.projections={projections!r}: choose 'full' or 'lora'")
         if positions not in POSITIONS:
             raise ValueError(f"sst.positions={positions!r}: choose one of {', '.join(POSITIONS)}")
+        if placement not in get_args(Placement):
+            raise ValueError(f"sst.placement={placement!r}: choose one of {', '.join(get_args(Placement))}")
         self.projections, self.rank = projections, rank
         self.positions: Scheme = positions
+        self.placement: Placement = placement
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 
@@ -124,7 +133,10 @@ def _attach(attention: nn.Module, layer: dict[str, nn.Module], replace: bool) ->
             if state.rows is None or not len(state.rows):
                 return output
             flat = output.reshape(-1, output.shape[-1])
-            new = projection(args[0].reshape(-1, args[0].shape[-1])[state.rows]).to(output.dtype)
+            rows = args[0].reshape(-1, args[0].shape[-1])[state.rows]
+            if not torch.is_autocast_enabled(rows.device.type):  # which would see to it: these weights are float32
+                rows = rows.to(next(projection.parameters()).dtype)
+            new = projection(rows).to(output.dtype)
             change = flat.index_copy if replace else flat.index_add
             return change(0, state.rows, new).view(output.shape)
 

@@ -15,6 +15,7 @@ from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id
 from speech_xl.model.layout import Kind, build_layout, interval_frames
+from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
 from speech_xl.phases.rising_marks import RisingMarks
@@ -57,11 +58,15 @@ class EvaluationLoops:
         asked = [(row, turn) for row, turns in enumerate(batch.turns) for turn in turns]
         records = []
         for ratio in self.eval_ratios:
-            memory = self.backbone.listen(speech, [[to_ratio(ratio)] * len(i) for i in speech.intervals])
+            memory = self.listen(speech, ratio)
             kept = (memory.kept - len(self.backbone.llm.prompt.prefix)).tolist()
             for (row, turn), answer in zip(asked, self._answers(batch, memory, asked), strict=True):
                 records.append(self._record(batch, speech, row, turn, ratio, answer, int(kept[row])))
         return records
+
+    def listen(self, speech: Speech, ratio: int) -> KVMemory:
+        """What is kept of speech at a ratio."""
+        return self.backbone.listen(speech, [[to_ratio(ratio)] * len(row) for row in speech.intervals])
 
     def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
         """Long and short answers are generated apart: a batch runs until its longest answer ends."""
@@ -119,7 +124,8 @@ class EvaluationLoops:
         intervals = interval_frames(ends, ceil(batch.cuts[row].duration * rate), rate)
         times = {}
         for ratio in self.eval_ratios:
-            layout = build_layout(0, intervals, [to_ratio(ratio)] * len(intervals), 0)
+            placement = self.backbone.placement
+            layout = build_layout(0, intervals, [to_ratio(ratio)] * len(intervals), 0, placement=placement)
             heard = (layout.kind != Kind.SST).cumsum()
             times[ratio] = (heard[layout.kind == Kind.SST] / rate).tolist()
         return Example(batch.cuts[row], ends, times)

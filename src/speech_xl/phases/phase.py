@@ -208,16 +208,17 @@ class Phase(EvaluationLoops, pl.LightningModule):
                 rows[row] = frames
         return rows
 
-    def draw_ratios(self, batch: SpeechBatch, speech: Speech) -> Ratios:
-        """Ratio of every interval in training; None (no compression) unless the phase says otherwise."""
-        return [[None] * len(row) for row in speech.intervals]
+    def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
+        """What the LLM hears in training, and each interval's SST ratio: as it is and uncompressed, unless the phase
+        says otherwise."""
+        return speech, [[None] * len(row) for row in speech.intervals]
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
         suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
-        out = self.backbone(speech, self.draw_ratios(batch, speech), suffixes, weights)
+        out = self.backbone(*self.compressed(batch, speech), suffixes, weights)
         self.last_step = StepStats(
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,

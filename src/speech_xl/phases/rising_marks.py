@@ -5,6 +5,7 @@ its place can't go back to where it was, so it can't go round in circles.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -31,15 +32,8 @@ class RisingMarks(LogitsProcessor):
         cls, tokenizer: PreTrainedTokenizerBase, ends: Sequence[float], device: torch.device
     ) -> "RisingMarks | None":
         """The rule for this tokenizer; None where its marks are more or less than two tokens."""
-        seconds = torch.full((len(tokenizer),), -1, dtype=torch.long)
-        openings = set()
-        for second in range(LATEST):
-            ids = tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
-            if len(ids) != 2:
-                break
-            openings.add(ids[0])
-            seconds[ids[1]] = second
-        return cls(openings.pop(), seconds.to(device), ends) if len(openings) == 1 else None
+        opening, seconds = marks_of(tokenizer)
+        return None if opening is None else cls(opening, seconds.to(device), ends)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] of the next token after ids [B, T], with marks that don't rise ruled out."""
@@ -49,3 +43,18 @@ class RisingMarks(LogitsProcessor):
         out = torch.nn.functional.pad(out, (0, scores.shape[1] - out.shape[1]))  # LLMs may have more rows than tokens
         out[:, self.opening] = last[:, 0] >= self.ends
         return scores.masked_fill(out, -torch.inf)
+
+
+@cache
+def marks_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, Tensor]:
+    """The token that opens this tokenizer's marks, None where they aren't all two tokens with one opening; and the
+    second each token stands for, int64 [V], -1 for all that are no second."""
+    seconds = torch.full((len(tokenizer),), -1, dtype=torch.long)
+    openings = set()
+    for second in range(LATEST):
+        ids = tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
+        if len(ids) != 2:
+            break
+        openings.add(ids[0])
+        seconds[ids[1]] = second
+    return openings.pop() if len(openings) == 1 else None, seconds

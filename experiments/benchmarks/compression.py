@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""Ways to keep less of long speech, side by side: error rates and answers at equal kept KV, after the paper's figure 5.
+
+    python experiments/benchmarks/compression.py digits --base RUN/stage2 --sst RUN/stage3
+    python experiments/benchmarks/compression.py digits --base RUN/stage2 --sst RUN/stage3 --pooled POOLED/stage3 \
+        --appended APPENDED/stage3 --ratios 2 4 8 16 --methods SSTs "mean pooling" SnapKV
+
+Folders are of finished stages. What isn't trained to compress runs on `--base`; SSTs interleaved, SSTs appended and
+trained mean pooling on their own. Sessions come from the dev split of the corpus that the SSTs were trained on. Answers
+are kept in `--work` as they come, so a run broken off goes on; eviction needs ``pip install -e ".[baselines]"``.
+
+Writes docs/results/compression_NAME.json and .csv and docs/pictures/compression_NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+from jsonargparse import ArgumentParser
+from lhotse.cut import Cut
+from tqdm import tqdm
+from transformers import pipeline
+
+from experiments.benchmarks.record import RESULTS, ROOT, commit_of_tree, record
+from speech_xl.data.audio import load_audio
+from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
+from speech_xl.evaluation.compressors import (
+    PRESSES,
+    Compressor,
+    Eviction,
+    MeanPooled,
+    RandomFrames,
+    SimilarFrames,
+    Summarization,
+    Truncation,
+    Uncompressed,
+    UniformStride,
+)
+from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate
+from speech_xl.evaluation.predictions import PredictionWriter, read_predictions
+from speech_xl.listen import config_of, load_model
+from speech_xl.model import SpeechLLM
+from speech_xl.model.layout import interval_frames
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.phases.rising_marks import RisingMarks
+
+ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
+WHISPER = "Whisper's own decoder"
+DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))
+
+
+@dataclass
+class Method:
+    """A compressor, and the folder of the stage whose weights it runs on (`base`, `sst`, ...)."""
+
+    compressor: Compressor
+    weights: str
+
+    @property
+    def name(self) -> str:
+        return self.compressor.name
+
+
+def methods(folders: dict[str, Path | None]) -> list[Method]:
+    """All that can run on the folders given."""
+    base: list[Compressor] = [Uncompressed(), Truncation(), UniformStride(), RandomFrames(), MeanPooled()]
+    base += [SimilarFrames(), *(Eviction(press) for press in PRESSES), Eviction("SnapKV", query_aware=True)]
+    found = [Method(one, "base") for one in base]
+    found.append(Method(MeanPooled(trained=True), "pooled"))
+    found.append(Method(Summarization("SSTs appended"), "appended"))
+    found.append(Method(Summarization(), "sst"))
+    return [method for method in found if folders[method.weights] is not None]
+
+
+class Sessions:
+    """The dev sessions that are asked, and their encoder frames, computed once."""
+
+    def __init__(self, folder: Path, limit: int | None) -> None:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(SpeechDataModule, "data")
+        self.config = config_of(folder)["data"]
+        given = self.config | {"limit_dev": limit, "eval_questions": 8}
+        self.data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
+        self.data.prepare_data()
+        self.cuts = list(self.data.cuts("dev"))
+
+    def speech(self, model: SpeechLLM, cut: Cut) -> Speech:
+        """One session as the model's LLM hears it."""
+        encoder = model.encoder
+        cache = FrameCache(Path(self.data.cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
+        frames = cache.load(cut)
+        if frames is None:
+            cache.store(cut, encoder.encode([load_audio(cut)])[0])
+            frames = cache.load(cut)
+        assert frames is not None
+        adapted = model.adapt([frames])
+        ends = self.data.partition(cut)
+        intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
+        return Speech(adapted.frames, adapted.lengths, [intervals])
+
+
+def kv_bytes(memory: KVMemory) -> int:
+    """Bytes of keys and values as they lie in memory, prefix included."""
+    held = (tensor for name, tensor in memory.tensors().items() if name.startswith("layers."))
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+@torch.no_grad()
+def ask(
+    method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, rate: float
+) -> Iterator[dict[str, Any]]:
+    """One record a turn; each kind of task is answered in a batch, and query-aware methods listen for every question."""
+    alone = method.compressor.needs_question
+    groups = [[turn] for turn in turns] if alone else [[t for t in turns if (t.task == "qa") == qa] for qa in (0, 1)]
+    memory, listened = None, 0.0
+    for group in groups:
+        if not group:
+            continue
+        if memory is None or alone:
+            start = time.perf_counter()
+            memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
+            listened = time.perf_counter() - start
+        said = [turn.instruction for turn in group]
+        limits = [math.ceil(32 + (rate * cut.duration if turn.task != "qa" else 0)) for turn in group]
+        timed = set(said) == {TIMED_ASR_INSTRUCTION}
+        rule = RisingMarks.of(model.llm.prompt.tokenizer, [cut.duration], model.device) if timed else None
+        start = time.perf_counter()
+        answers = method.compressor.answer(model, memory, said, limits, [rule] if rule else [])
+        spent = time.perf_counter() - start
+        for turn, answer in zip(group, answers, strict=True):
+            yield told(cut, turn, ratio, answer) | {
+                "kept_kv_bytes": kv_bytes(memory),
+                "peak_kv_bytes": round(kv_bytes(memory) / memory.valid.shape[1] * memory.peak),
+                "prefill_seconds": listened,
+                "decode_seconds": spent / len(group),
+            }
+
+
+def told(cut: Cut, turn: Turn, ratio: int, answer: Answer) -> dict[str, Any]:
+    return {
+        "id": cut.id,
+        "task": turn.task,
+        "kind": turn.kind,
+        "ratio": ratio,
+        "instruction": turn.instruction,
+        "reference": turn.answer,
+        "hypothesis": answer.text,
+        "finished": answer.finished,
+        "duration": cut.duration,
+    }
+
+
+def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
+    """What Whisper itself transcribes, thirty seconds at a time; digits it writes as figures are spelled out."""
+    asr: Any = pipeline("automatic-speech-recognition", name, chunk_length_s=30)
+    with PredictionWriter(path) as writer:
+        for cut in tqdm(cuts, desc=WHISPER, unit="session"):
+            heard = asr(load_audio(cut).numpy(), generate_kwargs={"language": "en", "task": "transcribe"})["text"]
+            text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard)
+            for turn in turns(cut):
+                if turn.task == "asr":
+                    writer.write(told(cut, turn, 1, Answer(text, True)))
+
+
+def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+    """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions."""
+    spoken = [r for r in records if r["task"] == "asr"]
+    asked = [r for r in records if r["task"] == "qa"]
+    row: dict[str, Any] = {"method": method, "ratio": ratio}
+    for name in ("kept_kv_bytes", "peak_kv_bytes", "prefill_seconds", "decode_seconds"):
+        known = [r[name] for r in spoken if name in r]
+        row[name] = sum(known) / len(known) if known else None
+    rates: dict[str, Rate | None] = {
+        "wer": error_rate(spoken) if spoken else None,
+        "wer_cut": cut_error_rate(spoken) if spoken else None,
+        "qa_accuracy": accuracy(asked) if asked else None,
+    }
+    attributes = [r for r in asked if r["kind"] in ATTRIBUTES]
+    rates["attribute_accuracy"] = accuracy(attributes) if attributes else None
+    for name, rate in rates.items():
+        row[name] = None if rate is None else rate.value
+        if rate is not None:
+            row[f"{name}_low"], row[f"{name}_high"] = rate.low, rate.high
+    return row | {"items": len(records), "sessions": len(spoken)} | about
+
+
+def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The figures that the targets are about."""
+    at = {(row["method"], row["ratio"]): row for row in rows}
+    found: dict[str, float | None] = {"wer_1x": at["full KV", 1]["wer"]}
+    for ratio in (4, 8, 16):
+        ours = at.get(("SSTs", ratio), {})
+        found[f"sst_wer_{ratio}x"] = ours.get("wer")
+        others = [r["wer"] for r in rows if r["ratio"] == ratio and not r["method"].startswith("SSTs")]
+        found[f"best_baseline_wer_{ratio}x"] = min(others, default=None)
+    found["whisper_wer"] = at.get((WHISPER, 1), {}).get("wer")
+    found["sst_wer_cut_8x"] = at.get(("SSTs", 8), {}).get("wer_cut")
+    return {name: round(value, 4) for name, value in found.items() if value is not None}
+
+
+def picture(rows: list[dict[str, Any]], path: Path) -> None:
+    """After the paper's figure 5: solid all tasks (the mean of 1 - WER and answers right), dashed without ASR."""
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(13, 4.8), layout="constrained")
+    names = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in ("full KV", WHISPER)]
+    for number, name in enumerate(names):
+        mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["ratio"])
+        ratios, ours = [row["ratio"] for row in mine], name.startswith("SSTs")
+        style: dict[str, Any] = {"color": f"C{number % 10}", "lw": 2.5 if ours else 1, "marker": "os^v"[number // 10]}
+        axes[0].plot(ratios, [min(1.5, row["wer"]) for row in mine], label=name, **style)
+        asked = [row["qa_accuracy"] or 0.0 for row in mine]
+        both = [(max(0.0, 1 - row["wer"]) + qa) / 2 for row, qa in zip(mine, asked, strict=True)]
+        axes[1].plot(ratios, both, **style)
+        axes[1].plot(ratios, asked, "--", **style)
+    whole = next(row for row in rows if row["method"] == "full KV")
+    axes[0].axhline(whole["wer"], color="k", ls=":", label="full KV")
+    axes[0].set(ylabel="WER (at most 1.5 shown)")
+    axes[1].set(ylabel="solid: mean of 1 - WER and answers right; dashed: answers right")
+    for axis in axes:
+        axis.set(xscale="log", xlabel="frames a kept KV token", xticks=[2, 4, 8, 16], xticklabels=["2", "4", "8", "16"])
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def file_name(method: str, ratio: int) -> str:
+    return f"{''.join(c if c.isalnum() else '_' for c in method)}_{ratio}x.jsonl"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the table, such as digits: docs/results/compression_NAME.json")
+    parser.add_argument("--base", type=Path, required=True, help="stage without compression, for what isn't trained")
+    parser.add_argument("--sst", type=Path, required=True, help="stage with SSTs interleaved")
+    parser.add_argument("--appended", type=Path, help="stage with SSTs appended")
+    parser.add_argument("--pooled", type=Path, help="stage of MeanPooling")
+    parser.add_argument("--whisper", metavar="NAME", help="Whisper whose own decoder transcribes for comparison")
+    parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="(%(default)s)")
+    parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
+    parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
+    parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="answers are kept here (%(default)s)")
+    given = parser.parse_args()
+    folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
+    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions)
+    chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
+    rate = float(config_of(given.sst)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
+    rows: list[dict[str, Any]] = []
+    for weights in dict.fromkeys(method.weights for method in chosen):
+        folder = folders[weights]
+        assert folder is not None
+        model = load_model(folder)
+        trained = sum(p.numel() for n, p in model.named_parameters() if n.startswith("sst."))
+        for method in (m for m in chosen if m.weights == weights):
+            one = isinstance(method.compressor, Uncompressed)
+            also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
+            for ratio in [1] if one else also_whole + given.ratios:
+                path = given.work / given.name / weights / file_name(method.name, ratio)
+                with PredictionWriter(path, {"weights": str(folder), "sessions": len(sessions.cuts)}) as writer:
+                    for cut in tqdm(sessions.cuts, desc=f"{method.name} {ratio}x", unit="session"):
+                        turns = sessions.data.evaluation(cut)
+                        done = json.loads(marker.read_text()) if (marker := path.with_suffix(".done")).exists() else []
+                        if cut.id in done:
+                            continue
+                        speech = sessions.speech(model, cut)
+                        for answer in ask(method, model, cut, speech, turns, ratio, rate):
+                            writer.write(answer)
+                        marker.write_text(json.dumps([*done, cut.id]))
+                about = {
+                    "weights": weights,
+                    "trained_parameters": trained,
+                    "needs_question": method.compressor.needs_question,
+                    "streams": method.compressor.streams,
+                }
+                rows.append(row_of(method.name, ratio, read_predictions(path), about))
+    if given.whisper:
+        path = given.work / given.name / "whisper.jsonl"
+        if not path.exists():
+            whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
+        rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": given.whisper}))
+    for row in rows:
+        for key, value in row.items():
+            if isinstance(value, float):
+                row[key] = None if math.isnan(value) else round(value, 4)
+    name = f"compression_{given.name}"
+    write_csv(rows, RESULTS / f"{name}.csv")
+    picture(rows, ROOT / "docs" / "pictures" / f"{name}.png")
+    command = f"python experiments/benchmarks/compression.py {given.name} --base DIR --sst DIR ..."
+    data = f"{len(sessions.cuts)} dev sessions of {sessions.data.corpus.name}"
+    summary = summary_of(rows)
+    written = record(name, summary, command, data, len(sessions.cuts), commit=commit, rows=rows)
+    print(json.dumps(summary, indent=2), f"written: {written}", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

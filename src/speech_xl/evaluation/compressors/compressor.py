@@ -1,0 +1,62 @@
+"""The interface: speech of one session and a ratio in, a KV memory out that `SpeechLLM.answer` asks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from transformers import LogitsProcessor
+
+from speech_xl.model import SpeechLLM
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.speech_llm import Answer, Speech
+
+
+def budget(intervals: Sequence[int], ratio: int) -> int:
+    """KV tokens of audio that may be kept: ``ceil(frames / ratio)`` an interval, as many as there would be SSTs."""
+    return sum(-(-length // ratio) for length in intervals)
+
+
+class Compressor(ABC):
+    """One way to hear a session.
+
+    name            in tables
+    streams         whether it can listen to a live source, holding no more than an interval beside what it keeps
+    needs_question  whether it must know the question while it listens, so that another one needs listening anew
+    trained         whether the model has to be trained for it
+    """
+
+    name: str
+    streams = True
+    needs_question = False
+    trained = False
+
+    @abstractmethod
+    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+        """Hear the one row of `speech` and keep the prefix and `budget` KV tokens of it.
+
+        instruction: the question, for those that need it; the others don't look at it.
+        """
+
+    def answer(
+        self,
+        model: SpeechLLM,
+        memory: KVMemory,
+        instructions: Sequence[str],
+        limits: Sequence[int],
+        rules: Sequence[LogitsProcessor] = (),
+    ) -> list[Answer]:
+        """Greedy answers from what was kept, as `SpeechLLM.answer` gives them; the memory is left as it was."""
+        return model.answer(memory, [0] * len(instructions), instructions, limits, rules)
+
+
+class Uncompressed(Compressor):
+    """All frames' KV is kept, whatever the ratio."""
+
+    name = "full KV"
+
+    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+        return uncompressed(model, speech)
+
+
+def uncompressed(model: SpeechLLM, speech: Speech) -> KVMemory:
+    """Every frame the LLM is given stays."""
+    return model.listen(speech, [[None] * len(row) for row in speech.intervals])

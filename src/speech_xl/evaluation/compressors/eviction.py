@@ -1,0 +1,148 @@
+"""KV eviction by kvpress: the LLM hears all frames at once, then drops the KV that scores lowest, per head and layer.
+
+kvpress patches attention functions as it is imported, so it is imported only where an `Eviction` is made:
+``pip install -e ".[baselines]"``. Its presses score; the hooks that ask them are ours, so that they run on any release of
+transformers, layers without RoPE are scored without it, and exactly as much is kept as SSTs would keep.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LogitsProcessor
+
+from speech_xl.evaluation.compressors.compressor import Compressor, budget
+from speech_xl.model import SpeechLLM
+from speech_xl.model.layout import Kind
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.model.sst import attention_modules
+
+PRESSES = ("StreamingLLM", "SnapKV", "TOVA", "Knorm", "ExpectedAttention", "KeyDiff", "PyramidKV")
+WINDOW = 64  # queries that SnapKV and PyramidKV look from, where the budget has room for them
+
+
+class Eviction(Compressor):
+    """One of kvpress's presses over prefix and frames, the question kept out of both.
+
+    press        one of `PRESSES`
+    query_aware  the question stands behind the frames while they are scored and is dropped again, so that another
+                 question needs listening anew
+
+    Raises ValueError for another press, ImportError with the mend where kvpress isn't installed.
+    """
+
+    streams = False
+
+    def __init__(self, press: str, query_aware: bool = False) -> None:
+        if press not in PRESSES:
+            raise ValueError(f"press={press!r}: choose one of {', '.join(PRESSES)}")
+        try:
+            import kvpress
+        except ImportError as error:
+            raise ImportError(f"{press} comes from kvpress: pip install -e '.[baselines]'") from error
+        self.press: Any = getattr(kvpress, f"{press}Press")
+        self.needs_question = query_aware
+        self.name = f"{press}, query-aware" if query_aware else press
+
+    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+        asked = model.llm.prompt.question(instruction) if self.needs_question else []
+        prefix, frames = model.llm.prompt.prefix, int(speech.lengths[0])
+        kept, heard = len(prefix) + budget(speech.intervals[0], ratio), len(prefix) + frames
+        memory = KVMemory(model.llm.model.config.num_hidden_layers, 1, model.device)
+        parts = [model.llm.embedding(torch.tensor([i], dtype=torch.long, device=model.device)) for i in (prefix, asked)]
+        embeds = torch.cat([parts[0], speech.frames[:, :frames].to(parts[0].dtype), parts[1]], dim=1)
+        kind = torch.full(embeds.shape[:2], int(Kind.KEPT), device=model.device)
+        place = torch.arange(kind.shape[1], device=model.device)[None]
+        with evicting(model, memory, self._press(kept, kind.shape[1]), kept, heard):
+            model.decode(embeds, kind, place, memory.step_mask(kind), memory)
+        widest = max(layer.keys.shape[2] for layer in memory.cache.layers)
+        memory.valid = torch.ones(1, widest, dtype=torch.bool, device=model.device)
+        memory.position, memory.peak = torch.tensor([heard], device=model.device), kind.shape[1]
+        return memory
+
+    def answer(
+        self,
+        model: SpeechLLM,
+        memory: KVMemory,
+        instructions: Sequence[str],
+        limits: Sequence[int],
+        rules: Sequence[LogitsProcessor] = (),
+    ) -> list[Answer]:
+        with narrower_layers(model, memory):
+            return super().answer(model, memory, instructions, limits, rules)
+
+    def _press(self, kept: int, total: int) -> Any:
+        # Half a token over: some presses round what they keep down, and floats would cost one now and then.
+        options: dict[str, Any] = {"compression_ratio": max(0.0, 1 - (kept + 0.5) / total)}
+        if hasattr(self.press, "window_size"):
+            options["window_size"] = max(1, min(WINDOW, kept // 2))
+        return self.press(**options)
+
+
+class NoRotation(nn.Module):
+    """Rotary angles of a layer that has none: cosine 1, sine 0."""
+
+    def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        ones = x.new_ones(*position_ids.shape, x.shape[-1])
+        return ones, torch.zeros_like(ones)
+
+
+@contextmanager
+def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, heard: int) -> Iterator[None]:
+    """While it lasts, each attention layer that has run drops all but the `kept` best of its first `heard` tokens.
+
+    PyramidKV keeps more in lower layers and fewer in higher ones, `kept` on average.
+    """
+    press.post_init_from_model(model.llm.model)
+    rotary, bare, hooks = model.llm.decoder.rotary_emb, NoRotation(), []
+
+    def hook(module: Any, _args: Any, told: dict[str, Any], _output: Any) -> None:
+        hidden, layer = told["hidden_states"], memory.cache.layers[module.layer_idx]
+        if not getattr(module, "use_rope", True):
+            places = torch.arange(hidden.shape[1], device=hidden.device)[None]
+            told = told | {"position_embeddings": bare(hidden[..., : module.head_dim], places)}
+        best = min(kept, heard)
+        if best < heard:
+            scores = press.score(module, hidden, layer.keys, layer.values, None, told)[..., :heard]
+            if hasattr(press, "get_layer_budget"):
+                best = min(heard, press.get_layer_budget(module, layer.keys.shape[2]))
+            index = scores.topk(best, dim=2).indices.sort(dim=2).values[..., None]
+        else:
+            index = torch.arange(heard, device=hidden.device).expand(*layer.keys.shape[:2], -1)[..., None]
+        layer.keys = layer.keys.gather(2, index.expand(-1, -1, -1, layer.keys.shape[3]))
+        layer.values = layer.values.gather(2, index.expand(-1, -1, -1, layer.values.shape[3]))
+
+    modules: list[Any] = attention_modules(model.llm.decoder)
+    try:
+        for module in modules:
+            # ExpectedAttention asks the layer for its angles. Not by setattr, which would make it a part of the layer.
+            module.__dict__["rotary_emb"] = rotary if getattr(module, "use_rope", True) else bare
+            hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+        yield
+    finally:
+        for registered in hooks:
+            registered.remove()
+        for module in modules:
+            module.__dict__.pop("rotary_emb", None)
+
+
+@contextmanager
+def narrower_layers(model: SpeechLLM, memory: KVMemory) -> Iterator[None]:
+    """While it lasts, a layer that keeps less than the widest gets the mask's columns that are its own, the last ones."""
+    widest, hooks = memory.valid.shape[1], []
+    for module, layer in zip(attention_modules(model.llm.decoder), memory.cache.layers, strict=True):
+        missing = widest - layer.keys.shape[2]
+
+        def narrow(_module: Any, args: Any, told: dict[str, Any], missing: int = missing) -> tuple[Any, dict[str, Any]]:
+            return args, told | {"attention_mask": told["attention_mask"][..., missing:]}
+
+        if missing:
+            hooks.append(module.register_forward_pre_hook(narrow, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for registered in hooks:
+            registered.remove()

@@ -1,0 +1,19 @@
+"""The suite's own way: SSTs, interleaved or appended as the model was trained."""
+
+from speech_xl.evaluation.compressors.compressor import Compressor
+from speech_xl.model import SpeechLLM
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.ratios import to_ratio
+from speech_xl.model.speech_llm import Speech
+
+
+class Summarization(Compressor):
+    """Speech Summarization Tokens (Speech-XL, arXiv 2602.05373)."""
+
+    trained = True
+
+    def __init__(self, name: str = "SSTs") -> None:
+        self.name = name
+
+    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+        return model.listen(speech, [[to_ratio(ratio)] * len(row) for row in speech.intervals])

@@ -1,0 +1,18 @@
+"""A baseline for phase 3: frames are averaged before the LLM, which learns to read the means. No SSTs."""
+
+from speech_xl.data.batch import SpeechBatch
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.pooling import shorten
+from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.phases.ratio_drawing import RatioPhase
+
+
+class MeanPooling(RatioPhase):
+    """As `SSTCompression`, with ``ceil(frames / ratio)`` means an interval in the SSTs' place: as many KV tokens kept."""
+
+    def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
+        pooled = shorten(speech, self.drawn(batch, speech))
+        return pooled, [[None] * len(row) for row in pooled.intervals]
+
+    def listen(self, speech: Speech, ratio: int) -> KVMemory:
+        return super().listen(shorten(speech, [[ratio] * len(row) for row in speech.intervals]), 1)

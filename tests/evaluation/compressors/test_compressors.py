@@ -1,0 +1,180 @@
+"""Compressors: each keeps exactly what SSTs would keep, of what it says it keeps, and answers from it."""
+
+import pytest
+import torch
+
+from speech_xl.evaluation.compressors import (
+    PRESSES,
+    Eviction,
+    MeanPooled,
+    RandomFrames,
+    SimilarFrames,
+    Summarization,
+    Truncation,
+    Uncompressed,
+    UniformStride,
+)
+from speech_xl.evaluation.compressors.compressor import budget
+from speech_xl.evaluation.compressors.eviction import narrower_layers
+from speech_xl.model.pooling import mean_pool
+from tests.model.tiny import listener, llm_folder, speech
+
+INTERVALS = [12, 12, 7]
+FRAMES = [Truncation(), UniformStride(), RandomFrames(), MeanPooled(), SimilarFrames(), Summarization()]
+
+
+@pytest.fixture(scope="module", params=["qwen2", "smollm3"])
+def model(request, tmp_path_factory):
+    return listener(llm_folder(tmp_path_factory.mktemp("llm"), request.param)).eval()
+
+
+def presses():
+    """Every eviction that is installed here."""
+    pytest.importorskip("kvpress")
+    return [Eviction(press) for press in PRESSES] + [Eviction("SnapKV", query_aware=True)]
+
+
+def layers(memory):
+    return [(layer.keys, layer.values) for layer in memory.cache.layers]
+
+
+def kept(memory):
+    return [keys.shape[2] for keys, _ in layers(memory)]
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 5, 16])
+@pytest.mark.parametrize("compressor", FRAMES, ids=lambda one: one.name)
+@torch.no_grad()
+def test_as_much_is_kept_as_ssts_would_keep(model, compressor, ratio):
+    memory = compressor.listen(model, speech(INTERVALS), ratio)
+    prefix = len(model.llm.prompt.prefix)
+    assert kept(memory) == [prefix + budget(INTERVALS, ratio)] * 2
+    assert memory.valid.all() and memory.kept.tolist() == [kept(memory)[0]]
+
+
+@pytest.mark.parametrize("ratio", [2, 5, 16])
+@torch.no_grad()
+def test_evictions_keep_as_much_and_a_pyramid_on_average(model, ratio):
+    wanted = len(model.llm.prompt.prefix) + budget(INTERVALS, ratio)
+    for compressor in presses():
+        memory = compressor.listen(model, speech(INTERVALS), ratio, "who was it?")
+        assert sum(kept(memory)) == 2 * wanted, compressor.name
+        assert compressor.name == "PyramidKV" or kept(memory) == [wanted] * 2
+        assert memory.peak >= len(model.llm.prompt.prefix) + sum(INTERVALS)
+
+
+@torch.no_grad()
+def test_at_ratio_one_nothing_is_lost(model):
+    whole = layers(Uncompressed().listen(model, speech(INTERVALS), 1))
+    for compressor in FRAMES[:-1]:
+        for mine, all_of_it in zip(layers(compressor.listen(model, speech(INTERVALS), 1)), whole, strict=True):
+            torch.testing.assert_close(mine[0], all_of_it[0], atol=1e-12, rtol=1e-12)
+
+
+@torch.no_grad()
+def test_an_eviction_of_nothing_is_the_full_cache(model):
+    """All at once and interval by interval are one function where nothing is dropped."""
+    whole = Uncompressed().listen(model, speech(INTERVALS), 1)
+    for compressor in presses():
+        memory = compressor.listen(model, speech(INTERVALS), 1, "who?")
+        assert memory.position.tolist() == whole.position.tolist()
+        for mine, all_of_it in zip(layers(memory), layers(whole), strict=True):
+            torch.testing.assert_close(mine, all_of_it, atol=1e-10, rtol=1e-10)
+
+
+def test_uniform_stride_takes_the_middle_and_random_keeps_the_order():
+    frames = torch.arange(10.0)[:, None]
+    assert UniformStride().change(frames, 4).squeeze(1).tolist() == [2.0, 6.0, 9.0]
+    assert UniformStride().change(frames, 1).equal(frames)
+    drawn = RandomFrames(seed=1).change(frames, 3).squeeze(1).tolist()
+    assert drawn == sorted(drawn) and len(set(drawn)) == 4
+    assert drawn == RandomFrames(seed=1).change(frames, 3).squeeze(1).tolist()
+    assert len({tuple(RandomFrames(seed=s).change(frames, 3).squeeze(1).tolist()) for s in range(5)}) > 1
+
+
+def test_means_are_of_groups_and_of_the_rest():
+    frames = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 4.0]])
+    assert mean_pool(frames, 2).tolist() == [[2.0, 1.0], [5.0, 4.0]]
+
+
+def test_the_most_alike_neighbours_are_merged_first_and_weigh_as_many_as_they_are():
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    merged = SimilarFrames().change(torch.stack([a, a, 1.1 * a, b, -a, b]), 2)
+    assert merged.shape == (3, 2)
+    torch.testing.assert_close(merged[0], (3.1 / 3) * a)  # three alike weigh three
+
+
+@torch.no_grad()
+def test_truncation_hears_the_beginning_alone(model):
+    heard = speech(INTERVALS)
+    changed = speech(INTERVALS)
+    changed.frames[:, budget(INTERVALS, 4) :] += 1.0
+    one, other = (Truncation().listen(model, it, 4) for it in (heard, changed))
+    assert all(mine[0].equal(theirs[0]) for mine, theirs in zip(layers(one), layers(other), strict=True))
+    changed.frames[:, : budget(INTERVALS, 4)] += 1.0
+    assert not layers(Truncation().listen(model, changed, 4))[0][0].equal(layers(one)[0][0])
+
+
+@torch.no_grad()
+def test_only_a_query_aware_eviction_knows_the_question(model):
+    for compressor in presses():
+        memories = [compressor.listen(model, speech(INTERVALS), 4, asked) for asked in ("how many men?", "b")]
+        same = all(a[0].equal(b[0]) for a, b in zip(*map(layers, memories), strict=True))
+        assert same != compressor.needs_question, compressor.name
+
+
+@torch.no_grad()
+def test_streaming_llm_keeps_the_first_and_the_last(model):
+    pytest.importorskip("kvpress")
+    whole = layers(Uncompressed().listen(model, speech(INTERVALS), 1))
+    mine = layers(Eviction("StreamingLLM").listen(model, speech(INTERVALS), 4))
+    last = kept(Eviction("StreamingLLM").listen(model, speech(INTERVALS), 4))[0] - 4
+    for (keys, _), (all_of_them, _) in zip(mine, whole, strict=True):
+        torch.testing.assert_close(keys[:, :, :4], all_of_them[:, :, :4], atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(keys[:, :, 4:], all_of_them[:, :, -last:], atol=1e-10, rtol=1e-10)
+
+
+@torch.no_grad()
+def test_after_an_eviction_the_model_is_as_it_was(model):
+    presses_before = Uncompressed().listen(model, speech(INTERVALS), 1)
+    for compressor in presses():
+        compressor.listen(model, speech(INTERVALS), 4, "who?")
+    after = Uncompressed().listen(model, speech(INTERVALS), 1)
+    assert all(a[0].equal(b[0]) for a, b in zip(layers(presses_before), layers(after), strict=True))
+    assert not any("rotary_emb" in vars(m) for m in model.modules() if m is not model.llm.decoder)
+
+
+@torch.no_grad()
+def test_a_narrower_layer_answers_as_if_what_it_lacks_were_hidden(model):
+    """Its first tokens left out of the cache, or left in and masked in that layer alone."""
+    memory = Uncompressed().listen(model, speech(INTERVALS), 1)
+    module = model.llm.decoder.layers[1].self_attn
+
+    def hide(_module, args, told):
+        mask = told["attention_mask"].clone()
+        mask[..., :3] = False
+        return args, told | {"attention_mask": mask}
+
+    whole = model.answer(memory, [0], ["what was said?"], [12])
+    hook = module.register_forward_pre_hook(hide, with_kwargs=True)
+    wanted = model.answer(memory, [0], ["what was said?"], [12])
+    hook.remove()
+    layer = memory.cache.layers[1]
+    layer.keys, layer.values = layer.keys[:, :, 3:], layer.values[:, :, 3:]
+    with narrower_layers(model, memory):
+        assert model.answer(memory, [0], ["what was said?"], [12]) == wanted
+    assert wanted != whole
+
+
+@torch.no_grad()
+def test_every_compressor_answers(model):
+    for compressor in [Uncompressed(), *FRAMES]:
+        memory = compressor.listen(model, speech(INTERVALS), 4)
+        answers = compressor.answer(model, memory, ["who?", "what was said?"], [3, 5])
+        assert len(answers) == 2
+        assert answers == compressor.answer(model, memory, ["who?", "what was said?"], [3, 5])
+
+
+def test_an_unknown_press_is_an_error_that_names_the_known_ones():
+    with pytest.raises(ValueError, match="press='H2O': choose one of StreamingLLM"):
+        Eviction("H2O")
