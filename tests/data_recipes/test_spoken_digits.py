@@ -92,11 +92,13 @@ def test_questions_and_caption_are_true(tmp_path, corpus):
                 assert turn.answer == said[place + 1]
             elif turn.kind == "count":
                 assert turn.answer == WORDS[len(speakers)]
+            elif turn.kind == "speaker":
+                assert turn.answer == min(cut.supervisions, key=lambda s: s.start).speaker
             else:
                 assert turn.answer == said[{"first": 0, "last": -1}[turn.kind]]
         who = "one speaker says" if len(speakers) == 1 else f"{WORDS[len(speakers)]} speakers say"
         assert caption_turn(cut).answer.startswith(who + " ")
-    assert kinds == {"times", "after", "count", "first", "last"}
+    assert kinds == {"times", "after", "count", "speaker", "first", "last"}
 
 
 def test_caption_counts_in_words():
