@@ -31,6 +31,7 @@ from lhotse.cut import Cut
 from tqdm import tqdm
 from transformers import pipeline
 
+from data_recipes.grammar import number_words
 from experiments.benchmarks.record import RESULTS, ROOT, commit_of_tree, record
 from speech_xl.data.audio import load_audio
 from speech_xl.data.datamodule import SpeechDataModule
@@ -49,7 +50,7 @@ from speech_xl.evaluation.compressors import (
     UniformStride,
 )
 from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate
-from speech_xl.evaluation.predictions import PredictionWriter, read_predictions
+from speech_xl.evaluation.predictions import PredictionWriter, answer_id, read_predictions
 from speech_xl.listen import config_of, load_model
 from speech_xl.model import SpeechLLM
 from speech_xl.model.layout import interval_frames
@@ -59,7 +60,7 @@ from speech_xl.phases.rising_marks import RisingMarks
 
 ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
 WHISPER = "Whisper's own decoder"
-DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))
+DIGITS = {str(n): number_words(n) for n in range(10)}
 
 
 @dataclass
@@ -122,7 +123,7 @@ def kv_bytes(memory: KVMemory) -> int:
 def ask(
     method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, rate: float
 ) -> Iterator[dict[str, Any]]:
-    """One record a turn; each kind of task is answered in a batch, and query-aware methods listen for every question."""
+    """One record a turn; tasks are answered in a batch each, and query-aware methods listen anew for every question."""
     alone = method.compressor.needs_question
     groups = [[turn] for turn in turns] if alone else [[t for t in turns if (t.task == "qa") == qa] for qa in (0, 1)]
     memory, listened = None, 0.0
@@ -161,6 +162,19 @@ def told(cut: Cut, turn: Turn, ratio: int, answer: Answer) -> dict[str, Any]:
         "finished": answer.finished,
         "duration": cut.duration,
     }
+
+
+def answered(
+    method: Method, model: SpeechLLM, ratio: int, sessions: Sessions, rate: float, path: Path, weights: Path
+) -> list[dict[str, Any]]:
+    """All sessions' records, read from `path` where they are written already."""
+    with PredictionWriter(path, {"weights": str(weights), "sessions": len(sessions.cuts)}) as writer:
+        for cut in tqdm(sessions.cuts, desc=f"{method.name} {ratio}x", unit="session"):
+            turns = sessions.data.evaluation(cut)
+            if not all(writer.done(answer_id(cut.id, t.task, ratio, t.instruction)) for t in turns):
+                for one in ask(method, model, cut, sessions.speech(model, cut), turns, ratio, rate):
+                    writer.write(one)
+    return read_predictions(path)
 
 
 def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
@@ -261,7 +275,7 @@ def main() -> None:
     parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="(%(default)s)")
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
-    parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="answers are kept here (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     given = parser.parse_args()
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
     commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions)
@@ -278,23 +292,14 @@ def main() -> None:
             also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else also_whole + given.ratios:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                with PredictionWriter(path, {"weights": str(folder), "sessions": len(sessions.cuts)}) as writer:
-                    for cut in tqdm(sessions.cuts, desc=f"{method.name} {ratio}x", unit="session"):
-                        turns = sessions.data.evaluation(cut)
-                        done = json.loads(marker.read_text()) if (marker := path.with_suffix(".done")).exists() else []
-                        if cut.id in done:
-                            continue
-                        speech = sessions.speech(model, cut)
-                        for answer in ask(method, model, cut, speech, turns, ratio, rate):
-                            writer.write(answer)
-                        marker.write_text(json.dumps([*done, cut.id]))
+                records = answered(method, model, ratio, sessions, rate, path, folder)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained,
                     "needs_question": method.compressor.needs_question,
                     "streams": method.compressor.streams,
                 }
-                rows.append(row_of(method.name, ratio, read_predictions(path), about))
+                rows.append(row_of(method.name, ratio, records, about))
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
         if not path.exists():

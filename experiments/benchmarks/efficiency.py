@@ -62,6 +62,7 @@ class Counted:
         with torch.device("meta"):
             self.model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME)
         self.config = config
+
     @property
     def decoder(self) -> nn.Module:
         return self.model.get_decoder()

@@ -10,8 +10,8 @@ from speech_xl.model.layout import (
     Kind,
     LayoutBatch,
     build_layout,
-    place_ssts,
     interval_frames,
+    place_ssts,
     spans,
 )
 from tests.model.two_paths import allowed

@@ -66,9 +66,7 @@ class Layout:
         return int(np.isin(self.kind, (Kind.FRAME, Kind.KEPT)).sum())
 
 
-def place_ssts(
-    length: int, ratio: int | None, placement: Placement = "interleaved"
-) -> tuple[np.ndarray, np.ndarray]:
+def place_ssts(length: int, ratio: int | None, placement: Placement = "interleaved") -> tuple[np.ndarray, np.ndarray]:
     """Kinds and frame offsets of one interval of `length` frames.
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;

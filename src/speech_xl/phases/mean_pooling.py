@@ -8,7 +8,7 @@ from speech_xl.phases.ratio_drawing import RatioPhase
 
 
 class MeanPooling(RatioPhase):
-    """As `SSTCompression`, with ``ceil(frames / ratio)`` means an interval in the SSTs' place: as many KV tokens kept."""
+    """As `SSTCompression`, with ``ceil(frames / ratio)`` means an interval where that has SSTs: as much is kept."""
 
     def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
         pooled = shorten(speech, self.drawn(batch, speech))

@@ -1,8 +1,8 @@
 """KV eviction by kvpress: the LLM hears all frames at once, then drops the KV that scores lowest, per head and layer.
 
 kvpress patches attention functions as it is imported, so it is imported only where an `Eviction` is made:
-``pip install -e ".[baselines]"``. Its presses score; the hooks that ask them are ours, so that they run on any release of
-transformers, layers without RoPE are scored without it, and exactly as much is kept as SSTs would keep.
+``pip install -e ".[baselines]"``. Its presses score; the hooks that ask them are ours, so that they run on any release
+of transformers, layers without RoPE are scored without it, and exactly as much is kept as SSTs would keep.
 """
 
 from collections.abc import Iterator, Sequence
@@ -131,7 +131,7 @@ def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, heard: i
 
 @contextmanager
 def narrower_layers(model: SpeechLLM, memory: KVMemory) -> Iterator[None]:
-    """While it lasts, a layer that keeps less than the widest gets the mask's columns that are its own, the last ones."""
+    """While it lasts, a layer that keeps less than the widest gets the mask's last columns, which are its own."""
     widest, hooks = memory.valid.shape[1], []
     for module, layer in zip(attention_modules(model.llm.decoder), memory.cache.layers, strict=True):
         missing = widest - layer.keys.shape[2]

@@ -47,7 +47,7 @@ class RandomFrames(IntervalFrames):
 
 
 class MeanPooled(IntervalFrames):
-    """Means of groups of `ratio` frames; by a model that was trained on them (`phases.MeanPooling`) or one that wasn't."""
+    """Means of groups of `ratio` frames, for a model that was trained on them (`phases.MeanPooling`) or wasn't."""
 
     def __init__(self, trained: bool = False) -> None:
         self.trained, self.name = trained, "mean pooling, trained" if trained else "mean pooling"

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Spoken digits in sessions of 8 s to 2 min: three stages, the two baselines that train, and the table of all methods.
+# Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
+#   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
+#   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+runs=${RUNS:-runs}
+whisper=${WHISPER:-openai/whisper-base}
+common=(-c models/whisper_base_tiny.yaml -c data/spoken_digits_long.yaml --model.encoder.init_args.name "$whisper")
+[ -n "${FSDD:-}" ] && common+=(--data.corpus.init_args.corpus_dir "$FSDD")
+
+train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
+    local folder=$runs/$1/$2 resume=()
+    [ -f "$folder/weights.safetensors" ] && return
+    [ -f "$folder/checkpoints/last.ckpt" ] && resume=(--ckpt_path last)
+    python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}"
+}
+
+train digits stage1
+train digits stage2
+train digits stage3
+from=(--init_from "$runs/digits/stage2/weights.safetensors")
+train digits_appended stage3 -c ablations/appended.yaml "${from[@]}"
+train digits_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
+python experiments/benchmarks/compression.py digits --base "$runs/digits/stage2" --sst "$runs/digits/stage3" \
+    --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled/stage3" --whisper "$whisper"
