@@ -54,6 +54,20 @@ def test_every_stage_takes_every_overlay(parsed, stage, overlay):
     assert made.data.corpus.name
 
 
+@pytest.mark.parametrize("overlay", sorted(path.name for path in (EXPERIMENTS / "ablations").glob("*.yaml")))
+def test_stage_3_takes_every_ablation_and_keeps_the_rest_of_its_model(parsed, overlay):
+    plain, ablated = (
+        parsed.parser.parse_args(command("stage3.yaml", *overlays).argv()).fit
+        for overlays in ([], [f"ablations/{overlay}"])
+    )
+    made = parsed.parser.instantiate(
+        parsed.parser.parse_args(command("stage3.yaml", f"ablations/{overlay}").argv())
+    ).fit
+    assert made.model.trainable
+    for key in ("encoder", "adapter", "llm", "trainable", "task_weights", "eval_ratios"):
+        assert ablated.model.init_args[key] == plain.model.init_args[key]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_for_one_stage_names_a_stage(overlay):
     path = EXPERIMENTS / overlay

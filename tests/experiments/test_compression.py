@@ -1,0 +1,80 @@
+"""The comparison's own arithmetic: rows, the summary's best baseline, which methods run on which weights, bytes."""
+
+import torch
+
+from experiments.benchmarks.compression import file_name, kv_bytes, methods, row_of, summary_of
+from speech_xl.evaluation.compressors import MeanPooled
+from tests.model.tiny import listener, llm_folder, speech
+
+
+def answer(cut, task, reference, hypothesis, kind="", **more):
+    return {
+        "id": f"{cut}/{task}",
+        "cut_id": cut,
+        "task": task,
+        "kind": kind,
+        "reference": reference,
+        "hypothesis": hypothesis,
+    } | more
+
+
+def test_a_row_has_rates_with_intervals_and_means_over_sessions():
+    records = [
+        answer("a", "asr", "one two", "one two", kept_kv_bytes=10, peak_kv_bytes=30, prefill_seconds=1.0),
+        answer("b", "asr", "one two", "one six", kept_kv_bytes=30, peak_kv_bytes=50, prefill_seconds=2.0),
+        answer("a", "qa", "three", "three", "count", kept_kv_bytes=99),
+        answer("b", "qa", "two", "four", "times", kept_kv_bytes=99),
+    ]
+    row = row_of("ours", 4, records, {"weights": "sst"})
+    assert (row["wer"], row["wer_cut"], row["qa_accuracy"], row["attribute_accuracy"]) == (0.25, 0.25, 0.5, 1.0)
+    assert row["wer_low"] <= 0.25 <= row["wer_high"]
+    assert (row["kept_kv_bytes"], row["peak_kv_bytes"], row["prefill_seconds"]) == (20.0, 40.0, 1.5)
+    assert (row["items"], row["sessions"], row["weights"], row["decode_seconds"]) == (4, 2, "sst", None)
+
+
+def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
+    rows = [{"method": "full KV", "ratio": 1, "wer": 0.01, "wer_cut": 0.01}]
+    for method, at4, at8 in (
+        ("SSTs", 0.1, 0.2),
+        ("SSTs appended", 0.05, 0.3),
+        ("random", 0.4, 0.9),
+        ("TOVA", 0.5, 0.6),
+    ):
+        rows += [
+            {"method": method, "ratio": ratio, "wer": wer, "wer_cut": wer / 2} for ratio, wer in ((4, at4), (8, at8))
+        ]
+    assert summary_of(rows) == {
+        "wer_1x": 0.01,
+        "sst_wer_4x": 0.1,
+        "best_baseline_wer_4x": 0.4,
+        "sst_wer_8x": 0.2,
+        "best_baseline_wer_8x": 0.6,
+        "sst_wer_cut_8x": 0.1,
+    }
+
+
+def test_every_file_of_answers_has_a_name_of_its_own():
+    names = {
+        file_name(method, ratio) for method in ("SSTs", "SSTs appended", "SnapKV, query-aware") for ratio in (2, 4)
+    }
+    assert len(names) == 6 and "SnapKV__query_aware_4x.jsonl" in names
+
+
+@torch.no_grad()
+def test_bytes_are_those_of_the_formula(tmp_path):
+    model = listener(llm_folder(tmp_path)).eval()
+    memory = MeanPooled().listen(model, speech([10, 7]), 4)
+    # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
+    assert kv_bytes(memory) == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
+
+
+def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):
+    class Press:
+        def __init__(self, press, query_aware=False):
+            self.name = press
+
+    monkeypatch.setattr("experiments.benchmarks.compression.Eviction", Press)
+    given = methods({"base": tmp_path, "sst": tmp_path, "appended": None, "pooled": None})
+    assert {method.weights for method in given} == {"base", "sst"}
+    assert [method.name for method in given if method.weights == "sst"] == ["SSTs"]
+    assert {"full KV", "truncation", "TOVA"} <= {method.name for method in given}
