@@ -192,13 +192,13 @@ TOWERS: dict[str, tuple[str, dict[str, Any], str, Any]] = {
         "audio_config",
         SHORT | {"max_source_positions": 26},
         "audio_tower.",
-        WhisperFeatureExtractor(feature_size=8),
+        partial(WhisperFeatureExtractor, feature_size=8),
     ),
     "qwen2_5_omni": (
         "thinker_config.audio_config",
         SHORT | {"n_window": 4, "output_dim": 24},
         "thinker.audio_tower.",
-        WhisperFeatureExtractor(feature_size=8),
+        partial(WhisperFeatureExtractor, feature_size=8),
     ),
     "parakeet": (
         "encoder_config",
@@ -212,7 +212,7 @@ TOWERS: dict[str, tuple[str, dict[str, Any], str, Any]] = {
             "initializer_range": 0.2,
         },
         "encoder.",
-        ParakeetFeatureExtractor(feature_size=16),
+        partial(ParakeetFeatureExtractor, feature_size=16),
     ),
 }
 
@@ -230,7 +230,7 @@ def tower_folder(folder: Path, kind: str) -> str:
     config.save_pretrained(folder)
     state = class_of(tower)(tower).state_dict()
     save_file({prefix + n: v.contiguous() for n, v in state.items()}, folder / "model.safetensors", {"format": "pt"})
-    extractor.save_pretrained(folder)
+    extractor().save_pretrained(folder)
     return str(folder)
 
 

@@ -115,6 +115,8 @@ def attend(
     key: Tensor,
     value: Tensor,
     attention_mask: Any,
+    dropout: float = 0.0,
+    *,
     memory_keys: MemoryKeys | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
@@ -124,6 +126,7 @@ def attend(
             f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
             "future. Give `attention_mask` of shape [B, 1, queries, keys]."
         )
+    options |= {"dropout": dropout}
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
     if memory_keys is None:
         return sdpa(module, query, key, value, attention_mask, **options), None

@@ -297,6 +297,7 @@ class SpeechLLM(nn.Module):
             ),
             logits_processor=LogitsProcessorList(rules),
             **{self.llm.cache_argument: fork.cache},
+            **self.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
         )
         answers = []
         for new, limit in zip(output[:, ids.shape[1] :].tolist(), limits, strict=True):

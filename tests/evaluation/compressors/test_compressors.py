@@ -59,8 +59,10 @@ def test_evictions_keep_as_much_and_a_pyramid_on_average(model, ratio):
     wanted = len(model.llm.prompt.prefix) + budget(INTERVALS, ratio)
     for compressor in presses():
         memory = compressor.listen(model, speech(INTERVALS), ratio, "who was it?")
-        assert sum(kept(memory)) == 2 * wanted, compressor.name
-        assert compressor.name == "PyramidKV" or kept(memory) == [wanted] * 2
+        if compressor.name == "PyramidKV":  # which rounds in every layer
+            assert abs(sum(kept(memory)) - 2 * wanted) <= 1
+        else:
+            assert kept(memory) == [wanted] * 2, compressor.name
         assert memory.peak >= len(model.llm.prompt.prefix) + sum(INTERVALS)
 
 
