@@ -35,7 +35,7 @@ def test_pieces_and_flex_and_the_plain_mask_agree_on_a_ragged_batch(size):
     plain = attend(MODULE, query, key, value, allowed(layout), scaling=0.3)[0]
     cut = MemoryKeys(index, pieces=pieces(layout, kept, size))
     for mask, keys in ((nothing, cut), (block_mask(layout, kept), MemoryKeys(index))):
-        out = attend(MODULE, query, key, value, mask, keys, scaling=0.3)[0]
+        out = attend(MODULE, query, key, value, mask, memory_keys=keys, scaling=0.3)[0]
         torch.testing.assert_close(out[real], plain[real], atol=1e-12, rtol=1e-10)
         assert out.isfinite().all(), "padding too"
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from safetensors import safe_open
 
 from speech_xl.model import HFEncoder
@@ -18,7 +20,8 @@ SHAPES = {
     "qwen2_audio": (640, 8320, 16),
     "qwen2_5_omni": (640, 7680, 24),
 }
-KINDS = list(SHAPES)
+NEWER = {"parakeet", "qwen2_5_omni"}  # whose classes ask for more in older releases of transformers
+KINDS = [kind for kind in SHAPES if kind not in NEWER or Version(transformers.__version__) >= Version("5.4")]
 TAPPED = [kind for kind in KINDS if not kind.startswith("qwen")]  # whose inner layers have the last one's frame rate
 WINDOW = 8000
 
@@ -128,7 +131,7 @@ def test_inner_layers_at_another_rate_are_refused(folders, kind):
         make(folders[kind], layers=(1, -1))
 
 
-@pytest.mark.parametrize("kind", ["parakeet", "qwen2_audio", "qwen2_5_omni"])
+@pytest.mark.parametrize("kind", sorted(set(KINDS) & set(TOWERS)))
 def test_of_a_larger_model_the_towers_own_weights_are_read(folders, kind):
     loaded = make(folders[kind]).model.state_dict()
     with safe_open(f"{folders[kind]}/model.safetensors", "pt") as file:

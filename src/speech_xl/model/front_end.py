@@ -69,7 +69,8 @@ class FrontEnd:
 
     def __init__(self, model: Any, extractor: Any) -> None:
         self.model, self.extractor = model, extractor
-        self.width = model.config.hidden_size
+        # Older releases of transformers know an audio tower's width as d_model alone.
+        self.width = getattr(model.config, "hidden_size", None) or model.config.d_model
         self.depth = getattr(model.config, "encoder_layers", None) or model.config.num_hidden_layers
         self.hop = self.grain = self._hop()
 

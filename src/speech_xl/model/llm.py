@@ -115,8 +115,10 @@ class LLM(nn.Module):
         return cache_argument(self.decoder)
 
     def cache_positions(self, held: int, new: int) -> dict[str, Tensor]:
-        """Where `new` tokens stand behind a cache of `held`, for `generate` in releases of transformers that ask for it:
-        they would reckon it from the number of tokens given, and fail where that is less than the cache holds."""
+        """Where `new` tokens stand behind a cache of `held`, for `generate` in older releases of transformers.
+
+        They would reckon it from the number of tokens given, and fail where that is less than the cache holds.
+        """
         if "cache_position" not in signature(self.decoder.forward).parameters:
             return {}
         return {"cache_position": torch.arange(held, held + new, device=self.embedding.weight.device)}
