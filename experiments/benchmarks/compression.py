@@ -248,7 +248,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     for axis in axes:
         axis.set(xscale="log", xlabel="frames a kept KV token", xticks=[2, 4, 8, 16], xticklabels=["2", "4", "8", "16"])
         axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8)
+    where: Any = "outside right"  # newer than matplotlib's own type
+    figure.legend(*axes[0].get_legend_handles_labels(), loc=where, fontsize=8)
     figure.savefig(path, dpi=150)
 
 

@@ -37,6 +37,7 @@ class PrunableLayer(DynamicLayer):
         """Hold these too, [B, heads, T, head dim] each; all that is held."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
         if self.keys.requires_grad or key_states.requires_grad:
             return super().update(key_states, value_states, *args, **kwargs)
         self.keys = self._append("keys", self.keys, key_states)
@@ -69,6 +70,7 @@ class PrunableLayer(DynamicLayer):
             write = Tensor.scatter if whole.requires_grad else Tensor.scatter_
             return write(whole, 2, along(places), part if change is None else change(part))[:, :, :width]
 
+        assert self.keys is not None and self.values is not None, "nothing was read yet"
         self.keys, self.values = moved(self.keys, turned), moved(self.values, None)
 
 

@@ -7,6 +7,7 @@ of transformers, layers without RoPE are scored without it, and exactly as much 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class Eviction(Compressor):
         if press not in PRESSES:
             raise ValueError(f"press={press!r}: choose one of {', '.join(PRESSES)}")
         try:
-            import kvpress
+            kvpress = import_module("kvpress")
         except ImportError as error:
             raise ImportError(f"{press} comes from kvpress: pip install -e '.[baselines]'") from error
         self.press: Any = getattr(kvpress, f"{press}Press")
@@ -58,7 +59,8 @@ class Eviction(Compressor):
         place = torch.arange(kind.shape[1], device=model.device)[None]
         with evicting(model, memory, self._press(kept, kind.shape[1]), kept, heard):
             model.decode(embeds, kind, place, memory.step_mask(kind), memory)
-        widest = max(layer.keys.shape[2] for layer in memory.cache.layers)
+        layers: list[Any] = memory.cache.layers
+        widest = max(layer.keys.shape[2] for layer in layers)
         memory.valid = torch.ones(1, widest, dtype=torch.bool, device=model.device)
         memory.position, memory.peak = torch.tensor([heard], device=model.device), kind.shape[1]
         return memory
@@ -133,7 +135,8 @@ def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, heard: i
 def narrower_layers(model: SpeechLLM, memory: KVMemory) -> Iterator[None]:
     """While it lasts, a layer that keeps less than the widest gets the mask's last columns, which are its own."""
     widest, hooks = memory.valid.shape[1], []
-    for module, layer in zip(attention_modules(model.llm.decoder), memory.cache.layers, strict=True):
+    layers: list[Any] = memory.cache.layers
+    for module, layer in zip(attention_modules(model.llm.decoder), layers, strict=True):
         missing = widest - layer.keys.shape[2]
 
         def narrow(_module: Any, args: Any, told: dict[str, Any], missing: int = missing) -> tuple[Any, dict[str, Any]]:
