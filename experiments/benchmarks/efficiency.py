@@ -2,7 +2,7 @@
 """What listening costs from 30 s to 2 h of audio: FLOPs and KV bytes counted, host memory and time measured.
 
     python experiments/benchmarks/efficiency.py            # about a quarter of an hour on two cores
-    python experiments/benchmarks/efficiency.py --quick    # eight minutes of audio measured in place of an hour
+    python experiments/benchmarks/efficiency.py --quick    # five minutes of audio measured in place of an hour
 
 Counted, after the paper's figure 4: Whisper-small and Qwen2.5-7B at 12.5 Hz with SSTs at 1x to 16x, against
 Qwen2.5-Omni-7B at 25 Hz with its full cache. The LLMs' FLOPs come from a FLOP counter over their real sizes on meta
@@ -267,7 +267,7 @@ def picture(rows: list[dict[str, Any]], measured: list[dict[str, Any]], path: Pa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="measure eight minutes of audio, not sixty")
+    parser.add_argument("--quick", action="store_true", help="measure five minutes of audio, not sixty")
     given = parser.parse_args()
     commit, rows = commit_of_tree(), []
     agree = counts_agree()
@@ -279,7 +279,7 @@ def main() -> None:
             cost = with_ssts(llm, 60 * minutes, ratio, small)
             rows.append({"method": f"Speech-XL {ratio}x", "minutes": minutes, **vars(cost)})
         rows.append({"method": "Omni-7B", "minutes": minutes, **vars(full_cache(llm, 60 * minutes, tower))})
-    minutes = 8 if given.quick else 60
+    minutes = 5 if given.quick else 60
     measured = [in_a_process(minutes, 16, dtype) for dtype in ("float32", "bfloat16")]
     by = {(row["method"], row["minutes"]): row for row in rows}
     growth = [run["peak_gib"][-1] / run["peak_gib"][min(9, minutes // 2)] - 1 for run in measured]
