@@ -26,7 +26,7 @@ from data_recipes.tokenizer import SECONDS
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock, with_clock
-from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.prompt import IGNORE, Suffix, with_slips
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.precision import BF16, best_precision
@@ -156,17 +156,6 @@ def answers_begin(suffix: Suffix) -> list[int]:
     """Where each answer of a dialogue begins in the suffix's ids."""
     labelled = [label != IGNORE for label in suffix.labels]
     return [i for i, (before, now) in enumerate(zip([False, *labelled], labelled, strict=False)) if now and not before]
-
-
-def with_slips(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
-    """A share of the answers' tokens replaced by others of theirs where they are read back, right where they are to be
-    said: who once said a wrong word has to go on from it."""
-    said = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
-    ids = list(suffix.ids)
-    for place in said:
-        if rng.random() < share:
-            ids[place] = suffix.labels[rng.choice(said)]
-    return Suffix(ids, suffix.labels)
 
 
 def longest_words(gone: float, longest: int) -> int:

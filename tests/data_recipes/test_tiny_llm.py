@@ -23,13 +23,13 @@ from data_recipes.tiny_llm import (
     start_copying,
     stretched,
     suffix_of,
-    with_slips,
 )
 from data_recipes.tokenizer import SECONDS
 from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock, with_clock
+from speech_xl.model.prompt import with_slips
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 

@@ -1,5 +1,6 @@
 """The text around the audio: prefix, instructions and answers as token ids, from the tokenizer's own chat template."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,3 +72,14 @@ class Prompt:
         if self.end_id in ids:
             ids = ids[: ids.index(self.end_id)]
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def with_slips(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
+    """A share of the answers' tokens replaced by others of theirs where they are read back, right where they are to be
+    said: who once said a wrong word has to go on from it."""
+    said = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
+    ids = list(suffix.ids)
+    for place in said:
+        if rng.random() < share:
+            ids[place] = suffix.labels[rng.choice(said)]
+    return Suffix(ids, suffix.labels)

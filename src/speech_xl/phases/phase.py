@@ -1,6 +1,7 @@
 """What all phases share: one backbone, chosen parameters, a normalised loss, validation by real generation."""
 
 import json
+import random
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
+from speech_xl.model.prompt import with_slips
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech_llm import Ratios, Speech
 from speech_xl.phases.generation import EvaluationLoops, Example
@@ -67,6 +69,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
         seed: of the ratios drawn in training.
         task_weights: task -> what one of its label tokens counts in the loss; 1 where a task isn't named. An answer to
             a question is a token or two, a transcript hundreds: at equal weights questions would hardly be learned.
+        slips: share of an answer's tokens that are replaced by others of it where they are read back in training, so
+            that who has said a wrong word learns to go on from there.
     """
 
     backbone: SpeechLLM
@@ -85,8 +89,12 @@ class Phase(EvaluationLoops, pl.LightningModule):
         cache_frames: bool = True,
         seed: int = 0,
         task_weights: dict[str, float] | None = None,
+        slips: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= slips < 1:
+            raise ValueError(f"model.slips={slips}: a share from 0 to below 1")
+        self.slips = slips
         self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
@@ -216,7 +224,14 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
-        suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
+        suffixes = [
+            with_slips(
+                prompt.training([(t.instruction, t.answer) for t in turns]),
+                self.slips,
+                random.Random(f"slips-{self.seed}-{batch.epoch}-{name}"),
+            )
+            for name, turns in zip(batch.ids, batch.turns, strict=True)
+        ]
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.backbone(*self.compressed(batch, speech), suffixes, weights)
         self.last_step = StepStats(
