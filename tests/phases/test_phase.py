@@ -320,3 +320,29 @@ def test_weights_of_another_shape_of_model_are_refused(folders, tmp_path):
 def test_a_misspelt_pattern_stops_the_run(folders, tmp_path):
     with pytest.raises(ValueError, match="the pattern 'adaptor.*' matches no parameter"):
         fit(phase(SemanticAlignment, folders, {"adaptor.*": 0.1}), Given([batch(tmp_path, SHORT)], tmp_path))
+
+
+def test_slips_change_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_path, monkeypatch):
+    read = []
+    for slips in (0.0, 0.5):
+        model = phase(SemanticAlignment, folders, ADAPTER, slips=slips)
+        model.cache_frames = False
+        data = Given([batch(tmp_path, LONG)], tmp_path)
+        fit(model, data, 0)
+        forward = model.backbone.forward
+
+        def listen_in(speech, ratios, suffixes, weights, forward=forward):
+            read.extend(suffixes)
+            return forward(speech, ratios, suffixes, weights)
+
+        monkeypatch.setattr(model.backbone, "forward", listen_in)
+        fit(model, data, 1)
+    plain, slipped = read
+    assert plain.labels == slipped.labels
+    assert 0 < sum(a != b for a, b in zip(plain.ids, slipped.ids, strict=True)) <= labels_of(folders, LONG)
+
+
+@pytest.mark.parametrize("slips", [-0.1, 1.0])
+def test_slips_that_are_no_share_are_refused(folders, slips):
+    with pytest.raises(ValueError, match="model.slips=.*a share"):
+        phase(SemanticAlignment, folders, ADAPTER, slips=slips)
