@@ -137,7 +137,7 @@ def ask(
         said = [turn.instruction for turn in group]
         limits = [math.ceil(32 + (rate * cut.duration if turn.task != "qa" else 0)) for turn in group]
         timed = set(said) == {TIMED_ASR_INSTRUCTION}
-        rule = RisingMarks.of(model.llm.prompt.tokenizer, [cut.duration], model.device) if timed else None
+        rule = RisingMarks.of(model.llm.prompt, [cut.duration], rate, model.device) if timed else None
         start = time.perf_counter()
         answers = method.compressor.answer(model, memory, said, limits, [rule] if rule else [])
         spent = time.perf_counter() - start

@@ -4,7 +4,8 @@ import torch
 from transformers import AutoTokenizer, LogitsProcessor
 
 from speech_xl.data.time_marks import time_mark
-from speech_xl.phases.rising_marks import RisingMarks
+from speech_xl.model.prompt import Prompt
+from speech_xl.phases.rising_marks import SPARE, RisingMarks
 from tests.model.tiny import tokenizer as characters
 
 TINY = "experiments/models/tiny/llm"
@@ -12,7 +13,7 @@ TINY = "experiments/models/tiny/llm"
 
 def test_a_mark_is_later_than_the_last_and_within_the_audio():
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    rule = RisingMarks.of(tokenizer, [9.9, 9.9, 9.9], torch.device("cpu"))
+    rule = RisingMarks.of(Prompt(tokenizer), [9.9, 9.9, 9.9], 8.0, torch.device("cpu"))
     texts = ["transcribe", "[0] hello [4] this is", "[0] hello [9] this is"]
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     longest = max(len(row) for row in rows)
@@ -29,7 +30,7 @@ def test_a_mark_is_later_than_the_last_and_within_the_audio():
 
 
 def test_a_tokenizer_that_spells_marks_has_no_such_rule():
-    assert RisingMarks.of(characters(), [5.0], torch.device("cpu")) is None
+    assert RisingMarks.of(Prompt(characters()), [5.0], 8.0, torch.device("cpu")) is None
 
 
 class Circles(LogitsProcessor):
@@ -48,7 +49,7 @@ def test_circles_end():
     """What wants one mark again and again gets it once."""
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     opening, second = tokenizer("[1]", add_special_tokens=False)["input_ids"]
-    rule = RisingMarks.of(tokenizer, [3.0], torch.device("cpu"))
+    rule = RisingMarks.of(Prompt(tokenizer), [3.0], 100.0, torch.device("cpu"))
     torch.manual_seed(0)
     ids = torch.empty(1, 0, dtype=torch.long)
     for _ in range(40):
@@ -57,3 +58,16 @@ def test_circles_end():
         scores = rule(ids, Circles(opening, second)(ids, torch.randn(1, len(tokenizer))))
         ids = torch.cat([ids, scores.argmax(-1, keepdim=True)], dim=1)
     assert ids[0].tolist().count(second) == 1
+
+
+def test_an_answer_ends_where_no_audio_is_left_for_more():
+    """After "[2]" of 4.5 s there is room for three seconds' tokens and a few to spare, then only the end may follow."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    rule = RisingMarks.of(Prompt(tokenizer), [4.5, 4.5], 2.0, torch.device("cpu"))
+    word = tokenizer(" hello", add_special_tokens=False)["input_ids"][-1:]
+    mark = tokenizer("[2]", add_special_tokens=False)["input_ids"]
+    for said in range(2 * 3 + SPARE + 3):
+        ids = torch.tensor([[*mark, *word * said], [*word * 2, *word * said]])
+        free = rule(ids, torch.zeros(2, len(tokenizer))) > -torch.inf
+        assert free[0, tokenizer.eos_token_id] and free[1, word].all(), "without a mark it has its whole limit"
+        assert bool(free[0, word]) == (said <= 2 * 3 + SPARE)

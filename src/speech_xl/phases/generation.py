@@ -87,7 +87,8 @@ class EvaluationLoops:
         """What answers must obey: time marks rise, where they are asked for."""
         if set(instructions) != {TIMED_ASR_INSTRUCTION}:
             return []
-        rule = RisingMarks.of(self.backbone.llm.prompt.tokenizer, seconds, self.backbone.device)
+        prompt = self.backbone.llm.prompt
+        rule = RisingMarks.of(prompt, seconds, self.max_tokens_per_second, self.backbone.device)
         return [] if rule is None else [rule]
 
     def _record(

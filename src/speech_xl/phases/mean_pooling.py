@@ -1,5 +1,7 @@
 """A baseline for phase 3: frames are averaged before the LLM, which learns to read the means. No SSTs."""
 
+from typing import Any
+
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.pooling import shorten
@@ -8,7 +10,15 @@ from speech_xl.phases.ratio_drawing import RatioPhase
 
 
 class MeanPooling(RatioPhase):
-    """As `SSTCompression`, with ``ceil(frames / ratio)`` means an interval where that has SSTs: as much is kept."""
+    """As `SSTCompression`, with ``ceil(frames / ratio)`` means an interval where that has SSTs: as much is kept.
+
+    Args:
+        trainable: as in `Phase`; patterns of SSTs are left out, so that stage 3's config will do.
+    """
+
+    def __init__(self, *args: Any, trainable: dict[str, float], **kwargs: Any) -> None:
+        rates = {name: rate for name, rate in trainable.items() if not name.startswith("sst.")}
+        super().__init__(*args, trainable=rates, **kwargs)
 
     def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
         pooled = shorten(speech, self.drawn(batch, speech))

@@ -1,7 +1,8 @@
 """Time marks rise: a transcript's next mark is later than its last and no later than the audio.
 
 Whisper decodes under the same rule (arXiv 2212.04356; ApplyTimestampRules in its decoding.py). A decoder that has lost
-its place can't go back to where it was, so it can't go round in circles.
+its place can't go back to where it was, so it can't go round in circles. Nor can it go on for longer than the audio
+that is left has room for.
 """
 
 from collections.abc import Sequence
@@ -12,37 +13,52 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from speech_xl.data.time_marks import time_mark
+from speech_xl.model.prompt import Prompt
 
 LATEST = 10_000  # seconds
+SPARE = 8  # tokens
 
 
 class RisingMarks(LogitsProcessor):
     """For a tokenizer that writes every mark as one and the same opening token and a token for the second.
 
-    opening  id of the token that opens a mark
-    seconds  int64 [V], the second a token stands for, -1 for all others
-    ends     length of each row's audio in seconds
+    opening            id of the token that opens a mark
+    seconds            int64 [V], the second a token stands for, -1 for all others
+    ends               length of each row's audio in seconds
+    tokens_per_second  an answer ends where more tokens have followed its last mark than the audio after it has room for
+    end_id             the token that ends an answer
     """
 
-    def __init__(self, opening: int, seconds: Tensor, ends: Sequence[float]) -> None:
+    def __init__(
+        self, opening: int, seconds: Tensor, ends: Sequence[float], tokens_per_second: float, end_id: int
+    ) -> None:
         self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device).floor()
+        self.tokens_per_second, self.end_id = tokens_per_second, end_id
 
     @classmethod
     def of(
-        cls, tokenizer: PreTrainedTokenizerBase, ends: Sequence[float], device: torch.device
+        cls, prompt: Prompt, ends: Sequence[float], tokens_per_second: float, device: torch.device
     ) -> "RisingMarks | None":
-        """The rule for this tokenizer; None where its marks are more or less than two tokens."""
-        opening, seconds = marks_of(tokenizer)
-        return None if opening is None else cls(opening, seconds.to(device), ends)
+        """The rule for this prompt's tokenizer; None where its marks are more or less than two tokens."""
+        opening, seconds = marks_of(prompt.tokenizer)
+        if opening is None:
+            return None
+        return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] of the next token after ids [B, T], with marks that don't rise ruled out."""
-        last = self.seconds[input_ids].amax(1)[:, None]
+        said = self.seconds[input_ids]
+        last = said.amax(1)[:, None]
         end = self.ends[:, None]
         out = (self.seconds >= 0) & ((self.seconds <= last) | (self.seconds > end))
         out = torch.nn.functional.pad(out, (0, scores.shape[1] - out.shape[1]))  # LLMs may have more rows than tokens
         out[:, self.opening] = last[:, 0] >= self.ends
-        return scores.masked_fill(out, -torch.inf)
+        scores = scores.masked_fill(out, -torch.inf)
+        since = said.flip(1).ge(0).int().argmax(1)  # tokens after the last mark; 0 with none, which has the whole limit
+        over = since > self.tokens_per_second * (self.ends + 1 - last[:, 0]) + SPARE
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self.end_id] = 0.0
+        return torch.where(over[:, None], ended, scores)
 
 
 @cache
