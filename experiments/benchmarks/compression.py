@@ -178,12 +178,13 @@ def answered(
 
 
 def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
-    """What Whisper itself transcribes, thirty seconds at a time; digits it writes as figures are spelled out."""
-    asr: Any = pipeline("automatic-speech-recognition", name, chunk_length_s=30)
+    """What Whisper itself transcribes, by its own long-form decoding; digits it writes as figures are spelled out."""
+    asr: Any = pipeline("automatic-speech-recognition", name)
     with PredictionWriter(path) as writer:
         for cut in tqdm(cuts, desc=WHISPER, unit="session"):
-            heard = asr(load_audio(cut).numpy(), generate_kwargs={"language": "en", "task": "transcribe"})["text"]
-            text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard)
+            options = {"language": "en", "task": "transcribe"}
+            heard = asr(load_audio(cut).numpy(), return_timestamps=True, generate_kwargs=options)
+            text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
             for turn in turns(cut):
                 if turn.task == "asr":
                     writer.write(told(cut, turn, 1, Answer(text, True)))
