@@ -245,7 +245,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     for whole in (row for row in rows if row["method"] == "full KV"):
         axes[0].axhline(whole["wer"], color="k", ls=":", label="full KV")
     axes[0].set(ylabel="WER (at most 1.5 shown)")
-    axes[1].set(ylabel="solid: mean of 1 - WER and answers right; dashed: answers right")
+    axes[1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right")
     for axis in axes:
         axis.set(xscale="log", xlabel="frames a kept KV token", xticks=[2, 4, 8, 16], xticklabels=["2", "4", "8", "16"])
         axis.grid(alpha=0.3)
