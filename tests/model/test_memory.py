@@ -135,6 +135,17 @@ def test_what_is_held_is_copied_only_when_the_room_is_used_up():
 
 
 @torch.no_grad()
+def test_what_follows_keys_put_in_from_outside_is_behind_those():
+    """An eviction replaces what a layer holds; the room of what was there before is not theirs."""
+    layer, chunk = PrunableLayer(), torch.randn(1, 1, 5, 3)
+    layer.update(chunk, chunk)
+    others = torch.randn(1, 1, 4, 3)
+    layer.keys, layer.values = others, others + 1
+    keys, values = layer.update(chunk, chunk)
+    assert keys.equal(torch.cat([others, chunk], dim=2)) and values.equal(torch.cat([others + 1, chunk], dim=2))
+
+
+@torch.no_grad()
 def test_a_memory_made_of_anothers_tensors_keeps_them_when_the_other_goes_on(model, memory):
     """Rows of unlike length: the shorter ones' padding is where the other writes next."""
     twin = KVMemory.from_tensors(memory.tensors(), memory.peak)
