@@ -21,10 +21,10 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Method, Sessions, ask, row_of
+from experiments.benchmarks.compression import Method, Sessions, ask, row_of, tokens_per_second
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
-from speech_xl.listen import config_of, load_model
+from speech_xl.listen import load_model
 from speech_xl.stages import LAST, WEIGHTS
 
 RATIOS = (1, 2, 4, 8)
@@ -77,7 +77,7 @@ def measured(name: str, seed: int, folder: Path, sessions_asked: int) -> list[di
     if kept.is_file():
         return json.loads(kept.read_text())
     model, sessions, method = load_model(folder), Sessions(folder, sessions_asked), Method(Summarization(), "sst")
-    rate = float(config_of(folder)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
+    rate = tokens_per_second(folder)
     records: dict[int, list[dict[str, Any]]] = {ratio: [] for ratio in RATIOS}
     for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)

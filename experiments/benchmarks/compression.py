@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from experiments.benchmarks.record import RESULTS, ROOT, commit_of_tree, record
 from speech_xl.data.audio import load_audio
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.frame_cache import FrameCache
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
+from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Compressor,
@@ -50,13 +51,12 @@ from speech_xl.evaluation.compressors import (
     UniformStride,
 )
 from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate
-from speech_xl.evaluation.predictions import PredictionWriter, answer_id, read_predictions
+from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
 from speech_xl.listen import config_of, load_model
-from speech_xl.model import SpeechLLM
+from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Answer, Speech
-from speech_xl.phases.rising_marks import RisingMarks
+from speech_xl.model.speech_llm import Speech
+from speech_xl.phases.rising_marks import mark_rules
 
 ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
 WHISPER = "Whisper's own decoder"
@@ -98,14 +98,17 @@ class Sessions:
         self.data.prepare_data()
         self.cuts = list(self.data.cuts("dev"))
 
+    @cache  # noqa: B019  (lives as long as the benchmark; a fingerprint reads all weights)
+    def frames(self, encoder: Encoder) -> FrameCache:
+        return FrameCache(Path(self.data.cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
+
     def speech(self, model: SpeechLLM, cut: Cut) -> Speech:
         """One session as the model's LLM hears it."""
-        encoder = model.encoder
-        cache = FrameCache(Path(self.data.cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
-        frames = cache.load(cut)
+        encoder, kept = model.encoder, self.frames(model.encoder)
+        frames = kept.load(cut)
         if frames is None:
-            cache.store(cut, encoder.encode([load_audio(cut)])[0])
-            frames = cache.load(cut)
+            kept.store(cut, encoder.encode([load_audio(cut)])[0])
+            frames = kept.load(cut)
         assert frames is not None
         adapted = model.adapt([frames])
         ends = self.data.partition(cut)
@@ -113,10 +116,9 @@ class Sessions:
         return Speech(adapted.frames, adapted.lengths, [intervals])
 
 
-def kv_bytes(memory: KVMemory) -> int:
-    """Bytes of keys and values as they lie in memory, prefix included."""
-    held = (tensor for name, tensor in memory.tensors().items() if name.startswith("layers."))
-    return sum(tensor.numel() * tensor.element_size() for tensor in held)
+def tokens_per_second(folder: Path) -> float:
+    """What a stage allows its answers."""
+    return float(config_of(folder)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
 
 
 @torch.no_grad()
@@ -135,33 +137,18 @@ def ask(
             memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
             listened = time.perf_counter() - start
         said = [turn.instruction for turn in group]
-        limits = [math.ceil(32 + (rate * cut.duration if turn.task != "qa" else 0)) for turn in group]
-        timed = set(said) == {TIMED_ASR_INSTRUCTION}
-        rule = RisingMarks.of(model.llm.prompt, [cut.duration], rate, model.device) if timed else None
+        limits = [answer_limit(turn.task, cut.duration, rate) for turn in group]
+        rules = mark_rules(model.llm.prompt, said, [cut.duration] * len(said), rate, model.device)
         start = time.perf_counter()
-        answers = method.compressor.answer(model, memory, said, limits, [rule] if rule else [])
+        answers = method.compressor.answer(model, memory, said, limits, rules)
         spent = time.perf_counter() - start
         for turn, answer in zip(group, answers, strict=True):
-            yield told(cut, turn, ratio, answer) | {
-                "kept_kv_bytes": kv_bytes(memory),
-                "peak_kv_bytes": round(kv_bytes(memory) / memory.valid.shape[1] * memory.peak),
+            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
+                "kept_kv_bytes": memory.bytes,
+                "peak_kv_bytes": round(memory.bytes / memory.valid.shape[1] * memory.peak),
                 "prefill_seconds": listened,
                 "decode_seconds": spent / len(group),
             }
-
-
-def told(cut: Cut, turn: Turn, ratio: int, answer: Answer) -> dict[str, Any]:
-    return {
-        "id": cut.id,
-        "task": turn.task,
-        "kind": turn.kind,
-        "ratio": ratio,
-        "instruction": turn.instruction,
-        "reference": turn.answer,
-        "hypothesis": answer.text,
-        "finished": answer.finished,
-        "duration": cut.duration,
-    }
 
 
 def answered(
@@ -187,7 +174,7 @@ def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) ->
             text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
             for turn in turns(cut):
                 if turn.task == "asr":
-                    writer.write(told(cut, turn, 1, Answer(text, True)))
+                    writer.write(answer_record(cut, turn, 1, text, True))
 
 
 def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
@@ -282,7 +269,7 @@ def main() -> None:
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
     commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions)
     chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
-    rate = float(config_of(given.sst)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
+    rate = tokens_per_second(given.sst)
     rows: list[dict[str, Any]] = []
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
@@ -297,7 +284,7 @@ def main() -> None:
                 records = answered(method, model, ratio, sessions, rate, path, folder)
                 about = {
                     "weights": weights,
-                    "trained_parameters": trained,
+                    "trained_parameters": trained if method.compressor.trained else 0,
                     "needs_question": method.compressor.needs_question,
                     "streams": method.compressor.streams,
                 }

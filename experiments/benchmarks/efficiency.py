@@ -210,11 +210,14 @@ def measure(minutes: int, ratio: int, dtype: str) -> dict[str, Any]:
     listener.flush()
     frames = minutes * 60 * RATE
     kept = sum(-(-min(INTERVAL, frames - start) // ratio) for start in range(0, int(frames), INTERVAL))
-    held = sum(
-        tensor.numel() * tensor.element_size() for name, tensor in listener.memory.tensors().items() if "layers" in name
-    )
     wanted = (int(kept) + len(llm.prompt.prefix)) * llm.kv_bytes_per_token()
-    return {"dtype": dtype, "cpu_seconds": seconds, "peak_gib": peaks, "kv_bytes": held, "kv_bytes_formula": wanted}
+    return {
+        "dtype": dtype,
+        "cpu_seconds": seconds,
+        "peak_gib": peaks,
+        "kv_bytes": listener.memory.bytes,
+        "kv_bytes_formula": wanted,
+    }
 
 
 def in_a_process(*arguments: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from experiments.benchmarks.compression import file_name, kv_bytes, methods, row_of, summary_of
+from experiments.benchmarks.compression import file_name, methods, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -65,7 +65,7 @@ def test_bytes_are_those_of_the_formula(tmp_path):
     model = listener(llm_folder(tmp_path)).eval()
     memory = MeanPooled().listen(model, speech([10, 7]), 4)
     # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
-    assert kv_bytes(memory) == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
+    assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
 
 
 def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lhotse.cut import Cut
 from lhotse.serialization import SequentialJsonlWriter
 from lightning.pytorch.utilities import rank_zero_warn
 
+from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import cut_hypothesis, is_correct, normalize, wer_counts
 
 
@@ -19,6 +22,26 @@ def answer_id(cut_id: str, task: str, ratio: int, instruction: str) -> str:
     """Names one answer: the same cut, task, ratio and instruction always give the same id."""
     digest = hashlib.sha256(instruction.encode()).hexdigest()[:8]
     return f"{cut_id}/{task}/{ratio}x/{digest}"
+
+
+def answer_limit(task: str, seconds: float, tokens_per_second: float) -> int:
+    """Most tokens an answer about so much audio may have."""
+    return math.ceil(32 + (tokens_per_second * seconds if task != "qa" else 0))
+
+
+def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: bool) -> dict[str, Any]:
+    """What every record of an answer holds."""
+    return {
+        "id": cut.id,
+        "task": turn.task,
+        "kind": turn.kind,
+        "ratio": ratio,
+        "instruction": turn.instruction,
+        "reference": turn.answer,
+        "hypothesis": hypothesis,
+        "finished": finished,
+        "duration": cut.duration,
+    }
 
 
 class PredictionWriter:

@@ -100,6 +100,12 @@ class KVMemory:
         """KV tokens each row holds, prefix included: int64 [B]."""
         return self.valid.sum(1)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of keys and values as they lie in memory, prefix and padding included."""
+        held = (tensor for name, tensor in self.tensors().items() if name.startswith("layers."))
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
     def select(self, rows: Sequence[int]) -> "KVMemory":
         """A new memory with these rows (copies), one for each question to ask."""
         index = torch.as_tensor(rows, device=self.valid.device)

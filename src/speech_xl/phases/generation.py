@@ -1,6 +1,5 @@
 """Validation, test and predict: generate through the pruned KV memory at every evaluation ratio, and score."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -8,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from lhotse.cut import Cut
-from transformers import LogitsProcessor
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION, Turn
+from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import summarise
-from speech_xl.evaluation.predictions import PredictionWriter, answer_id
+from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record
 from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
-from speech_xl.phases.rising_marks import RisingMarks
+from speech_xl.phases.rising_marks import mark_rules
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
 EXAMPLES = 2  # cuts shown by the samples callback
@@ -49,7 +47,7 @@ class EvaluationLoops:
 
     def limit(self, turn: Turn, seconds: float) -> int:
         """Most tokens an answer may have."""
-        return ceil(32 + (self.max_tokens_per_second * seconds if turn.task != "qa" else 0))
+        return answer_limit(turn.task, seconds, self.max_tokens_per_second)
 
     @torch.no_grad()
     def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
@@ -71,6 +69,7 @@ class EvaluationLoops:
     def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
         """Long and short answers are generated apart: a batch runs until its longest answer ends."""
         answers: dict[int, Answer] = {}
+        prompt = self.backbone.llm.prompt
         for task in sorted({turn.task for _, turn in asked}):
             mine = [i for i, (_, turn) in enumerate(asked) if turn.task == task]
             for start in range(0, len(mine), QUESTIONS_AT_ONCE):
@@ -79,31 +78,20 @@ class EvaluationLoops:
                 seconds = [batch.cuts[row].duration for row in rows]
                 limits = [self.limit(asked[i][1], s) for i, s in zip(part, seconds, strict=True)]
                 said = [asked[i][1].instruction for i in part]
-                texts = self.backbone.answer(memory, rows, said, limits, self._rules(said, seconds))
+                texts = self.backbone.answer(
+                    memory,
+                    rows,
+                    said,
+                    limits,
+                    mark_rules(prompt, said, seconds, self.max_tokens_per_second, self.backbone.device),
+                )
                 answers.update(zip(part, texts, strict=True))
         return [answers[i] for i in range(len(asked))]
-
-    def _rules(self, instructions: Sequence[str], seconds: Sequence[float]) -> list[LogitsProcessor]:
-        """What answers must obey: time marks rise, where they are asked for."""
-        if set(instructions) != {TIMED_ASR_INSTRUCTION}:
-            return []
-        prompt = self.backbone.llm.prompt
-        rule = RisingMarks.of(prompt, seconds, self.max_tokens_per_second, self.backbone.device)
-        return [] if rule is None else [rule]
 
     def _record(
         self, batch: SpeechBatch, speech: Speech, row: int, turn: Turn, ratio: int, answer: Answer, kept: int
     ) -> dict[str, Any]:
-        return {
-            "id": batch.ids[row],
-            "task": turn.task,
-            "kind": turn.kind,
-            "ratio": ratio,
-            "instruction": turn.instruction,
-            "reference": turn.answer,
-            "hypothesis": answer.text,
-            "finished": answer.finished,
-            "duration": batch.cuts[row].duration,
+        return answer_record(batch.cuts[row], turn, ratio, answer.text, answer.finished) | {
             "kept_kv_tokens": kept,
             "total_kv_tokens": int(speech.lengths[row]),
             "kept_kv_bytes": kept * self.backbone.llm.kv_bytes_per_token(),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
+from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
 
@@ -74,3 +75,13 @@ def marks_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, Tensor]:
         openings.add(ids[0])
         seconds[ids[1]] = second
     return openings.pop() if len(openings) == 1 else None, seconds
+
+
+def mark_rules(
+    prompt: Prompt, instructions: Sequence[str], ends: Sequence[float], tokens_per_second: float, device: torch.device
+) -> list[LogitsProcessor]:
+    """What answers to these instructions must obey: marks rise, where times are asked for and can be written."""
+    if set(instructions) != {TIMED_ASR_INSTRUCTION}:
+        return []
+    rule = RisingMarks.of(prompt, ends, tokens_per_second, device)
+    return [] if rule is None else [rule]

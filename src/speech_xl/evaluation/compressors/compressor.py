@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from transformers import LogitsProcessor
 
@@ -45,7 +46,12 @@ class Compressor(ABC):
         rules: Sequence[LogitsProcessor] = (),
     ) -> list[Answer]:
         """Greedy answers from what was kept, as `SpeechLLM.answer` gives them; the memory is left as it was."""
-        return model.answer(memory, [0] * len(instructions), instructions, limits, rules)
+        with self.answering(model, memory):
+            return model.answer(memory, [0] * len(instructions), instructions, limits, rules)
+
+    def answering(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
+        """What has to hold while the model answers from this memory: nothing, for most."""
+        return nullcontext()
 
 
 class Uncompressed(Compressor):

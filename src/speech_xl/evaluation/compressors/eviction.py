@@ -5,20 +5,19 @@ kvpress patches attention functions as it is imported, so it is imported only wh
 of transformers, layers without RoPE are scored without it, and exactly as much is kept as SSTs would keep.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessor
 
 from speech_xl.evaluation.compressors.compressor import Compressor, budget
 from speech_xl.model import SpeechLLM
 from speech_xl.model.layout import Kind
 from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
 
 PRESSES = ("StreamingLLM", "SnapKV", "TOVA", "Knorm", "ExpectedAttention", "KeyDiff", "PyramidKV")
@@ -65,16 +64,8 @@ class Eviction(Compressor):
         memory.position, memory.peak = torch.tensor([heard], device=model.device), kind.shape[1]
         return memory
 
-    def answer(
-        self,
-        model: SpeechLLM,
-        memory: KVMemory,
-        instructions: Sequence[str],
-        limits: Sequence[int],
-        rules: Sequence[LogitsProcessor] = (),
-    ) -> list[Answer]:
-        with narrower_layers(model, memory):
-            return super().answer(model, memory, instructions, limits, rules)
+    def answering(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
+        return narrower_layers(model, memory)
 
     def _press(self, kept: int, total: int) -> Any:
         # Half a token over: some presses round what they keep down, and floats would cost one now and then.
