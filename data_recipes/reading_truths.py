@@ -82,8 +82,13 @@ def mention_questions(
     return questions
 
 
+def mention_text(word: str) -> str:
+    """The question whether a word was said."""
+    return f"was the word {word} said"
+
+
 def _mention(word: str, answer: str) -> dict[str, str]:
-    return question("mention", f"was the word {word} said", answer)
+    return question("mention", mention_text(word), answer)
 
 
 def _hand_out(yes: list[tuple[str, str]], words: Mapping[str, set[str]], rng: random.Random) -> list[tuple[str, str]]:

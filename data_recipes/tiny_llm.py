@@ -1,9 +1,10 @@
-"""Pretrains the tiny LLM to read speech-like frames: `python -m data_recipes.tiny_llm experiments/models/tiny/llm`.
+"""Pretrains a tiny LLM to read speech-like frames: `python -m data_recipes.tiny_llm experiments/models/tiny/llm`.
 
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
-audio. Only sentences of the train split are read. While it learns, two heads are told where to look
-(decisions 33 and 39): at the frames of the next word, or of the words that tell the answer.
+audio. Only sentences of the train split are read, or with `--corpus YAML` the transcripts of a corpus. While it learns,
+two heads are told where to look (decisions 33 and 39): at the frames of the next word, or of the words that tell the
+answer.
 """
 
 from __future__ import annotations
@@ -21,27 +22,36 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from data_recipes.pretraining import descend, learning_rate, write_weights
-from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched, dialogues, stretch, transcripts
-from data_recipes.tokenizer import SECONDS
-from speech_xl.data.time_marks import time_mark
+from data_recipes.readings import CorpusReadings, GrammarReadings, Readings, add_corpus_arguments, corpus_of
+from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.clock import clock, with_clock
+from speech_xl.model.clock import SHARE, clock, with_clock
 from speech_xl.model.prompt import IGNORE, Suffix, with_slips
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
+from speech_xl.phases.rising_marks import marks_of
 from speech_xl.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 CLOCK = 2.0  # adapter.clock in the stages that start from these weights
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
+SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
 
 
 def stretched(llm: LLM, utterances: list[str], rng: random.Random) -> Stretched:
     """Utterances as frames."""
     tokenizer = llm.prompt.tokenizer
     tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in utterances]
-    return stretch([(ids, [len(str(tokenizer.decode([t])).strip()) for t in ids]) for ids in tokens], rng)
+    letters = [[len(str(tokenizer.decode([token])).strip()) for token in ids] for ids in tokens]
+    return stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS)
+
+
+def marks(llm: LLM) -> tuple[float, float]:
+    """Seconds that the tokenizer has time marks for, and from mark to mark."""
+    known = marks_of(llm.prompt.tokenizer)[1].unique()
+    step = float(known[-1] - known[-2])
+    return round(float(known[-1]) + step, 3), round(step, 3)
 
 
 def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float, babble: float = 0.0) -> Speech:
@@ -93,16 +103,42 @@ def start_copying(llm: LLM) -> None:
 
 @torch.no_grad()
 def mark_seconds(llm: LLM) -> None:
-    """Embed a time mark as its second's mean code, and words away from the clock: a time is then copied like a word."""
+    """Embed time marks by the clock, and words away from it: a time is then copied like a word."""
+    llm.embedding.weight[:, -llm.width // SHARE :] = 0.0
+    place_marks(llm)
+
+
+@torch.no_grad()
+def place_marks(llm: LLM) -> None:
+    """Every time mark's embedding is the mean code of the frames that it stands for, as large as words are."""
     table = llm.embedding.weight
     size = table.norm(dim=1).mean()
-    codes = clock(round(SECONDS * FRAME_RATE), llm.width)
-    seconds = (torch.arange(len(codes)) / FRAME_RATE).long()
-    table[:, -codes.shape[1] :] = 0.0
-    for second in range(SECONDS):
-        _, mark = llm.prompt.tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
-        code = codes[seconds == second].mean(0)
-        table[mark] = with_clock(torch.zeros(llm.width), size * code / code.norm())
+    seconds, step = marks(llm)
+    codes = clock(round(seconds * FRAME_RATE), llm.width)
+    times = torch.arange(len(codes)) / FRAME_RATE
+    for mark, second in enumerate(marks_of(llm.prompt.tokenizer)[1].tolist()):
+        if second >= 0:
+            code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
+            table[mark] = with_clock(torch.zeros(llm.width), size * code / code.norm())
+
+
+@torch.no_grad()
+def begin_as(llm: LLM, folder: Path) -> None:
+    """Begin with the weights of another tiny LLM. Tokens that both have keep their embeddings, time marks are placed by
+    the clock, other tokens get random ones: who can copy words from frames can copy any."""
+    other = LLM(str(folder))
+    other.build()
+    known = other.prompt.tokenizer.get_vocab()
+    table, old = llm.embedding.weight, other.embedding.weight
+    words = old[:, : -llm.width // SHARE]
+    new = words.mean(0) + words.std(0) * torch.randn(len(table), words.shape[1])
+    state = {n: w for n, w in other.model.state_dict().items() if w.shape != old.shape}
+    llm.model.load_state_dict(state, strict=False)
+    table.copy_(torch.cat([new, torch.zeros(len(table), llm.width // SHARE)], dim=1))
+    place_marks(llm)
+    for token, number in llm.prompt.tokenizer.get_vocab().items():
+        if token in known:
+            table[number] = old[known[token]]
 
 
 class Guidance:
@@ -169,9 +205,9 @@ def write(llm: LLM, folder: Path) -> None:
     write_weights({n: w for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}, folder)
 
 
-def asked_about(row: Stretched, reading: Reading) -> list[Asked]:
-    """What is asked about a reading: a transcript where it comes with nothing."""
-    return reading.asked or [row.transcript(reading.utterances)]
+def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
+    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing."""
+    return reading.asked or [row.transcript(reading.utterances, step)]
 
 
 def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
@@ -180,43 +216,46 @@ def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
 
 
 @torch.no_grad()
-def held_out(backbone: SpeechLLM, words: int, texts: int = 8) -> float:
-    """Cross entropy a token on transcripts of `words` words of the dev split, teacher-forced, stretched and noisy."""
+def held_out(backbone: SpeechLLM, readings: Readings, words: int, texts: int = 8) -> float:
+    """Cross entropy a token on transcripts of `words` words kept back, teacher-forced, stretched and noisy."""
     rng, llm = random.Random(f"held-out-{words}"), backbone.llm
     torch.manual_seed(words)
-    long = (r for r in transcripts(rng, words, "dev") if r.words > 0.8 * words)
+    long = (r for r in readings.transcripts(rng, words, held_out=True) if r.words > 0.8 * words)
     loss = tokens = 0.0
     for _ in range(texts):
         reading = next(long)
         row = stretched(llm, reading.utterances, rng)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
         speech = as_speech([row], llm.embedding.weight, silence, 0.3)
-        out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading))])
+        out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading, marks(llm)[1]))])
         loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
     return loss / tokens
 
 
 def pretrain(
     folder: Path,
+    readings: Readings,
     steps: int,
     frames: int,
     longest: int,
     highest: float,
     seed: int,
     minutes: float = math.inf,
-    go_on: bool = False,
+    begin: Path | None = None,
 ) -> LLM:
-    """Train from random weights, or with `go_on` from the folder's, on texts of all lengths at once.
+    """Train on texts of all lengths at once, from random weights or from those of the tiny LLM in the folder `begin`.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
-    llm = LLM(str(folder), pretrained=go_on)
+    llm = LLM(str(folder), pretrained=False)
     llm.build()
-    if not go_on:
+    if begin:
+        begin_as(llm, begin)
+    else:
         start_copying(llm)
-    guidance = Guidance(llm)
+    guidance, step_of_marks = Guidance(llm), marks(llm)[1]
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
     optimizer = torch.optim.AdamW(llm.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
     fast = best_precision("cpu") == BF16
@@ -229,16 +268,16 @@ def pretrain(
                 break
             rows: list[Stretched] = []
             asked: list[list[Asked]] = []
-            words = longest if go_on else longest_words(gone, longest)
+            words = longest if begin else longest_words(gone, longest)
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
             # steps of their own: their answers are short, and beside transcripts a token would hardly count.
             long = round(SHORTEST * (words / SHORTEST) ** rng.random())
             of_questions = rng.random() < QUESTIONS
-            drawn = dialogues(rng, words // 16) if of_questions else transcripts(rng, long)
+            drawn = readings.dialogues(rng, words // 16) if of_questions else readings.transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
                 rows.append(stretched(llm, reading.utterances, rng))
-                asked.append(asked_about(rows[-1], reading))
+                asked.append(asked_about(rows[-1], reading, step_of_marks))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
@@ -256,22 +295,27 @@ def pretrain(
                 write(llm, folder)
     write(llm, folder)
     for words in (12, 50, 150, 300):
-        print(f"held out, {words} words: {held_out(backbone, words):.3f} a token")
+        print(f"held out, {words} words: {held_out(backbone, readings, words):.3f} a token")
     return llm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
+    add_corpus_arguments(parser)
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
     parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
     parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
-    parser.add_argument("--go-on", action="store_true", help="train the weights further that are in the folder")
+    parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
     given = parser.parse_args()
-    pretrain(given.folder, given.steps, given.frames, given.longest, given.lr, given.seed, given.minutes, given.go_on)
+    readings = GrammarReadings()
+    if given.corpus:
+        readings = CorpusReadings(corpus_of(given.corpus, given.corpus_dir).cuts("train"))
+    steps, frames = given.steps, given.frames
+    pretrain(given.folder, readings, steps, frames, given.longest, given.lr, given.seed, given.minutes, given.begin)
     print(f"written: {given.folder / 'model.safetensors'}")
 
 

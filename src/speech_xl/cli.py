@@ -16,9 +16,7 @@ from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-import data_recipes.embedded  # noqa: F401  (imported so that a plain class name is enough in a config)
-import data_recipes.mini_librispeech  # noqa: F401
-import data_recipes.spoken_digits  # noqa: F401
+import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401
 from speech_xl.callbacks.best_and_last import BestAndLast

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from data_recipes.pretraining import learning_rate
+from data_recipes.readings import GrammarReadings
 from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched
 from data_recipes.tiny_llm import (
     CLOCK,
@@ -16,15 +18,17 @@ from data_recipes.tiny_llm import (
     answers_begin,
     as_speech,
     asked_about,
+    begin_as,
     held_out,
     layers_without_rope,
     longest_words,
+    marks,
     pretrain,
     start_copying,
     stretched,
     suffix_of,
 )
-from data_recipes.tokenizer import SECONDS
+from data_recipes.tokenizer import SECONDS, make_tokenizer, write_config
 from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
@@ -92,6 +96,31 @@ def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8
 
 
+def test_another_vocabulary_begins_with_what_is_known(tmp_path):
+    """Everything but the embeddings is the other LLM's, and of those the tokens that both have."""
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=20, step=0.2).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    write_config(tokenizer, tmp_path)
+    llm, other = LLM(str(tmp_path), pretrained=False), LLM(str(TINY))
+    for one in (llm, other):
+        one.build()
+    begin_as(llm, TINY)
+    tables = {"model.embed_tokens.weight", "lm_head.weight"}
+    theirs = other.model.state_dict()
+    for name, weight in llm.model.state_dict().items():
+        if name not in tables:
+            torch.testing.assert_close(weight, theirs[name], msg=name)
+    number = tokenizer.convert_tokens_to_ids
+    known = other.prompt.tokenizer.convert_tokens_to_ids
+    met, hilda, mark = (llm.embedding.weight[number(token)] for token in ("Ġmet", "Ġhilda", "3.4]"))
+    torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
+    assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
+    assert mark[:-32].abs().max() == 0
+    nearest = (with_clock(torch.zeros(250, llm.width), clock(250, llm.width)) @ mark).argmax().item()
+    assert 3.4 <= nearest / FRAME_RATE < 3.6
+    assert marks(llm) == (20.0, 0.2)
+
+
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
     """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
     llm = LLM(str(TINY), pretrained=False)
@@ -108,7 +137,7 @@ def test_guidance_is_what_a_head_misses_of_the_words_frames():
             keys[0, prefix, 0] = keys[0, prefix + 2, 1] = 1e3  # one of the second word's two frames is enough
         guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
     everywhere = [math.log(prefix + 4)] * 3 + [math.log((prefix + 4) / 2)]
-    asked = [row.transcript(["i met"])]
+    asked = [row.transcript(["i met"], 1.0)]
     assert guidance([row], [suffix_of(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
     untold = [Asked("how many speakers are there", "one")]
     assert guidance([row], [suffix_of(llm, untold)], [untold]).item() == 0.0
@@ -130,7 +159,7 @@ def test_guidance_reads_the_latest_pass():
     reading = Reading(["i met peter", "hello"])
     row = stretched(llm, reading.utterances, rng)
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
-    asked = asked_about(row, reading)
+    asked = asked_about(row, reading, 1.0)
     suffix = suffix_of(llm, asked)
     assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
     SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
@@ -145,7 +174,7 @@ def test_guidance_reads_the_latest_pass():
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
     folder = tmp_path / "llm"
     shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    trained = pretrain(folder, steps=3, frames=60, longest=12, highest=1e-3, seed=0)
+    trained = pretrain(folder, GrammarReadings(), steps=3, frames=60, longest=12, highest=1e-3, seed=0)
     loaded = LLM(str(folder))
     loaded.build()
     for name, weight in trained.model.state_dict().items():
@@ -157,6 +186,8 @@ def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
 def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained, reads, words):
     llm = LLM(str(TINY), pretrained=pretrained)
     llm.build()
-    loss = held_out(SpeechLLM(Encoder(), Adapter(), llm), words)  # a word of the grammar at random costs 5.5
+    loss = held_out(
+        SpeechLLM(Encoder(), Adapter(), llm), GrammarReadings(), words
+    )  # a word of the grammar at random costs 5.5
     assert (loss < 1.0) == reads
     assert math.isfinite(loss)

@@ -7,8 +7,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from data_recipes.grammar import vocabulary
-from data_recipes.tokenizer import SECONDS, make_tokenizer
+from data_recipes.tokenizer import SECONDS, grammar_texts, make_tokenizer, write_config
 from speech_xl.data.time_marks import time_mark, without_time_marks
+from speech_xl.model import LLM
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
@@ -30,6 +31,17 @@ def test_a_time_mark_is_two_tokens_and_comes_back(tokenizer):
 
 
 def test_the_copy_is_what_the_recipe_makes(tmp_path):
-    make_tokenizer().save_pretrained(tmp_path)
+    make_tokenizer(grammar_texts()).save_pretrained(tmp_path)
     made, copy = (json.loads((folder / "tokenizer.json").read_text()) for folder in (tmp_path, TINY))
     assert made == copy
+
+
+def test_a_corpus_has_its_own_vocabulary_and_an_llm_for_it(tmp_path):
+    made = make_tokenizer(["hilda looked up", "hilda laughed"] * 20, vocabulary=300, seconds=30)
+    assert len(made(" hilda", add_special_tokens=False)["input_ids"]) == 1
+    assert [len(made(time_mark(s), add_special_tokens=False)["input_ids"]) for s in (29, 30)] == [2, 4]
+    write_config(made, tmp_path)
+    llm = LLM(str(tmp_path), pretrained=False)
+    made.save_pretrained(tmp_path)
+    llm.build()
+    assert llm.embedding.num_embeddings == len(made)

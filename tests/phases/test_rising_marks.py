@@ -3,6 +3,7 @@
 import torch
 from transformers import AutoTokenizer, LogitsProcessor
 
+from data_recipes.tokenizer import make_tokenizer
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
 from speech_xl.phases.rising_marks import SPARE, RisingMarks
@@ -31,6 +32,18 @@ def test_a_mark_is_later_than_the_last_and_within_the_audio():
 
 def test_a_tokenizer_that_spells_marks_has_no_such_rule():
     assert RisingMarks.of(Prompt(characters()), [5.0], 8.0, torch.device("cpu")) is None
+
+
+def test_marks_may_have_steps_of_their_own():
+    """Known up to 3.8 s in steps of 0.2 s: nothing may open once no known mark is later and within the audio."""
+    tokenizer = make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2)
+    rule = RisingMarks.of(Prompt(tokenizer), [2.1, 9.0, 9.0], 8.0, torch.device("cpu"))
+    rows = [tokenizer(f"[{said}]", add_special_tokens=False)["input_ids"] for said in ("1.6", "3.4", "3.8")]
+    free = rule(torch.tensor(rows), torch.zeros(3, len(tokenizer))) > -torch.inf
+    known = {f"{n / 5:.1f}": tokenizer(f"[{n / 5:.1f}]", add_special_tokens=False)["input_ids"][1] for n in range(20)}
+    allowed = [[name for name, mark in known.items() if row[mark]] for row in free]
+    assert allowed == [["1.8", "2.0"], ["3.6", "3.8"], []]
+    assert free[:, rows[0][0]].tolist() == [True, True, False]
 
 
 class Circles(LogitsProcessor):

@@ -35,8 +35,9 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: folder for what is computed once and kept, such as encoder frames.
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
         turns: the most questions a training sample carries in one dialogue.
-        time_marks: transcripts say the second at which each utterance begins, as in "[0] good morning [3] hello", in
-            training and in evaluation. Word error rates are measured without the marks.
+        time_marks: transcripts say when each utterance begins, in steps of so many seconds, as in "[0] good morning
+            [3] hello" of 1.0, in training and in evaluation. Where utterances are short the steps should be shorter,
+            so that each has a mark of its own. Word error rates are measured without the marks. Null: no marks.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
         max_duration: seconds of audio in a training batch, counted as rows times the longest row; the last row may go
             over it by the spread of lengths in its group. A session longer than this is a batch of its own.
@@ -59,7 +60,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str = "data",
         tasks: dict[str, float] | None = None,
         turns: int = 4,
-        time_marks: bool = False,
+        time_marks: float | None = None,
         partition: Partition | None = None,
         max_duration: float = 240.0,
         quadratic_duration: float | None = None,
@@ -80,6 +81,7 @@ class SpeechDataModule(pl.LightningDataModule):
             eval_max_duration=eval_max_duration,
             limit_dev=limit_dev,
             limit_test=limit_test,
+            time_marks=time_marks,
             num_buckets=num_buckets,
         )
         if num_workers < 0:

@@ -25,12 +25,12 @@ class EvaluationTurns:
     Args:
         tasks: tasks to ask, of "asr", "caption" and "qa".
         questions: the most "qa" questions a session; drawn by the session's id, so every run asks the same.
-        time_marks: transcripts say when each utterance begins.
+        time_marks: transcripts say when each utterance begins, in steps of so many seconds.
     """
 
     tasks: list[str]
     questions: int = 4
-    time_marks: bool = False
+    time_marks: float | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tasks) - set(TASKS))

@@ -26,10 +26,10 @@ class Turn:
     kind: str = ""
 
 
-def asr_turn(cut: Cut, time_marks: bool = False) -> Turn:
+def asr_turn(cut: Cut, time_marks: float | None = None) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
-    time_marks: each after the second it begins at, such as "[12]"; not said again of a second that has been said.
+    time_marks: each after the time it begins at in steps of so many seconds, such as "[12]"; not said twice of a step.
     """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     missing = [s.id for s in supervisions if not s.text]
@@ -37,7 +37,7 @@ def asr_turn(cut: Cut, time_marks: bool = False) -> Turn:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
     if time_marks:
-        marks = [time_mark(s.start) for s in supervisions]
+        marks = [time_mark(s.start, time_marks) for s in supervisions]
         fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
         timed = " ".join(f"{mark} {s.text}" for mark, s in zip(fresh, supervisions, strict=True))
         return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
@@ -74,10 +74,10 @@ class TaskMixture:
         weights: task -> weight (not negative, not all zero); tasks are "asr", "caption" and "qa". A cut without truth
             for a task is drawn among the others.
         turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
-        time_marks: transcripts say when each utterance begins.
+        time_marks: transcripts say when each utterance begins, in steps of so many seconds.
     """
 
-    def __init__(self, weights: Mapping[str, float], turns: int = 4, time_marks: bool = False) -> None:
+    def __init__(self, weights: Mapping[str, float], turns: int = 4, time_marks: float | None = None) -> None:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")

@@ -1,18 +1,29 @@
-"""Time marks: the second at which an utterance begins, said before it in a transcript: "[0] good morning [3] hello".
+"""Time marks: when an utterance begins, said before it in a transcript: "[0] good morning [3] hello".
 
 A decoder that says when it is finds its way back where the same words come up again: it can go on from there. Marks
-of time among the words as in Whisper (arXiv 2212.04356, section 2.3); whole seconds in brackets, because any tokenizer
-can write those. They are no words: a word error rate is measured without them.
+of time among the words as in Whisper (arXiv 2212.04356, section 2.3); seconds in brackets, because any tokenizer can
+write those. They are no words: a word error rate is measured without them.
 """
 
+import math
 import re
 
-_MARK = re.compile(r"\s*\[\d+\]\s*")
+_MARK = re.compile(r"\s*\[\d+(\.\d+)?\]\s*")
+_TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
 
 
-def time_mark(seconds: float) -> str:
-    """The mark of a moment, such as "[12]" for 12.7 s; what lies before the audio begins counts as its beginning."""
-    return f"[{max(0, int(seconds))}]"
+def time_mark(seconds: float, step: float = 1.0) -> str:
+    """The mark of a moment: the last multiple of `step` seconds, "[12]" for 12.7 s and with steps of 0.2 s "[12.6]".
+
+    What lies before the audio begins counts as its beginning.
+    """
+    steps = max(0, math.floor(seconds / step + _TICK))
+    return f"[{steps * step:.{decimals(step)}f}]"
+
+
+def decimals(step: float) -> int:
+    """Decimals that multiples of `step` are written with: none of 1.0, one of 0.2, two of 0.25."""
+    return next(places for places in range(4) if math.isclose(step, round(step, places)) or places == 3)
 
 
 def without_time_marks(text: str) -> str:

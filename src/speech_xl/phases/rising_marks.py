@@ -5,6 +5,7 @@ its place can't go back to where it was, so it can't go round in circles. Nor ca
 that is left has room for.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -13,18 +14,17 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
-from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
 
-LATEST = 10_000  # seconds
 SPARE = 8  # tokens
+_SECOND = re.compile(r"\d+(\.\d+)?\]")  # a mark without its opening
 
 
 class RisingMarks(LogitsProcessor):
-    """For a tokenizer that writes every mark as one and the same opening token and a token for the second.
+    """For a tokenizer that writes marks as one and the same opening token and a token for the second.
 
     opening            id of the token that opens a mark
-    seconds            int64 [V], the second a token stands for, -1 for all others
+    seconds            float32 [V], the second a token stands for, -1 for all others
     ends               length of each row's audio in seconds
     tokens_per_second  an answer ends where more tokens have followed its last mark than the audio after it has room for
     end_id             the token that ends an answer
@@ -33,14 +33,14 @@ class RisingMarks(LogitsProcessor):
     def __init__(
         self, opening: int, seconds: Tensor, ends: Sequence[float], tokens_per_second: float, end_id: int
     ) -> None:
-        self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device).floor()
+        self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device)
         self.tokens_per_second, self.end_id = tokens_per_second, end_id
 
     @classmethod
     def of(
         cls, prompt: Prompt, ends: Sequence[float], tokens_per_second: float, device: torch.device
     ) -> "RisingMarks | None":
-        """The rule for this prompt's tokenizer; None where its marks are more or less than two tokens."""
+        """The rule for this prompt's tokenizer; None where it spells marks in other than two tokens."""
         opening, seconds = marks_of(prompt.tokenizer)
         if opening is None:
             return None
@@ -51,12 +51,13 @@ class RisingMarks(LogitsProcessor):
         said = self.seconds[input_ids]
         last = said.amax(1)[:, None]
         end = self.ends[:, None]
-        out = (self.seconds >= 0) & ((self.seconds <= last) | (self.seconds > end))
+        may = (self.seconds > last) & (self.seconds <= end)
+        out = (self.seconds >= 0) & ~may
         out = torch.nn.functional.pad(out, (0, scores.shape[1] - out.shape[1]))  # LLMs may have more rows than tokens
-        out[:, self.opening] = last[:, 0] >= self.ends
+        out[:, self.opening] = ~may.any(1)
         scores = scores.masked_fill(out, -torch.inf)
         since = said.flip(1).ge(0).int().argmax(1)  # tokens after the last mark; 0 with none, which has the whole limit
-        over = since > self.tokens_per_second * (self.ends + 1 - last[:, 0]) + SPARE
+        over = since > self.tokens_per_second * (self.ends.floor() + 1 - last[:, 0]) + SPARE
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self.end_id] = 0.0
         return torch.where(over[:, None], ended, scores)
@@ -64,16 +65,17 @@ class RisingMarks(LogitsProcessor):
 
 @cache
 def marks_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, Tensor]:
-    """The token that opens this tokenizer's marks, None where they aren't all two tokens with one opening; and the
-    second each token stands for, int64 [V], -1 for all that are no second."""
-    seconds = torch.full((len(tokenizer),), -1, dtype=torch.long)
+    """The token that opens this tokenizer's marks, None where no mark is two tokens; and the second each token stands
+    for, float32 [V], -1 for all that are no second."""
+    seconds = torch.full((len(tokenizer),), -1.0)
     openings = set()
-    for second in range(LATEST):
-        ids = tokenizer(time_mark(second), add_special_tokens=False)["input_ids"]
-        if len(ids) != 2:
-            break
-        openings.add(ids[0])
-        seconds[ids[1]] = second
+    for token, number in tokenizer.get_vocab().items():
+        if not _SECOND.fullmatch(token):
+            continue
+        ids = tokenizer(f"[{token}", add_special_tokens=False)["input_ids"]
+        if len(ids) == 2 and ids[1] == number:
+            openings.add(ids[0])
+            seconds[number] = float(token[:-1])
     return openings.pop() if len(openings) == 1 else None, seconds
 
 

@@ -1,0 +1,7 @@
+"""Every corpus that comes along, imported so that a plain class name is enough in a config."""
+
+from data_recipes.embedded import EmbeddedSpeech
+from data_recipes.mini_librispeech import MiniLibriSpeech
+from data_recipes.spoken_digits import SpokenDigits
+
+__all__ = ["EmbeddedSpeech", "MiniLibriSpeech", "SpokenDigits"]

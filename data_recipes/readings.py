@@ -1,0 +1,149 @@
+"""Where the texts come from that a tiny LLM reads: the grammar, or the transcripts of any corpus.
+
+Either offers transcripts, and dialogues with questions about what is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from jsonargparse import ArgumentParser
+from lhotse import CutSet
+from omegaconf import OmegaConf
+
+import data_recipes.corpora  # noqa: F401  (so that their plain class names are enough)
+from data_recipes.grammar import Sentence, draw_cast, draw_turns, make_caption, make_questions, vocabulary
+from data_recipes.reading_truths import mention_text
+from data_recipes.stretched_texts import Asked, Reading, cut_up, piece
+from speech_xl.data.corpus import Corpus
+from speech_xl.data.tasks import CAPTION_INSTRUCTION
+
+RANDOM = 0.25  # share of transcripts that are random words
+MOST_QUESTIONS = 8  # a sample's, about one text
+HELD_OUT = 20  # one utterance in so many of a corpus is read by nobody but `held_out`
+
+
+class Readings(Protocol):
+    """Endless readings. `held_out` gives texts that are never trained on."""
+
+    def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
+        """Random words and pieces of sessions to be transcribed, half to all of `words` long."""
+        ...
+
+    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
+        """Sessions of up to about `turns` utterances, with questions about them or a caption."""
+        ...
+
+
+class GrammarReadings:
+    """Sessions of the embedded corpus's grammar: the train split's sentences, or the dev split's."""
+
+    def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
+        known, split = vocabulary(), "dev" if held_out else "train"
+        while True:
+            length = rng.randint(-(-words // 2), words)
+            if rng.random() < RANDOM:
+                yield Reading(cut_up(rng, rng.choices(known, k=length)))
+                continue
+            spoken = [s.text for s in session(rng, words // 8, split)]
+            yield Reading(piece(spoken, rng.randrange(len(spoken)), length))
+
+    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
+        while True:
+            sentences = session(rng, turns, "train")
+            if rng.random() < 0.15:
+                asked = [Asked(CAPTION_INSTRUCTION, make_caption(sentences))]
+            else:
+                drawn = make_questions(sentences, rng)
+                questions = [Asked(q["question"], q["answer"], told(q, sentences)) for q in drawn]
+                asked = rng.sample(questions, min(MOST_QUESTIONS, len(questions)))
+            yield Reading([s.text for s in sentences], asked)
+
+
+def session(rng: random.Random, more: int, split: str) -> list[Sentence]:
+    """Sentences of one to four people, two each and up to `more`."""
+    cast = draw_cast(rng, rng.randint(1, 4))
+    return draw_turns(rng, cast, 2 * len(cast) + rng.randint(0, more), split)
+
+
+def told(question: dict[str, str], sentences: list[Sentence]) -> list[list[int]]:
+    """For each word of the answer the places of the words that tell it; none where it takes counting or absence."""
+    words = [word for sentence in sentences for word in sentence.text.split()]
+    if question["kind"] == "number":
+        name = question["question"].split()[3]
+        number = next(i for i, s in enumerate(sentences) if s.kind == "number" and s.speaker == name)
+        begin = sum(len(s.text.split()) for s in sentences[:number])
+        while words[begin - 2 : begin] != ["number", "is"]:
+            begin += 1
+        return [[begin + place] for place in range(len(question["answer"].split()))]
+    if question["kind"] == "first":
+        return [[words.index(question["answer"])]]
+    if question["answer"] == "yes":
+        asked = question["question"].split()[-2]
+        return [[place for place, word in enumerate(words) if word == asked]]
+    return []
+
+
+def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--corpus` and `--corpus_dir`, for `corpus_of`."""
+    parser.add_argument("--corpus", type=Path, metavar="YAML", help="overlay with the corpus to read the texts of")
+    parser.add_argument("--corpus_dir", metavar="DIR", help="where that corpus lies, if it isn't to be downloaded")
+
+
+def corpus_of(overlay: Path, corpus_dir: str | None) -> Corpus:
+    """The corpus of an overlay such as experiments/data/spoken_digits_long.yaml, prepared."""
+    given = OmegaConf.to_container(OmegaConf.load(overlay))
+    corpus = given["data"]["corpus"]
+    if corpus_dir is not None:
+        corpus["init_args"]["corpus_dir"] = corpus_dir
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--corpus", type=Corpus)
+    made = parser.instantiate(parser.parse_object({"corpus": corpus})).corpus
+    made.prepare()
+    return made
+
+
+class CorpusReadings:
+    """The transcripts of a corpus's cuts in their order, and questions whether a word was said.
+
+    One utterance in `HELD_OUT` is kept back. Words are drawn by the types of the corpus where they are random, so rare
+    ones come as often as others.
+    """
+
+    def __init__(self, cuts: CutSet) -> None:
+        utterances = [s.text or "" for cut in cuts for s in sorted(cut.supervisions, key=lambda s: s.start)]
+        utterances = [text for text in utterances if text]
+        if len(utterances) < 2 * HELD_OUT:
+            raise ValueError(f"{len(utterances)} utterances with a text in these cuts; {2 * HELD_OUT} or more are read")
+        self.held_out = utterances[::HELD_OUT]
+        self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
+        self.words = sorted({word for text in self.utterances for word in text.split()})
+
+    def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
+        spoken = self.held_out if held_out else self.utterances
+        while True:
+            length = rng.randint(-(-words // 2), words)
+            if rng.random() < RANDOM and not held_out:
+                yield Reading(cut_up(rng, rng.choices(self.words, k=length)))
+            else:
+                yield Reading(piece(spoken, rng.randrange(len(spoken)), length))
+
+    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
+        """Was a word said, as often yes as no."""
+        while True:
+            begin = rng.randrange(len(self.utterances))
+            spoken = self.utterances[begin : begin + rng.randint(1, max(1, turns))]
+            yield Reading(spoken, [mentioned(rng, spoken, self.words) for _ in range(MOST_QUESTIONS)])
+
+
+def mentioned(rng: random.Random, spoken: Sequence[str], known: Sequence[str]) -> Asked:
+    """Was a word said: one of the text, or one of the corpus that it hasn't."""
+    said = [word for text in spoken for word in text.split()]
+    if rng.random() < 0.5:
+        return Asked(mention_text(rng.choice(said)), "yes")
+    word = rng.choice(known)
+    return Asked(mention_text(word), "yes" if word in said else "no")

@@ -1,0 +1,100 @@
+"""What a tiny LLM reads: true texts of the right split, and questions whose answers they tell."""
+
+import itertools
+import random
+
+import pytest
+from lhotse import CutSet, MonoCut, SupervisionSegment
+
+from data_recipes.grammar import split_of
+from data_recipes.readings import HELD_OUT, CorpusReadings, GrammarReadings
+from speech_xl.data.tasks import CAPTION_INSTRUCTION
+
+
+def test_transcripts_are_no_longer_than_asked_and_have_no_questions():
+    for words in (2, 12, 120):
+        drawn = list(itertools.islice(GrammarReadings().transcripts(random.Random(0), words), 100))
+        assert all(0 < reading.words <= words and all(reading.utterances) and not reading.asked for reading in drawn)
+    assert {len(reading.utterances) for reading in drawn} > set(range(5, 10))
+
+
+def test_dialogues_ask_about_whole_sessions_and_their_evidence_says_the_answer():
+    drawn = list(itertools.islice(GrammarReadings().dialogues(random.Random(0), 8), 300))
+    asked = {turn.instruction for reading in drawn for turn in reading.asked}
+    assert {CAPTION_INSTRUCTION, "who spoke first", "how many speakers are there"} <= asked
+    for reading in drawn:
+        words = " ".join(reading.utterances).split()
+        for turn in reading.asked:
+            assert all(0 <= place < len(words) for places in turn.evidence for place in places)
+            told = [{words[place] for place in places} for places in turn.evidence]
+            if turn.instruction.startswith("what number did"):
+                said = " ".join(word for (word,) in told)
+                name = turn.instruction.split()[3]
+                assert said == turn.answer and f"{name} here" in " ".join(words)
+                here = [i for i in range(turn.evidence[0][0]) if words[i : i + 2] == [name, "here"]]
+                assert " ".join(words[here[-1] : turn.evidence[0][0]]).endswith("number is")
+            elif turn.instruction == "who spoke first":
+                assert told == [{turn.answer}] and turn.evidence[0][0] < len(reading.utterances[0].split())
+            elif turn.answer == "yes":
+                assert told == [{turn.instruction.split()[-2]}]
+            else:
+                assert told == []
+
+
+def test_sessions_are_of_the_train_split(monkeypatch):
+    import data_recipes.readings as module
+
+    seen = []
+    original = module.draw_turns
+
+    def spy(*args):
+        sentences = original(*args)
+        seen.extend(sentences)
+        return sentences
+
+    monkeypatch.setattr(module, "draw_turns", spy)
+    list(itertools.islice(GrammarReadings().transcripts(random.Random(2), 60), 30))
+    list(itertools.islice(GrammarReadings().dialogues(random.Random(2), 8), 30))
+    assert seen and {split_of(sentence.text) for sentence in seen} == {"train"}
+
+
+def corpus(utterances: int) -> CutSet:
+    """One cut with an utterance after another, each of three words of its own, told in reverse order."""
+    said = [
+        SupervisionSegment(f"s{i}", "r", start=float(i), duration=1.0, text=f"a{i} b{i} c{i}")
+        for i in range(utterances)
+    ]
+    return CutSet.from_cuts([MonoCut("c", start=0, duration=utterances, channel=0, supervisions=said[::-1])])
+
+
+def test_a_corpus_is_read_in_its_order_and_one_utterance_in_twenty_never():
+    readings = CorpusReadings(corpus(100))
+    kept = {f"a{i} b{i} c{i}" for i in range(0, 100, HELD_OUT)}
+    assert set(readings.held_out) == kept and len(readings.utterances) == 95
+    drawn = list(itertools.islice(readings.transcripts(random.Random(0), 30), 300))
+    assert all(r.words + 2 >= 15 and r.words <= 30 for r in drawn if r.utterances[-1] != "a99 b99 c99")
+    numbers = [[int(text.split()[0][1:]) for text in r.utterances] for r in drawn if r.utterances[0][0] == "a"]
+    in_order = [n for n in numbers if n == [i for i in range(n[0], n[-1] + 1) if i % HELD_OUT]]
+    assert 0.6 < len(in_order) / len(drawn) < 0.9  # the others are random words
+    own = {word for text in kept for word in text.split()}
+    assert not any(own & set(" ".join(r.utterances).split()) for r in drawn)
+    back = itertools.islice(readings.transcripts(random.Random(0), 9, held_out=True), 50)
+    assert {text for r in back for text in r.utterances} == kept
+
+
+def test_a_corpus_is_asked_for_words_it_has_and_others():
+    readings = CorpusReadings(corpus(60))
+    drawn = list(itertools.islice(readings.dialogues(random.Random(1), 5), 100))
+    assert max(len(r.utterances) for r in drawn) == 5
+    answers = []
+    for reading in drawn:
+        for turn in reading.asked:
+            word = turn.instruction.removeprefix("was the word ").removesuffix(" said")
+            assert turn.answer == ("yes" if word in " ".join(reading.utterances).split() else "no")
+            answers.append(turn.answer)
+    assert 0.4 < answers.count("yes") / len(answers) < 0.65
+
+
+def test_a_corpus_too_small_to_keep_some_back_is_refused():
+    with pytest.raises(ValueError, match="30 utterances with a text"):
+        CorpusReadings(corpus(30))
