@@ -7,7 +7,7 @@ them to it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.sst import SSTs, attention_modules
 
+R = TypeVar("R")
 Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
 
 
@@ -40,6 +41,10 @@ class Speech:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def throughout(self, ratio: R) -> list[list[R]]:
+        """One ratio for every interval."""
+        return [[ratio] * len(row) for row in self.intervals]
 
 
 @dataclass

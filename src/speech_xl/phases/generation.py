@@ -64,7 +64,7 @@ class EvaluationLoops:
 
     def listen(self, speech: Speech, ratio: int) -> KVMemory:
         """What is kept of speech at a ratio."""
-        return self.backbone.listen(speech, [[to_ratio(ratio)] * len(row) for row in speech.intervals])
+        return self.backbone.listen(speech, speech.throughout(to_ratio(ratio)))
 
     def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
         """Long and short answers are generated apart: a batch runs until its longest answer ends."""

@@ -25,4 +25,4 @@ class MeanPooling(RatioPhase):
         return pooled, [[None] * len(row) for row in pooled.intervals]
 
     def listen(self, speech: Speech, ratio: int) -> KVMemory:
-        return super().listen(shorten(speech, [[ratio] * len(row) for row in speech.intervals]), 1)
+        return super().listen(shorten(speech, speech.throughout(ratio)), 1)

@@ -219,7 +219,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
         """What the LLM hears in training, and each interval's SST ratio: as it is and uncompressed, unless the phase
         says otherwise."""
-        return speech, [[None] * len(row) for row in speech.intervals]
+        return speech, speech.throughout(None)
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         speech = self.speech(batch)

@@ -65,4 +65,4 @@ class Uncompressed(Compressor):
 
 def uncompressed(model: SpeechLLM, speech: Speech) -> KVMemory:
     """Every frame the LLM is given stays."""
-    return model.listen(speech, [[None] * len(row) for row in speech.intervals])
+    return model.listen(speech, speech.throughout(None))

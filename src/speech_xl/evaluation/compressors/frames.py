@@ -18,7 +18,7 @@ class IntervalFrames(Compressor):
         raise NotImplementedError
 
     def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
-        ratios = [[ratio] * len(row) for row in speech.intervals]
+        ratios = speech.throughout(ratio)
         return uncompressed(model, shorten(speech, ratios, self.change))
 
 

@@ -16,4 +16,4 @@ class Summarization(Compressor):
         self.name = name
 
     def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
-        return model.listen(speech, [[to_ratio(ratio)] * len(row) for row in speech.intervals])
+        return model.listen(speech, speech.throughout(to_ratio(ratio)))
