@@ -7,8 +7,18 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 runs=${RUNS:-runs}
 whisper=${WHISPER:-openai/whisper-base}
-common=(-c models/whisper_base_tiny.yaml -c data/spoken_digits_long.yaml --model.encoder.init_args.name "$whisper")
-[ -n "${FSDD:-}" ] && common+=(--data.corpus.init_args.corpus_dir "$FSDD")
+llm=$runs/digits/llm # the tiny LLM, with marks in steps of 0.2 s, after it has read rows of digits
+read=(--corpus experiments/data/spoken_digits_long.yaml)
+common=(-c models/whisper_base_tiny.yaml -c data/spoken_digits_long.yaml)
+common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
+[ -n "${FSDD:-}" ] && common+=(--data.corpus.init_args.corpus_dir "$FSDD") && read+=(--corpus_dir "$FSDD")
+
+if ! [ -f "$llm/model.safetensors" ]; then
+    python -m data_recipes.tokenizer "$llm.part" "${read[@]}" --vocabulary 512 --seconds 160 --step 0.2
+    python -m data_recipes.tiny_llm "$llm.part" "${read[@]}" --begin experiments/models/tiny/llm \
+        --steps 550 --frames 1200 --longest 100 --lr 1.2e-3
+    mv "$llm.part" "$llm"
+fi
 
 train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
     local folder=$runs/$1/$2 resume=()
