@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lhotse.cut import Cut
 
 from speech_xl.data.time_marks import time_mark
+from speech_xl.data.word_times import pieces
 
 TASKS = ("asr", "caption", "qa")
 ASR_INSTRUCTION = "transcribe the speech"
@@ -30,6 +31,7 @@ def asr_turn(cut: Cut, time_marks: float | None = None) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
     time_marks: each after the time it begins at in steps of so many seconds, such as "[12]"; not said twice of a step.
+        Words have marks of their own where their times are known (`word_times`).
     """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     missing = [s.id for s in supervisions if not s.text]
@@ -37,9 +39,10 @@ def asr_turn(cut: Cut, time_marks: float | None = None) -> Turn:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
     if time_marks:
-        marks = [time_mark(s.start, time_marks) for s in supervisions]
+        said = [piece for s in supervisions for piece in pieces(s)]
+        marks = [time_mark(start, time_marks) for start, _ in said]
         fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
-        timed = " ".join(f"{mark} {s.text}" for mark, s in zip(fresh, supervisions, strict=True))
+        timed = " ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, said, strict=True))
         return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
     return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
 

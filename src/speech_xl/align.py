@@ -1,0 +1,116 @@
+"""Word times of a corpus, from the token scores of a finished stage 1: `python -m speech_xl.align RUN/stage1 DIR`.
+
+An adapter that scores tokens (PosteriorAdapter) knows where each token is spoken. The likeliest path of an utterance's
+own tokens through its scores says when every word begins; `data.corpus: WordTimed` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from lhotse import MonoCut
+from torch import Tensor
+from tqdm import tqdm
+
+from speech_xl.data.audio import load_audio
+from speech_xl.data.corpus import SPLITS
+from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.word_times import write_times
+from speech_xl.listen import config_of, load_model
+from speech_xl.model import SpeechLLM
+from speech_xl.stages import ConfigError
+
+MARGIN_SECONDS = 0.2  # around an utterance, in which its tokens may be found as well
+
+
+def first_frames(scores: Tensor, tokens: Sequence[int], blank: int) -> list[int] | None:
+    """Frame at which each token begins on the likeliest CTC path (Viterbi) through log probabilities [N, V]; None where
+    the frames are too few for any path."""
+    states = torch.full((2 * len(tokens) + 1,), blank)
+    states[1::2] = torch.tensor(tokens)
+    jump = torch.zeros(len(states), dtype=torch.bool)  # from two states before: past a blank between unlike tokens
+    jump[2:] = (states[2:] != blank) & (states[2:] != states[:-2])
+    emitted = scores[:, states]
+    best = torch.full((len(states),), -math.inf)
+    best[:2] = emitted[0, :2]
+    came = torch.zeros(len(scores), len(states), dtype=torch.uint8)
+    for frame in range(1, len(scores)):
+        from_last = torch.cat([best.new_full((1,), -math.inf), best[:-1]])
+        over_blank = torch.cat([best.new_full((2,), -math.inf), best[:-2]]).where(jump, best.new_tensor(-math.inf))
+        best, step = torch.stack([best, from_last, over_blank]).max(0)
+        best, came[frame] = best + emitted[frame], step
+    state = len(states) - 1 if len(tokens) == 0 or best[-1] >= best[-2] else len(states) - 2
+    if best[state] == -math.inf:
+        return None
+    firsts = [0] * len(tokens)
+    for frame in range(len(scores) - 1, -1, -1):
+        if state % 2:
+            firsts[state // 2] = frame
+        state -= int(came[frame, state])
+    return firsts
+
+
+def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, list[float]]:
+    """Supervision id -> seconds after its start at which each word begins. scores: log probabilities [N, V + 1].
+
+    Supervisions that have no path are left out.
+    """
+    rate, tokenizer = model.frame_rate, model.llm.prompt.tokenizer
+    found = {}
+    for said in cut.supervisions:
+        words = [tokenizer(f" {w}", add_special_tokens=False)["input_ids"] for w in (said.text or "").split()]
+        first = max(0, math.floor((said.start - MARGIN_SECONDS) * rate))
+        last = min(len(scores), math.ceil((said.end + MARGIN_SECONDS) * rate))
+        frames = first_frames(scores[first:last], [t for word in words for t in word], scores.shape[1] - 1)
+        if frames is None or not words:
+            continue
+        begins = [sum(len(word) for word in words[:place]) for place in range(len(words))]
+        found[said.id] = [max(0.0, (first + frames[begin]) / rate - said.start) for begin in begins]
+    return found
+
+
+@torch.no_grad()
+def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
+    """Write the word times of the corpus that the stage in `folder` was trained on."""
+    model = load_model(folder)
+    if not model.adapter.scores_tokens:
+        raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SpeechDataModule, "data")
+    data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": config_of(folder)["data"]})).data
+    data.prepare_data()
+    kept = FrameCache(Path(data.cache_dir) / "frames", model.encoder.fingerprint(), model.encoder.frame_rate)
+    for split in splits:
+        times: dict[str, list[float]] = {}
+        without = 0
+        for cut in tqdm(list(data.corpus.cuts(split)), desc=f"aligning {split}", unit="session"):
+            if (frames := kept.load(cut)) is None:
+                kept.store(cut, model.encoder.encode([load_audio(cut)])[0])
+                frames = kept.load(cut)
+            assert frames is not None
+            scores = model.adapt([frames]).scores
+            assert scores is not None
+            mine = word_starts(model, cut, scores[0].float().log_softmax(-1))
+            without += len(cut.supervisions) - len(mine)
+            times |= mine
+        written = write_times(out, split, times)
+        print(f"{written}: {len(times)} utterances, {without} left out that are too short for their words")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of a finished stage 1 with a PosteriorAdapter")
+    parser.add_argument("out", type=Path, help="folder to write train.jsonl, dev.jsonl and test.jsonl to")
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="(all)")
+    given = parser.parse_args()
+    align(given.folder, given.out, given.splits)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Word times: when each word of an utterance begins, so that transcripts can carry time marks inside utterances too.
+
+They stand in a supervision's custom fields, in seconds after its own start: lhotse moves supervisions with the cut they
+are in, but not their alignments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lhotse import CutSet, MonoCut, SupervisionSegment
+from lhotse.utils import fastcopy
+
+from speech_xl.data.corpus import SPLITS, Corpus, check_split
+
+KEY = "word_starts"
+
+
+def pieces(said: SupervisionSegment) -> list[tuple[float, str]]:
+    """(second of the cut, text): each word where its time is known, else the utterance as one piece.
+
+    Raises ValueError where there aren't as many times as words.
+    """
+    text = said.text or ""
+    starts = (said.custom or {}).get(KEY)
+    if starts is None:
+        return [(said.start, text)]
+    words = text.split()
+    if len(words) != len(starts):
+        raise ValueError(
+            f"supervision {said.id}: {len(starts)} times in custom[{KEY!r}] for {len(words)} words; align it again"
+        )
+    return [(said.start + start, word) for start, word in zip(starts, words, strict=True)]
+
+
+def times_path(folder: str | Path, split: str) -> Path:
+    """Where a split's word times stand: a line a supervision, ``{"id": str, "starts": [seconds]}``."""
+    return Path(folder) / f"{split}.jsonl"
+
+
+def write_times(folder: str | Path, split: str, times: Mapping[str, Sequence[float]]) -> Path:
+    """Supervision id -> seconds after its start, one a word; the file is whole or not there."""
+    path = times_path(folder, split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        for name, starts in times.items():
+            file.write(json.dumps({"id": name, "starts": [round(start, 3) for start in starts]}) + "\n")
+    part.replace(path)
+    return path
+
+
+class WordTimed(Corpus):
+    """Another corpus with the word times that `python -m speech_xl.align` found. Utterances that have none stay whole.
+
+    Args:
+        corpus: whose sessions these are.
+        times: folder of train.jsonl, dev.jsonl and test.jsonl. A split without such a file has no word times.
+    """
+
+    def __init__(self, corpus: Corpus, times: str) -> None:
+        self.corpus, self.times = corpus, Path(times)
+        self.name = corpus.name
+
+    def prepare(self) -> None:
+        if not any(times_path(self.times, split).is_file() for split in SPLITS):
+            raise FileNotFoundError(
+                f"WordTimed: times {self.times} has no train.jsonl, dev.jsonl or test.jsonl; make them with "
+                f"python -m speech_xl.align RUN/stage1 {self.times}, or use the corpus by itself"
+            )
+        self.corpus.prepare()
+
+    def cuts(self, split: str) -> CutSet:
+        cuts, path = self.corpus.cuts(check_split(split, self.name)), times_path(self.times, split)
+        if not path.is_file():
+            return cuts
+        with path.open(encoding="utf-8") as file:
+            times = {entry["id"]: entry["starts"] for entry in map(json.loads, file)}
+        return CutSet.from_cuts(with_times(cut, times) for cut in cuts)
+
+
+def with_times(cut: MonoCut, times: Mapping[str, Sequence[float]]) -> MonoCut:
+    """The cut with word times at the supervisions that have any."""
+    said = [
+        fastcopy(s, custom={**(s.custom or {}), KEY: list(times[s.id])}) if s.id in times else s
+        for s in cut.supervisions
+    ]
+    return fastcopy(cut, supervisions=said)
