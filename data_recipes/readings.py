@@ -111,16 +111,17 @@ class CorpusReadings:
     """The transcripts of a corpus's cuts in their order, and questions whether a word was said.
 
     One utterance in `HELD_OUT` is kept back. Words are drawn by the types of the corpus where they are random, so rare
-    ones come as often as others.
+    ones come as often as others. mark_words: words have time marks of their own, not utterances.
     """
 
-    def __init__(self, cuts: CutSet) -> None:
+    def __init__(self, cuts: CutSet, mark_words: bool = False) -> None:
         utterances = [s.text or "" for cut in cuts for s in sorted(cut.supervisions, key=lambda s: s.start)]
         utterances = [text for text in utterances if text]
         if len(utterances) < 2 * HELD_OUT:
             raise ValueError(f"{len(utterances)} utterances with a text in these cuts; {2 * HELD_OUT} or more are read")
         self.held_out = utterances[::HELD_OUT]
         self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
+        self.mark_words = mark_words
         self.words = sorted({word for text in self.utterances for word in text.split()})
 
     def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
@@ -128,9 +129,10 @@ class CorpusReadings:
         while True:
             length = rng.randint(-(-words // 2), words)
             if rng.random() < RANDOM and not held_out:
-                yield Reading(cut_up(rng, rng.choices(self.words, k=length)))
+                said = cut_up(rng, rng.choices(self.words, k=length))
             else:
-                yield Reading(piece(spoken, rng.randrange(len(spoken)), length))
+                said = piece(spoken, rng.randrange(len(spoken)), length)
+            yield Reading(said, by_words=self.mark_words)
 
     def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
         """Was a word said, as often yes as no."""

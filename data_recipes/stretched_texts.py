@@ -29,10 +29,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is spoken, an utterance each, and what is asked about it: nothing means a transcript."""
+    """What is spoken, an utterance each, and what is asked about it: nothing means a transcript, with a time mark for
+    each utterance or for each word."""
 
     utterances: list[str]
     asked: list[Asked] = field(default_factory=list)
+    by_words: bool = False
+
+    @property
+    def marked(self) -> list[str]:
+        """What may have a time mark of its own."""
+        return " ".join(self.utterances).split() if self.by_words else self.utterances
 
     @property
     def words(self) -> int:
@@ -41,8 +48,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Stretched:
-    """Utterances as frames: the token id of every frame or `SILENCE`, which of all tokens it is or `SILENCE`, and for
-    each utterance the frame at which it begins and the place of its first token."""
+    """Utterances as frames: the token id of every frame or `SILENCE`, which of all tokens it is or `SILENCE`; the frame
+    at which each token begins; and the first token of whatever may have a time mark, utterances or words."""
 
     ids: list[int]
     places: list[int]
@@ -53,13 +60,14 @@ class Stretched:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def transcript(self, utterances: list[str], step: float) -> Asked:
-        """The transcript with time marks in steps of `step` seconds, which the first words of utterances tell."""
+    def transcript(self, marked: list[str], step: float) -> Asked:
+        """The transcript with time marks in steps of `step` seconds before the texts that may have one, told by their
+        first tokens."""
         texts, evidence = [], []
         lasts = [*self.firsts[1:], max(self.places) + 1]
         before = ""
-        for text, begin, first, last in zip(utterances, self.begins, self.firsts, lasts, strict=True):
-            mark = time_mark((self.offset + begin) / FRAME_RATE, step)
+        for text, first, last in zip(marked, self.firsts, lasts, strict=True):
+            mark = time_mark((self.offset + self.begins[first]) / FRAME_RATE, step)
             if mark != before:
                 texts.append(mark)
                 evidence += [[first], [first]]  # a mark is two tokens
@@ -103,9 +111,9 @@ def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, s
     places = [SILENCE] * rng.randint(0, 10)
     begins, firsts, place = [], [], 0
     for _, letters in utterances:
-        begins.append(len(places))
         firsts.append(place)
         for long in letters:
+            begins.append(len(places))
             length = max(1, round(long * pace * rng.uniform(0.8, 1.2)))
             sure = rng.randrange(length)
             places += [place if i == sure or rng.random() > peaked else SILENCE for i in range(length)]

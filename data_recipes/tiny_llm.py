@@ -13,6 +13,8 @@ import argparse
 import math
 import random
 import time
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -39,12 +41,16 @@ SLIPS = 0.02  # share of an answer's tokens read back wrong
 SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
 
 
-def stretched(llm: LLM, utterances: list[str], rng: random.Random) -> Stretched:
-    """Utterances as frames."""
+def stretched(llm: LLM, reading: Reading, rng: random.Random) -> Stretched:
+    """A reading's utterances as frames."""
     tokenizer = llm.prompt.tokenizer
-    tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in utterances]
+    tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in reading.utterances]
     letters = [[len(str(tokenizer.decode([token])).strip()) for token in ids] for ids in tokens]
-    return stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS)
+    frames = stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS)
+    if not reading.by_words:
+        return frames
+    sizes = [len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in reading.marked]
+    return replace(frames, firsts=[0, *accumulate(sizes[:-1])])
 
 
 def marks(llm: LLM) -> tuple[float, float]:
@@ -207,7 +213,7 @@ def write(llm: LLM, folder: Path) -> None:
 
 def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
     """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing."""
-    return reading.asked or [row.transcript(reading.utterances, step)]
+    return reading.asked or [row.transcript(reading.marked, step)]
 
 
 def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
@@ -224,7 +230,7 @@ def held_out(backbone: SpeechLLM, readings: Readings, words: int, texts: int = 8
     loss = tokens = 0.0
     for _ in range(texts):
         reading = next(long)
-        row = stretched(llm, reading.utterances, rng)
+        row = stretched(llm, reading, rng)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
         speech = as_speech([row], llm.embedding.weight, silence, 0.3)
         out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading, marks(llm)[1]))])
@@ -276,7 +282,7 @@ def pretrain(
             drawn = readings.dialogues(rng, words // 16) if of_questions else readings.transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
-                rows.append(stretched(llm, reading.utterances, rng))
+                rows.append(stretched(llm, reading, rng))
                 asked.append(asked_about(rows[-1], reading, step_of_marks))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
@@ -303,6 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
     add_corpus_arguments(parser)
+    parser.add_argument("--mark_words", action="store_true", help="time marks for words, not utterances (of a corpus)")
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
     parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
@@ -313,7 +320,7 @@ def main() -> None:
     given = parser.parse_args()
     readings = GrammarReadings()
     if given.corpus:
-        readings = CorpusReadings(corpus_of(given.corpus, given.corpus_dir).cuts("train"))
+        readings = CorpusReadings(corpus_of(given.corpus, given.corpus_dir).cuts("train"), given.mark_words)
     steps, frames = given.steps, given.frames
     pretrain(given.folder, readings, steps, frames, given.longest, given.lr, given.seed, given.minutes, given.begin)
     print(f"written: {given.folder / 'model.safetensors'}")

@@ -121,6 +121,21 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     assert marks(llm) == (20.0, 0.2)
 
 
+def test_words_of_several_tokens_have_a_mark_each():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    reading = Reading(["zebu met", "peter"], by_words=True)
+    row = stretched(llm, reading, random.Random(1))
+    spelled = len(llm.prompt.tokenizer("zebu", add_special_tokens=False)["input_ids"])
+    assert spelled > 1 and row.firsts == [0, spelled, spelled + 1]
+    (asked,) = asked_about(row, reading, 0.2)
+    said = asked.answer.split()
+    assert said[1::2] == ["zebu", "met", "peter"]
+    times = [(row.offset + row.begins[first]) / FRAME_RATE for first in row.firsts]
+    assert said[::2] == [time_mark(seconds, 0.2) for seconds in times]
+    assert asked.evidence[:2] == [[0], [0]] and asked.evidence[spelled + 2] == [spelled]
+
+
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
     """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
     llm = LLM(str(TINY), pretrained=False)
@@ -157,7 +172,7 @@ def test_guidance_reads_the_latest_pass():
     llm.build()
     guidance, rng = Guidance(llm), random.Random(0)
     reading = Reading(["i met peter", "hello"])
-    row = stretched(llm, reading.utterances, rng)
+    row = stretched(llm, reading, rng)
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
     asked = asked_about(row, reading, 1.0)
     suffix = suffix_of(llm, asked)
