@@ -18,7 +18,7 @@ from lhotse import CutSet, MonoCut
 from lhotse.serialization import deserialize_item
 from tqdm import tqdm
 
-from data_recipes.espeak import read_chunk, speak_chunk
+from data_recipes.espeak import Spoken, read_chunk, speak_chunk
 from data_recipes.grammar import make_caption, make_questions
 from data_recipes.session_plan import LOWEST_SPAN_SECONDS, SHORTEST_SECONDS, Line, SessionPlan, plan_session
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
@@ -26,7 +26,7 @@ from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, re
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # raise when the making changes, so that an old folder is not taken for the new corpus
+VERSION = 3  # raise when the making changes, so that an old folder is not taken for the new corpus
 _CHUNK = 16  # sessions spoken by one espeak-ng process; part of the result, see espeak.py
 
 
@@ -149,26 +149,26 @@ class EmbeddedSpeech(Corpus):
         if done.is_file():
             cuts = [deserialize_item(json.loads(line)) for line in done.read_text().splitlines()]
         else:
-            spoken = self._parts / f"{split}_{index:04d}.npz"
+            chunk = self._parts / f"{split}_{index:04d}.npz"
             lines = [line for plan in plans for line in plan.lines + plan.reserve]
-            speak_chunk([line.request for line in lines], spoken)
-            samples = iter(read_chunk(spoken))
+            speak_chunk([line.request for line in lines], chunk)
+            spoken = iter(read_chunk(chunk))
             cuts = []
             for plan in plans:
-                pairs = [(line, next(samples)) for line in plan.lines], [(line, next(samples)) for line in plan.reserve]
+                pairs = [(line, next(spoken)) for line in plan.lines], [(line, next(spoken)) for line in plan.reserve]
                 cuts.append(self._assemble(split, plan, *pairs))
             partial = done.with_suffix(".partial")
             partial.write_text("".join(json.dumps(cut.to_dict()) + "\n" for cut in cuts))
             os.replace(partial, done)
-            spoken.unlink()
+            chunk.unlink()
         bar.update(len(plans))
         return cuts
 
-    def _assemble(self, split: str, plan: SessionPlan, said: list[_Spoken], reserve: list[_Spoken]) -> MonoCut:
+    def _assemble(self, split: str, plan: SessionPlan, said: list[_Said], reserve: list[_Said]) -> MonoCut:
         """Keep to the bounds of a session's duration, then write its audio and its truth."""
 
         def seconds() -> float:
-            return sum(len(samples) for _, samples in said) / SAMPLE_RATE + sum(plan.pauses[: len(said) + 1])
+            return sum(len(spoken.samples) for _, spoken in said) / SAMPLE_RATE + sum(plan.pauses[: len(said) + 1])
 
         while seconds() < self.arguments["min_seconds"] and reserve:
             said.append(reserve.pop(0))
@@ -179,8 +179,14 @@ class EmbeddedSpeech(Corpus):
         return assemble_session(
             plan.id,
             [
-                Utterance(_at_level(samples, line.level_db), line.sentence.text, line.speaker, line.gender)
-                for line, samples in said
+                Utterance(
+                    _at_level(spoken.samples, line.level_db),
+                    line.sentence.text,
+                    line.speaker,
+                    line.gender,
+                    word_starts=spoken.word_starts,
+                )
+                for line, spoken in said
             ],
             plan.pauses[: len(said) + 1],
             self.folder / "audio" / split / f"{plan.id}.flac",
@@ -199,7 +205,7 @@ class EmbeddedSpeech(Corpus):
         os.replace(partial, self._marker)
 
 
-_Spoken = tuple[Line, np.ndarray]
+_Said = tuple[Line, Spoken]
 
 
 @contextmanager

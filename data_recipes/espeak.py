@@ -11,11 +11,12 @@ import atexit
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples come through the callback, befo
 _DONT_EXIT = 0x8000  # espeak_Initialize: report an error instead of ending the process
 _RATE, _PITCH, _RANGE = 1, 3, 4  # espeak_PARAMETER
 _UTF8 = 1
+_WORD = 1  # espeak_EVENT_TYPE: a word begins; 0 ends the list of events
 _LONGEST_PATH = 100  # characters; the library cuts longer data folders at 160, its own sub-folders included
 
 
@@ -37,6 +39,29 @@ class Request:
     rate: int
     pitch: int
     text: str
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One utterance: float32 samples at 16 kHz, and the second at which each of its words begins."""
+
+    samples: np.ndarray
+    word_starts: list[float]
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT: what happens at which native sample, and for a word the character it begins at, counted from 1."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
 
 
 class Espeak:
@@ -56,6 +81,7 @@ class Espeak:
             )
         self.native_rate = rate  # Hz
         self._buffers: list[np.ndarray] = []
+        self._words: dict[int, int] = {}  # character of the text, from 0: native sample at which its word begins
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._callback = callback(self._receive)  # kept here: the library holds only its address
         self._library.espeak_SetSynthCallback(self._callback)
@@ -63,10 +89,15 @@ class Espeak:
     def _receive(self, samples, count: int, events) -> int:
         if samples and count > 0:
             self._buffers.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+        heard, number = ctypes.cast(events, ctypes.POINTER(_Event)), 0
+        while heard[number].type:
+            if heard[number].type == _WORD:
+                self._words.setdefault(heard[number].text_position - 1, heard[number].sample)
+            number += 1
         return 0
 
-    def speak(self, request: Request) -> np.ndarray:
-        """The utterance as float32 samples at 16 kHz, silence at both ends trimmed."""
+    def speak(self, request: Request) -> Spoken:
+        """The utterance, silence at both ends trimmed."""
         if self._library.espeak_SetVoiceByName(request.voice.encode()) != 0:
             raise ValueError(
                 f"espeak-ng has no voice {request.voice!r}; see ACCENTS and VARIANTS in data_recipes/voices.py"
@@ -74,12 +105,16 @@ class Espeak:
         self._library.espeak_SetParameter(_RATE, request.rate, 0)
         self._library.espeak_SetParameter(_PITCH, request.pitch, 0)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath noise; the library seeds it by the clock
-        self._buffers = []
+        self._buffers, self._words = [], {}
         text = request.text.encode()
         status = self._library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, _UTF8, None, None)
         if status != 0 or not self._buffers:
             raise RuntimeError(f"espeak-ng spoke nothing for {request}; status {status}")
-        return _resample(_trim(np.concatenate(self._buffers)), self.native_rate)
+        native = np.concatenate(self._buffers)
+        first, last = _loud(native)
+        seconds = {place: (sample - first) / self.native_rate for place, sample in self._words.items()}
+        starts = word_starts(request.text, seconds, (last - first) / self.native_rate)
+        return Spoken(_resample(native[first:last], self.native_rate), starts)
 
 
 def _short_path(path: str) -> str:
@@ -93,10 +128,22 @@ def _short_path(path: str) -> str:
     return link
 
 
-def _trim(samples: np.ndarray, threshold: int = 100) -> np.ndarray:
-    """Without the near-silence at both ends, so that an utterance's times are those of its speech."""
+def _loud(samples: np.ndarray, threshold: int = 100) -> tuple[int, int]:
+    """First and last sample, not included, without the near-silence at both ends."""
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > threshold)
-    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
+
+
+def word_starts(text: str, known: Mapping[int, float], end: float) -> list[float]:
+    """Seconds at which each word begins, 0 to `end`, from those known by the character a word begins at.
+
+    espeak-ng says some pairs of small words, such as "in the", as one; their second word begins as far along as its
+    letters do.
+    """
+    begins = [match.start() for match in re.finditer(r"\S+", text)]
+    anchors = {0: 0.0} | {place: known[place] for place in begins if place in known} | {len(text): end}
+    starts = np.interp(begins, list(anchors), list(anchors.values()))
+    return [round(float(start), 3) for start in np.clip(starts, 0.0, end)]
 
 
 def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -124,21 +171,28 @@ def speak_chunk(requests: Sequence[Request], path: str | Path) -> None:
         raise RuntimeError(f"speaking {path.name} with espeak-ng failed:\n{worker.stderr.strip()}")
 
 
-def read_chunk(path: str | Path) -> list[np.ndarray]:
-    """The utterances of a chunk in their order, float32 at 16 kHz."""
+def read_chunk(path: str | Path) -> list[Spoken]:
+    """The utterances of a chunk in their order."""
     with np.load(path) as stored:
-        samples = stored["samples"].astype(np.float32) / 32768
-        return np.split(samples, np.cumsum(stored["lengths"])[:-1])
+        samples = np.split(stored["samples"].astype(np.float32) / 32768, np.cumsum(stored["lengths"])[:-1])
+        starts = np.split(stored["word_starts"], np.cumsum(stored["words"])[:-1])
+    return [Spoken(heard, begins.tolist()) for heard, begins in zip(samples, starts, strict=True)]
 
 
 def _main() -> None:
     path = Path(sys.argv[1])
     espeak = Espeak()
     spoken = [espeak.speak(Request(**fields)) for fields in json.load(sys.stdin)]
-    samples = np.clip(np.rint(np.concatenate(spoken) * 32768), -32768, 32767).astype(np.int16)
+    samples = np.concatenate([one.samples for one in spoken])
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, samples=samples, lengths=np.array([len(s) for s in spoken]))
+        np.savez(
+            file,
+            samples=np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16),
+            lengths=np.array([len(one.samples) for one in spoken]),
+            word_starts=np.concatenate([one.word_starts for one in spoken]),
+            words=np.array([len(one.word_starts) for one in spoken]),
+        )
     os.replace(partial, path)
 
 

@@ -40,17 +40,24 @@ class Readings(Protocol):
 
 
 class GrammarReadings:
-    """Sessions of the embedded corpus's grammar: the train split's sentences, or the dev split's."""
+    """Sessions of the embedded corpus's grammar: the train split's sentences, or the dev split's.
+
+    mark_words: words have time marks of their own, not utterances.
+    """
+
+    def __init__(self, mark_words: bool = False) -> None:
+        self.mark_words = mark_words
 
     def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
         known, split = vocabulary(), "dev" if held_out else "train"
         while True:
             length = rng.randint(-(-words // 2), words)
             if rng.random() < RANDOM:
-                yield Reading(cut_up(rng, rng.choices(known, k=length)))
-                continue
-            spoken = [s.text for s in session(rng, words // 8, split)]
-            yield Reading(piece(spoken, rng.randrange(len(spoken)), length))
+                said = cut_up(rng, rng.choices(known, k=length))
+            else:
+                spoken = [s.text for s in session(rng, words // 8, split)]
+                said = piece(spoken, rng.randrange(len(spoken)), length)
+            yield Reading(said, by_words=self.mark_words)
 
     def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
         while True:

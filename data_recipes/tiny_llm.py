@@ -309,7 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
     add_corpus_arguments(parser)
-    parser.add_argument("--mark_words", action="store_true", help="time marks for words, not utterances (of a corpus)")
+    parser.add_argument("--mark_words", action="store_true", help="time marks for words, not for utterances")
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
     parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
@@ -318,7 +318,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
     given = parser.parse_args()
-    readings = GrammarReadings()
+    readings = GrammarReadings(given.mark_words)
     if given.corpus:
         readings = CorpusReadings(corpus_of(given.corpus, given.corpus_dir).cuts("train"), given.mark_words)
     steps, frames = given.steps, given.frames

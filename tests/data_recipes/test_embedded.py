@@ -73,6 +73,14 @@ def test_supervision_times_match_the_audio(corpus):
         assert min(pauses) > 0.199 and max(pauses) < 0.801
 
 
+def test_every_word_begins_within_its_utterance(corpus):
+    for cut in sessions(corpus):
+        for s in cut.supervisions:
+            starts = s.custom["word_starts"]
+            assert len(starts) == len(s.text.split())
+            assert starts[0] == 0.0 and starts == sorted(starts) and starts[-1] < s.duration
+
+
 def test_voices_and_sentences_are_disjoint_between_splits(corpus):
     texts, voices = {}, {}
     for split in SPLITS:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_recipes.espeak import Request, read_chunk, speak_chunk
+from data_recipes.espeak import Request, read_chunk, speak_chunk, word_starts
 from data_recipes.grammar import MEN, WOMEN, draw_cast, draw_turns, number_words, vocabulary
 from data_recipes.session_plan import draw_duration, plan_session
 from data_recipes.voices import ACCENTS, VARIANTS, voices
@@ -42,10 +42,31 @@ def test_a_chunk_holds_every_utterance_and_repeats_exactly(tmp_path):
     speak_chunk(requests, tmp_path / "b.npz")
     spoken = read_chunk(tmp_path / "a.npz")
     assert len(spoken) == 4
-    assert all(one.dtype == np.float32 and np.abs(one).max() > 0.1 for one in spoken)
-    assert len(spoken[0]) < len(spoken[1])
+    assert all(one.samples.dtype == np.float32 and np.abs(one.samples).max() > 0.1 for one in spoken)
+    assert len(spoken[0].samples) < len(spoken[1].samples)
+    assert [len(one.word_starts) for one in spoken] == [1, 3, 1, 3]
     for one, other in zip(spoken, read_chunk(tmp_path / "b.npz"), strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one.samples, other.samples)
+        assert one.word_starts == other.word_starts
+
+
+def test_words_begin_after_the_pause_before_them(tmp_path):
+    """Commas make espeak-ng pause: it is silent before a word begins, and loud soon after."""
+    speak_chunk([Request("gmw/en-US+f3", 150, 50, "apples, bottles, tickets")], tmp_path / "a.npz")
+    (spoken,) = read_chunk(tmp_path / "a.npz")
+    level = np.abs(spoken.samples)
+    assert spoken.word_starts[0] == 0.0
+    for start in spoken.word_starts[1:]:
+        at = round(start * 16000)
+        assert level[at - 800 : at - 160].max() < 0.02
+        assert level[at : at + 2400].max() > 0.1
+
+
+def test_words_said_in_one_with_others_begin_as_far_along_as_their_letters():
+    text = "apples in the garden"
+    assert word_starts(text, {0: -0.1, 7: 1.0, 14: 1.7}, end=2.5) == [0.0, 1.0, 1.3, 1.7]
+    assert word_starts("of the", {}, end=0.6) == [0.0, 0.3]
+    assert word_starts("a b", {0: 0.0, 2: 0.9}, end=0.8) == [0.0, 0.8], "no word begins after the end"
 
 
 def test_an_unknown_voice_is_an_error_that_leaves_nothing(tmp_path):
@@ -64,7 +85,7 @@ def test_a_deep_installation_speaks_too(tmp_path):
     code = (
         f"import espeakng_loader; espeakng_loader.get_data_path = lambda: {str(deep)!r}\n"
         "from data_recipes.espeak import Espeak, Request\n"
-        "print(len(Espeak().speak(Request('gmw/en-GB-x-gbclan+belinda', 150, 50, 'hello'))))"
+        "print(len(Espeak().speak(Request('gmw/en-GB-x-gbclan+belinda', 150, 50, 'hello')).samples))"
     )
     root = Path(__file__).parents[2]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

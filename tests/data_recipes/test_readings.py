@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from lhotse import CutSet, MonoCut, SupervisionSegment
@@ -9,6 +10,15 @@ from lhotse import CutSet, MonoCut, SupervisionSegment
 from data_recipes.grammar import split_of
 from data_recipes.readings import HELD_OUT, CorpusReadings, GrammarReadings
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
+
+
+def corpus(utterances: int) -> CutSet:
+    """One cut with an utterance after another, each of three words of its own, told in reverse order."""
+    said = [
+        SupervisionSegment(f"s{i}", "r", start=float(i), duration=1.0, text=f"a{i} b{i} c{i}")
+        for i in range(utterances)
+    ]
+    return CutSet.from_cuts([MonoCut("c", start=0, duration=utterances, channel=0, supervisions=said[::-1])])
 
 
 def test_transcripts_are_no_longer_than_asked_and_have_no_questions():
@@ -58,13 +68,11 @@ def test_sessions_are_of_the_train_split(monkeypatch):
     assert seen and {split_of(sentence.text) for sentence in seen} == {"train"}
 
 
-def corpus(utterances: int) -> CutSet:
-    """One cut with an utterance after another, each of three words of its own, told in reverse order."""
-    said = [
-        SupervisionSegment(f"s{i}", "r", start=float(i), duration=1.0, text=f"a{i} b{i} c{i}")
-        for i in range(utterances)
-    ]
-    return CutSet.from_cuts([MonoCut("c", start=0, duration=utterances, channel=0, supervisions=said[::-1])])
+@pytest.mark.parametrize("readings", [GrammarReadings(True), CorpusReadings(corpus(60), True)])
+def test_words_are_marked_where_they_should_be(readings):
+    reading = next(readings.transcripts(random.Random(0), 30))
+    assert reading.marked == " ".join(reading.utterances).split()
+    assert replace(reading, by_words=False).marked == reading.utterances != reading.marked
 
 
 def test_a_corpus_is_read_in_its_order_and_one_utterance_in_twenty_never():

@@ -144,7 +144,7 @@ def test_weights_are_written_where_from_pretrained_finds_them(tmp_path, monkeypa
 
 
 def spoken(text: str, voice: str) -> torch.Tensor:
-    return torch.from_numpy(Espeak().speak(Request(voice, 150, 50, text)))
+    return torch.from_numpy(Espeak().speak(Request(voice, 150, 50, text)).samples)
 
 
 def test_the_weights_that_come_along_hear_the_word_and_not_the_voice():

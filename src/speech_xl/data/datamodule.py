@@ -19,6 +19,7 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.loaders import EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
 from speech_xl.data.partition import FixedWindows, Partition
 from speech_xl.data.tasks import TaskMixture, qa_turns
+from speech_xl.data.time_marks import TimeMarks
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
@@ -38,6 +39,7 @@ class SpeechDataModule(pl.LightningDataModule):
         time_marks: transcripts say when each utterance begins, in steps of so many seconds, as in "[0] good morning
             [3] hello" of 1.0, in training and in evaluation. Where utterances are short the steps should be shorter,
             so that each has a mark of its own. Word error rates are measured without the marks. Null: no marks.
+        mark_words: words have time marks too, where the corpus knows their times.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
         max_duration: seconds of audio in a training batch, counted as rows times the longest row; the last row may go
             over it by the spread of lengths in its group. A session longer than this is a batch of its own.
@@ -61,6 +63,7 @@ class SpeechDataModule(pl.LightningDataModule):
         tasks: dict[str, float] | None = None,
         turns: int = 4,
         time_marks: float | None = None,
+        mark_words: bool = False,
         partition: Partition | None = None,
         max_duration: float = 240.0,
         quadratic_duration: float | None = None,
@@ -88,9 +91,10 @@ class SpeechDataModule(pl.LightningDataModule):
             raise ValueError(f"data: num_workers is {num_workers}; give 0 or more")
         self.corpus = corpus
         self.cache_dir = cache_dir
-        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, time_marks)
+        marks = None if time_marks is None else TimeMarks(time_marks, mark_words)
+        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, marks)
         asked = DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks
-        self.evaluation = EvaluationTurns(asked, eval_questions, time_marks)
+        self.evaluation = EvaluationTurns(asked, eval_questions, marks)
         self.partition = partition or FixedWindows(4.0)
         self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration

@@ -16,6 +16,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
+from speech_xl.data.time_marks import TimeMarks
 
 
 @dataclass
@@ -25,12 +26,12 @@ class EvaluationTurns:
     Args:
         tasks: tasks to ask, of "asr", "caption" and "qa".
         questions: the most "qa" questions a session; drawn by the session's id, so every run asks the same.
-        time_marks: transcripts say when each utterance begins, in steps of so many seconds.
+        marks: transcripts say when each utterance begins.
     """
 
     tasks: list[str]
     questions: int = 4
-    time_marks: float | None = None
+    marks: TimeMarks | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tasks) - set(TASKS))
@@ -41,7 +42,7 @@ class EvaluationTurns:
             raise ValueError(f"eval_questions: {self.questions}; use 1 or more, or leave 'qa' out of eval_tasks")
 
     def __call__(self, cut: Cut) -> list[Turn]:
-        turns = [asr_turn(cut, self.time_marks)] if "asr" in self.tasks else []
+        turns = [asr_turn(cut, self.marks)] if "asr" in self.tasks else []
         if "caption" in self.tasks and (caption := caption_turn(cut)):
             turns.append(caption)
         if "qa" in self.tasks:
@@ -177,5 +178,5 @@ class SpeechDataset(Dataset):
             copied = ranks > 1 and re.search(r"_dup\d+$", cut.id)  # lhotse's filler for a rank without a batch
             return [] if copied else self.turns(cut)
         if custom.get("excerpt"):
-            return [asr_turn(cut, self.turns.time_marks)]
+            return [asr_turn(cut, self.turns.marks)]
         return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))

@@ -16,6 +16,8 @@ from lhotse.utils import fastcopy
 
 from speech_xl import SAMPLE_RATE
 
+WORD_STARTS = "word_starts"  # key of a supervision's custom field; `word_times` reads it
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -26,6 +28,8 @@ class Utterance:
     speaker: str
     gender: str | None = None
     language: str = "English"
+    word_starts: Sequence[float] | None = None
+    """Seconds after its beginning, one a word, where they are known."""
 
 
 def draw_pauses(rng: random.Random, utterances: int, low: float = 0.2, high: float = 0.8) -> list[float]:
@@ -75,6 +79,7 @@ def assemble_session(
                 speaker=utterance.speaker,
                 gender=utterance.gender,
                 language=utterance.language,
+                custom=None if utterance.word_starts is None else {WORD_STARTS: list(utterance.word_starts)},
             )
         )
         silence = _silence(session_id, pause)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lhotse.cut import Cut
 
-from speech_xl.data.time_marks import time_mark
+from speech_xl.data.time_marks import TimeMarks, time_mark
 from speech_xl.data.word_times import pieces
 
 TASKS = ("asr", "caption", "qa")
@@ -27,21 +27,20 @@ class Turn:
     kind: str = ""
 
 
-def asr_turn(cut: Cut, time_marks: float | None = None) -> Turn:
+def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
-    time_marks: each after the time it begins at in steps of so many seconds, such as "[12]"; not said twice of a step.
-        Words have marks of their own where their times are known (`word_times`).
+    marks: each after the time it begins at, such as "[12]"; no step is said twice.
     """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     missing = [s.id for s in supervisions if not s.text]
     if missing or not supervisions:
         what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
-    if time_marks:
-        said = [piece for s in supervisions for piece in pieces(s)]
-        marks = [time_mark(start, time_marks) for start, _ in said]
-        fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
+    if marks:
+        said = [piece for s in supervisions for piece in pieces(s, marks.words)]
+        times = [time_mark(start, marks.step) for start, _ in said]
+        fresh = [time if time != before else "" for time, before in zip(times, ["", *times], strict=False)]
         timed = " ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, said, strict=True))
         return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
     return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
@@ -77,10 +76,10 @@ class TaskMixture:
         weights: task -> weight (not negative, not all zero); tasks are "asr", "caption" and "qa". A cut without truth
             for a task is drawn among the others.
         turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
-        time_marks: transcripts say when each utterance begins, in steps of so many seconds.
+        marks: transcripts say when each utterance begins.
     """
 
-    def __init__(self, weights: Mapping[str, float], turns: int = 4, time_marks: float | None = None) -> None:
+    def __init__(self, weights: Mapping[str, float], turns: int = 4, marks: TimeMarks | None = None) -> None:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
@@ -93,13 +92,13 @@ class TaskMixture:
             raise ValueError(f"turns: {turns} questions a sample; use 1 or more")
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
         self.turns = turns
-        self.time_marks = time_marks
+        self.marks = marks
 
     def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
         """The turns of one sample; the same for the same cut and generator state."""
         offers: dict[str, list[Turn]] = {}
         if "asr" in self.weights and _has_asr_truth(cut):
-            offers["asr"] = [asr_turn(cut, self.time_marks)]
+            offers["asr"] = [asr_turn(cut, self.marks)]
         if "caption" in self.weights and (caption := caption_turn(cut)):
             offers["caption"] = [caption]
         if "qa" in self.weights and (questions := qa_turns(cut)):

@@ -7,9 +7,19 @@ write those. They are no words: a word error rate is measured without them.
 
 import math
 import re
+from dataclasses import dataclass
 
 _MARK = re.compile(r"\s*\[\d+(\.\d+)?\]\s*")
 _TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
+
+
+@dataclass(frozen=True)
+class TimeMarks:
+    """Which marks transcripts have: in steps of `step` seconds, before utterances, or with `words` before words too
+    where it is known when they are spoken (`word_times`)."""
+
+    step: float
+    words: bool = False
 
 
 def time_mark(seconds: float, step: float = 1.0) -> str:

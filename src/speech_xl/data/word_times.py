@@ -14,25 +14,24 @@ from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.utils import fastcopy
 
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
+from speech_xl.data.sessions import WORD_STARTS
 
-KEY = "word_starts"
 
-
-def pieces(said: SupervisionSegment) -> list[tuple[float, str]]:
-    """(second of the cut, text): each word where its time is known, else the utterance as one piece.
+def pieces(said: SupervisionSegment, words: bool) -> list[tuple[float, str]]:
+    """(second of the cut, text): with `words` each word where its time is known, else the utterance as one piece.
 
     Raises ValueError where there aren't as many times as words.
     """
     text = said.text or ""
-    starts = (said.custom or {}).get(KEY)
-    if starts is None:
+    starts = (said.custom or {}).get(WORD_STARTS)
+    if starts is None or not words:
         return [(said.start, text)]
-    words = text.split()
-    if len(words) != len(starts):
+    spoken = text.split()
+    if len(spoken) != len(starts):
         raise ValueError(
-            f"supervision {said.id}: {len(starts)} times in custom[{KEY!r}] for {len(words)} words; align it again"
+            f"supervision {said.id}: {len(starts)} times in custom[{WORD_STARTS!r}] for {len(spoken)} words; align again"
         )
-    return [(said.start + start, word) for start, word in zip(starts, words, strict=True)]
+    return [(said.start + start, word) for start, word in zip(starts, spoken, strict=True)]
 
 
 def times_path(folder: str | Path, split: str) -> Path:
@@ -84,7 +83,7 @@ class WordTimed(Corpus):
 def with_times(cut: MonoCut, times: Mapping[str, Sequence[float]]) -> MonoCut:
     """The cut with word times at the supervisions that have any."""
     said = [
-        fastcopy(s, custom={**(s.custom or {}), KEY: list(times[s.id])}) if s.id in times else s
+        fastcopy(s, custom={**(s.custom or {}), WORD_STARTS: list(times[s.id])}) if s.id in times else s
         for s in cut.supervisions
     ]
     return fastcopy(cut, supervisions=said)
