@@ -29,7 +29,7 @@ def pieces(said: SupervisionSegment, words: bool) -> list[tuple[float, str]]:
     spoken = text.split()
     if len(spoken) != len(starts):
         raise ValueError(
-            f"supervision {said.id}: {len(starts)} times in custom[{WORD_STARTS!r}] for {len(spoken)} words; align again"
+            f"supervision {said.id}: {len(starts)} times in {WORD_STARTS!r} for {len(spoken)} words; align again"
         )
     return [(said.start + start, word) for start, word in zip(starts, spoken, strict=True)]
 
