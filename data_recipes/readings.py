@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from jsonargparse import ArgumentParser
-from lhotse import CutSet
+from lhotse import MonoCut
 from omegaconf import OmegaConf
 
 import data_recipes.corpora  # noqa: F401  (so that their plain class names are enough)
@@ -96,36 +96,38 @@ def told(question: dict[str, str], sentences: list[Sentence]) -> list[list[int]]
 
 
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--corpus` and `--corpus_dir`, for `corpus_of`."""
+    """`--corpus` and `--corpus_dir`, for `texts_of`."""
     parser.add_argument("--corpus", type=Path, metavar="YAML", help="overlay with the corpus to read the texts of")
     parser.add_argument("--corpus_dir", metavar="DIR", help="where that corpus lies, if it isn't to be downloaded")
 
 
-def corpus_of(overlay: Path, corpus_dir: str | None) -> Corpus:
-    """The corpus of an overlay such as experiments/data/spoken_digits_long.yaml, prepared."""
-    given = OmegaConf.to_container(OmegaConf.load(overlay))
-    corpus = given["data"]["corpus"]
+def texts_of(overlay: Path, corpus_dir: str | None) -> list[str]:
+    """Utterances of the train split, in their order, of the corpus of an overlay such as
+    experiments/data/spoken_digits_long.yaml; it is downloaded or made where it isn't there."""
+    given = OmegaConf.load(overlay)
+    corpus = OmegaConf.select(given, "data.corpus")
+    if corpus is None:
+        raise ValueError(f"{overlay}: has no data.corpus; give an overlay such as experiments/data/spoken_digits.yaml")
     if corpus_dir is not None:
-        corpus["init_args"]["corpus_dir"] = corpus_dir
+        OmegaConf.update(corpus, "init_args.corpus_dir", corpus_dir)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--corpus", type=Corpus)
-    made = parser.instantiate(parser.parse_object({"corpus": corpus})).corpus
+    made = parser.instantiate(parser.parse_object({"corpus": OmegaConf.to_container(corpus)})).corpus
     made.prepare()
-    return made
+    cuts = cast(Iterable[MonoCut], made.cuts("train"))
+    return [s.text for cut in cuts for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text]
 
 
 class CorpusReadings:
-    """The transcripts of a corpus's cuts in their order, and questions whether a word was said.
+    """The utterances of a corpus in their order, and questions whether a word was said.
 
     One utterance in `HELD_OUT` is kept back. Words are drawn by the types of the corpus where they are random, so rare
     ones come as often as others. mark_words: words have time marks of their own, not utterances.
     """
 
-    def __init__(self, cuts: CutSet, mark_words: bool = False) -> None:
-        utterances = [s.text or "" for cut in cuts for s in sorted(cut.supervisions, key=lambda s: s.start)]
-        utterances = [text for text in utterances if text]
+    def __init__(self, utterances: list[str], mark_words: bool = False) -> None:
         if len(utterances) < 2 * HELD_OUT:
-            raise ValueError(f"{len(utterances)} utterances with a text in these cuts; {2 * HELD_OUT} or more are read")
+            raise ValueError(f"{len(utterances)} utterances; use a corpus with {2 * HELD_OUT} or more to train on")
         self.held_out = utterances[::HELD_OUT]
         self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
         self.mark_words = mark_words

@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from data_recipes.pretraining import descend, learning_rate, write_weights
-from data_recipes.readings import CorpusReadings, GrammarReadings, Readings, add_corpus_arguments, corpus_of
+from data_recipes.readings import CorpusReadings, GrammarReadings, Readings, add_corpus_arguments, texts_of
 from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import SHARE, clock, with_clock
@@ -318,9 +318,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
     given = parser.parse_args()
-    readings = GrammarReadings(given.mark_words)
+    readings: Readings = GrammarReadings(given.mark_words)
     if given.corpus:
-        readings = CorpusReadings(corpus_of(given.corpus, given.corpus_dir).cuts("train"), given.mark_words)
+        readings = CorpusReadings(texts_of(given.corpus, given.corpus_dir), given.mark_words)
     steps, frames = given.steps, given.frames
     pretrain(given.folder, readings, steps, frames, given.longest, given.lr, given.seed, given.minutes, given.begin)
     print(f"written: {given.folder / 'model.safetensors'}")

@@ -5,20 +5,17 @@ import random
 from dataclasses import replace
 
 import pytest
-from lhotse import CutSet, MonoCut, SupervisionSegment
+from omegaconf import OmegaConf
 
 from data_recipes.grammar import split_of
-from data_recipes.readings import HELD_OUT, CorpusReadings, GrammarReadings
+from data_recipes.readings import HELD_OUT, CorpusReadings, GrammarReadings, texts_of
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
+from tests.data.conftest import TinyCorpus
 
 
-def corpus(utterances: int) -> CutSet:
-    """One cut with an utterance after another, each of three words of its own, told in reverse order."""
-    said = [
-        SupervisionSegment(f"s{i}", "r", start=float(i), duration=1.0, text=f"a{i} b{i} c{i}")
-        for i in range(utterances)
-    ]
-    return CutSet.from_cuts([MonoCut("c", start=0, duration=utterances, channel=0, supervisions=said[::-1])])
+def corpus(utterances: int) -> list[str]:
+    """Utterances of three words of their own each."""
+    return [f"a{i} b{i} c{i}" for i in range(utterances)]
 
 
 def test_transcripts_are_no_longer_than_asked_and_have_no_questions():
@@ -104,5 +101,16 @@ def test_a_corpus_is_asked_for_words_it_has_and_others():
 
 
 def test_a_corpus_too_small_to_keep_some_back_is_refused():
-    with pytest.raises(ValueError, match="30 utterances with a text"):
+    with pytest.raises(ValueError, match="30 utterances; use a corpus with 40"):
         CorpusReadings(corpus(30))
+
+
+def test_the_utterances_of_an_overlay_are_those_of_its_train_split(tmp_path):
+    tiny = {"class_path": "tests.data.conftest.TinyCorpus", "init_args": {"folder": str(tmp_path), "sessions": 2}}
+    overlay = tmp_path / "overlay.yaml"
+    OmegaConf.save({"data": {"corpus": tiny}}, overlay)
+    cuts = TinyCorpus(tmp_path, sessions=2).cuts("train")
+    assert texts_of(overlay, None) == [s.text for cut in cuts for s in cut.supervisions]
+    overlay.write_text("data: {turns: 3}")
+    with pytest.raises(ValueError, match=r"overlay.yaml: has no data\.corpus"):
+        texts_of(overlay, None)

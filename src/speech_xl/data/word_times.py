@@ -7,8 +7,9 @@ are in, but not their alignments.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.utils import fastcopy
@@ -77,7 +78,7 @@ class WordTimed(Corpus):
             return cuts
         with path.open(encoding="utf-8") as file:
             times = {entry["id"]: entry["starts"] for entry in map(json.loads, file)}
-        return CutSet.from_cuts(with_times(cut, times) for cut in cuts)
+        return CutSet.from_cuts(with_times(cut, times) for cut in cast(Iterable[MonoCut], cuts))
 
 
 def with_times(cut: MonoCut, times: Mapping[str, Sequence[float]]) -> MonoCut:
