@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, LogitsProcessor
 from data_recipes.tokenizer import make_tokenizer
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
-from speech_xl.phases.rising_marks import SPARE, RisingMarks
+from speech_xl.phases.rising_marks import SPARE, RisingMarks, unknown_marks
 from tests.model.tiny import tokenizer as characters
 
 TINY = "experiments/models/tiny/llm"
@@ -44,6 +44,14 @@ def test_marks_may_have_steps_of_their_own():
     allowed = [[name for name, mark in known.items() if row[mark]] for row in free]
     assert allowed == [["1.8", "2.0"], ["3.6", "3.8"], []]
     assert free[:, rows[0][0]].tolist() == [True, True, False]
+
+
+def test_marks_of_other_steps_than_the_tokenizers_are_noticed():
+    default, spelling = Prompt(AutoTokenizer.from_pretrained(TINY)), Prompt(characters())
+    finer = Prompt(make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2))
+    assert unknown_marks(default, 1.0) is unknown_marks(finer, 0.2) is unknown_marks(spelling, 0.2) is None
+    assert "data.time_marks=0.2" in unknown_marks(default, 0.2) and "steps of 1 s" in unknown_marks(default, 0.2)
+    assert "steps of 0.2 s" in unknown_marks(finer, 1.0)
 
 
 class Circles(LogitsProcessor):

@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from tqdm import tqdm
 from transformers import get_scheduler
@@ -25,6 +25,7 @@ from speech_xl.model.prompt import with_slips
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech_llm import Ratios, Speech
 from speech_xl.phases.generation import EvaluationLoops, Example
+from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
 
@@ -162,6 +163,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def on_fit_start(self) -> None:
         """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
         datamodule = getattr(self.trainer, "datamodule", None)
+        marks = getattr(getattr(datamodule, "mixture", None), "marks", None)
+        if marks is not None and (wrong := unknown_marks(self.backbone.llm.prompt, marks.step)):
+            rank_zero_warn(wrong)
         cache, sampling = getattr(datamodule, "frame_cache", None), getattr(datamodule, "sampling", None)
         if (
             datamodule is None

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
+from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
 
 SPARE = 8  # tokens
@@ -77,6 +78,18 @@ def marks_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, Tensor]:
             openings.add(ids[0])
             seconds[number] = float(token[:-1])
     return openings.pop() if len(openings) == 1 else None, seconds
+
+
+def unknown_marks(prompt: Prompt, step: float) -> str | None:
+    """What is wrong where the tokenizer writes some time marks in two tokens but not those of this step."""
+    opening, seconds = marks_of(prompt.tokenizer)
+    if opening is None or len(prompt.tokenizer(time_mark(step, step), add_special_tokens=False)["input_ids"]) == 2:
+        return None
+    known = seconds[seconds >= 0].sort().values
+    return (
+        f"data.time_marks={step}: this LLM spells marks in such steps, and has tokens for steps of "
+        f"{float(known[1] - known[0]):.3g} s; set that, or make an LLM with others (data_recipes/tokenizer.py, tiny_llm.py)"
+    )
 
 
 def mark_rules(
