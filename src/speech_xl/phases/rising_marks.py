@@ -88,7 +88,7 @@ def unknown_marks(prompt: Prompt, step: float) -> str | None:
     known = seconds[seconds >= 0].sort().values
     return (
         f"data.time_marks={step}: this LLM spells marks in such steps, and has tokens for steps of "
-        f"{float(known[1] - known[0]):.3g} s; set that, or make an LLM with others (data_recipes/tokenizer.py, tiny_llm.py)"
+        f"{float(known[1] - known[0]):.3g} s; set that, or make an LLM with others (data_recipes/tiny_llm.py)"
     )
 
 
