@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 import data_recipes.embedded  # noqa: F401  (imported so that a plain class name is enough in a config)
 import data_recipes.mini_librispeech  # noqa: F401
 import data_recipes.spoken_digits  # noqa: F401
+import data_recipes.voice_attributes  # noqa: F401
 import speech_xl.data.manifests  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401
 from speech_xl.callbacks.best_and_last import BestAndLast
