@@ -3,5 +3,6 @@
 from data_recipes.embedded import EmbeddedSpeech
 from data_recipes.mini_librispeech import MiniLibriSpeech
 from data_recipes.spoken_digits import SpokenDigits
+from data_recipes.voice_attributes import VoiceAttributes
 
-__all__ = ["EmbeddedSpeech", "MiniLibriSpeech", "SpokenDigits"]
+__all__ = ["EmbeddedSpeech", "MiniLibriSpeech", "SpokenDigits", "VoiceAttributes"]

@@ -1,4 +1,4 @@
-"""What the recipes of real corpora share: folders named by their settings, facts, and audio at 16 kHz."""
+"""What the recipes of real corpora share: folders named by their settings, files found by name, facts, audio."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,27 @@ def mark_prepared(folder: Path, settings: Mapping, facts: Mapping) -> None:
     part = folder / "recipe.json.part"
     part.write_text(json.dumps({"settings": settings, "facts": facts}, indent=2) + "\n", encoding="utf-8")
     part.replace(folder / "recipe.json")
+
+
+def folder_with(places: Iterable[Path], name: re.Pattern[str]) -> Path | None:
+    """The first of these folders that has a file whose whole name matches; None if no one has."""
+    for place in places:
+        if place.is_dir() and any(name.fullmatch(path.name) for path in place.iterdir()):
+            return place
+    return None
+
+
+def named_files(folder: Path, name: re.Pattern[str], example: str) -> list[tuple[re.Match[str], Path]]:
+    """Every file whose whole name matches, sorted, with the match. Others are named in a warning."""
+    found, others = [], []
+    for path in sorted(folder.iterdir()):
+        if match := name.fullmatch(path.name):
+            found.append((match, path))
+        elif not path.name.startswith("."):
+            others.append(path.name)
+    if others:
+        logger.warning("%s: %d files are not named like %s, left out: %s", folder, len(others), example, others)
+    return found
 
 
 def split_facts(cuts: Sequence[MonoCut]) -> dict[str, int | float]:

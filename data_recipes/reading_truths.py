@@ -13,6 +13,7 @@ from data_recipes.grammar import number_words
 RARE = 0.05  # a word asked for occurs in at most this share of a split's sessions, or in one
 LETTERS = 4  # and has at least so many letters
 SEX = {"F": "woman", "M": "man"}
+PLURALS = {"man": "men", "woman": "women", "child": "children", "speaker": "speakers"}
 
 
 def question(kind: str, text: str, answer: str) -> dict[str, str]:
@@ -44,13 +45,18 @@ def reading_truths(
 def caption(said: Sequence[SupervisionSegment]) -> str:
     """Who reads, for example "one woman reads aloud" or "one man and two women read aloud"."""
     genders = {s.speaker: s.gender for s in said}
-    verb = "reads" if len(genders) == 1 else "read"
     if any(gender not in SEX for gender in genders.values()):
-        return f"{number_words(len(genders))} {'speaker' if len(genders) == 1 else 'speakers'} {verb} aloud"
-    counts = Counter(genders.values())
-    people = {"M": ("man", "men"), "F": ("woman", "women")}
-    parts = [f"{number_words(counts[g])} {people[g][counts[g] > 1]}" for g in ("M", "F") if counts[g]]
-    return f"{' and '.join(parts)} {verb} aloud"
+        readers = people(["speaker"] * len(genders))
+    else:
+        readers = people([SEX[str(gender)] for gender in genders.values()])
+    return f"{readers} {'reads' if len(genders) == 1 else 'read'} aloud"
+
+
+def people(nouns: Sequence[str]) -> str:
+    """How many of each, for example "one man and two women"; a noun for each person, out of `PLURALS`."""
+    counts = Counter(nouns)
+    parts = [f"{number_words(counts[n])} {PLURALS[n] if counts[n] > 1 else n}" for n in PLURALS if counts[n]]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def mention_questions(

@@ -17,8 +17,10 @@ from lhotse.utils import resumable_download
 
 from data_recipes.grammar import number_words
 from data_recipes.prepared import (
+    folder_with,
     is_prepared,
     mark_prepared,
+    named_files,
     parallel_map,
     read_mono,
     require_prepared,
@@ -157,9 +159,8 @@ class SpokenDigits(Corpus):
             return self._download()
         places = [self.corpus_dir, self.corpus_dir / "recordings", self.corpus_dir / "FSDD" / "recordings"]
         places += sorted(self.corpus_dir.glob("free-spoken-digit-dataset*/recordings"))
-        for folder in places:
-            if folder.is_dir() and any(WAV_NAME.fullmatch(path.name) for path in folder.iterdir()):
-                return folder
+        if (folder := folder_with(places, WAV_NAME)) is not None:
+            return folder
         raise FileNotFoundError(
             f"SpokenDigits: corpus_dir {self.corpus_dir} has no recordings named like 7_jackson_32.wav (nor have "
             "recordings/ and FSDD/recordings/ in it); give the corpus's folder, or leave corpus_dir out to download it"
@@ -190,14 +191,10 @@ class SpokenDigits(Corpus):
 
 def split_files(folder: Path) -> dict[str, list[tuple[int, str, Path]]]:
     """(digit, speaker, file) of every recording, by split. Other files in the folder are named in a warning."""
-    found, others = [], []
-    for path in sorted(folder.iterdir()):
-        if match := WAV_NAME.fullmatch(path.name):
-            found.append((int(match["digit"]), match["speaker"], int(match["index"]), path))
-        elif not path.name.startswith("."):
-            others.append(path.name)
-    if others:
-        logger.warning("%s: %d files are not named like 7_jackson_32.wav, left out: %s", folder, len(others), others)
+    found = [
+        (int(match["digit"]), match["speaker"], int(match["index"]), path)
+        for match, path in named_files(folder, WAV_NAME, "7_jackson_32.wav")
+    ]
     test = PUBLISHED_TEST if any(index in PUBLISHED_TEST for _, _, index, _ in found) else OTHER_TEST
     splits: dict[str, list[tuple[int, str, Path]]] = {split: [] for split in SPLITS}
     for digit, speaker, index, path in found:

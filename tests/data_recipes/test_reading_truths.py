@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from lhotse import SupervisionSegment
 
-from data_recipes.reading_truths import caption, mention_questions
+from data_recipes.reading_truths import caption, mention_questions, people
 
 SHARED = ["apple", "bridge", "candle", "dragon", "engine", "forest"]
 
@@ -72,3 +72,8 @@ def test_captions(genders, expected):
         for i, gender in enumerate(genders)
     ]
     assert caption(said) == expected
+
+
+def test_people_of_several_kinds_are_counted():
+    assert people(["child", "woman", "child"]) == "one woman and two children"
+    assert people(["child", "woman", "man"]) == "one man, one woman and one child"
