@@ -169,12 +169,14 @@ def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) ->
     asr: Any = pipeline("automatic-speech-recognition", name)
     with PredictionWriter(path) as writer:
         for cut in tqdm(cuts, desc=WHISPER, unit="session"):
+            asked = [turn for turn in turns(cut) if turn.task == "asr"]
+            if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
+                continue
             options = {"language": "en", "task": "transcribe"}
             heard = asr(load_audio(cut).numpy(), return_timestamps=True, generate_kwargs=options)
             text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
-            for turn in turns(cut):
-                if turn.task == "asr":
-                    writer.write(answer_record(cut, turn, 1, text, True))
+            for turn in asked:
+                writer.write(answer_record(cut, turn, 1, text, True))
 
 
 def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
@@ -291,8 +293,7 @@ def main() -> None:
                 rows.append(row_of(method.name, ratio, records, about))
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
-        if not path.exists():
-            whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
+        whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
         rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": given.whisper}))
     for row in rows:
         for key, value in row.items():
