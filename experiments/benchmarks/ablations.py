@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Method, Sessions, ask, row_of, tokens_per_second
+from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.listen import load_model
@@ -77,12 +77,12 @@ def measured(name: str, seed: int, folder: Path, sessions_asked: int) -> list[di
     if kept.is_file():
         return json.loads(kept.read_text())
     model, sessions, method = load_model(folder), Sessions(folder, sessions_asked), Method(Summarization(), "sst")
-    rate = tokens_per_second(folder)
+    allowed = Allowed.by(folder)
     records: dict[int, list[dict[str, Any]]] = {ratio: [] for ratio in RATIOS}
     for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)
         for ratio in RATIOS:
-            records[ratio] += ask(method, model, cut, speech, turns, ratio, rate)
+            records[ratio] += ask(method, model, cut, speech, turns, ratio, allowed)
     rows = [row_of(name, ratio, mine, {"seed": seed}) for ratio, mine in records.items()]
     kept.write_text(json.dumps(rows))
     return rows

@@ -20,7 +20,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,11 @@ def methods(folders: dict[str, Path | None]) -> list[Method]:
 class Sessions:
     """The dev sessions that are asked, and their encoder frames, computed once."""
 
-    def __init__(self, folder: Path, limit: int | None) -> None:
+    def __init__(self, folder: Path, limit: int | None, tasks: Sequence[str] = ("asr", "qa")) -> None:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(SpeechDataModule, "data")
         self.config = config_of(folder)["data"]
-        given = self.config | {"limit_dev": limit, "eval_questions": 8}
+        given = self.config | {"limit_dev": limit, "eval_questions": 8, "eval_tasks": list(tasks)}
         self.data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
         self.data.prepare_data()
         self.cuts = list(self.data.cuts("dev"))
@@ -116,14 +116,23 @@ class Sessions:
         return Speech(adapted.frames, adapted.lengths, [intervals])
 
 
-def tokens_per_second(folder: Path) -> float:
-    """What a stage allows its answers."""
-    return float(config_of(folder)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
+@dataclass(frozen=True)
+class Allowed:
+    """What answers may be: tokens a second of audio, and seconds from one time mark to the next, None for any."""
+
+    tokens_per_second: float
+    longest_gap: float | None
+
+    @classmethod
+    def by(cls, folder: Path) -> Allowed:
+        """What a stage allows its answers."""
+        given = config_of(folder)["model"]["init_args"]
+        return cls(float(given.get("max_tokens_per_second") or 8.0), given.get("longest_gap"))
 
 
 @torch.no_grad()
 def ask(
-    method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, rate: float
+    method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, allowed: Allowed
 ) -> Iterator[dict[str, Any]]:
     """One record a turn; tasks are answered in a batch each, and query-aware methods listen anew for every question."""
     alone = method.compressor.needs_question
@@ -137,8 +146,9 @@ def ask(
             memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
             listened = time.perf_counter() - start
         said = [turn.instruction for turn in group]
-        limits = [answer_limit(turn.task, cut.duration, rate) for turn in group]
-        rules = mark_rules(model.llm.prompt, said, [cut.duration] * len(said), rate, model.device)
+        limits = [answer_limit(turn.task, cut.duration, allowed.tokens_per_second) for turn in group]
+        ends, rate, gap = [cut.duration] * len(said), allowed.tokens_per_second, allowed.longest_gap
+        rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
         start = time.perf_counter()
         answers = method.compressor.answer(model, memory, said, limits, rules)
         spent = time.perf_counter() - start
@@ -152,14 +162,14 @@ def ask(
 
 
 def answered(
-    method: Method, model: SpeechLLM, ratio: int, sessions: Sessions, rate: float, path: Path, weights: Path
+    method: Method, model: SpeechLLM, ratio: int, sessions: Sessions, allowed: Allowed, path: Path, weights: Path
 ) -> list[dict[str, Any]]:
     """All sessions' records, read from `path` where they are written already."""
-    with PredictionWriter(path, {"weights": str(weights), "sessions": len(sessions.cuts)}) as writer:
+    with PredictionWriter(path, {"weights": str(weights), "sessions": len(sessions.cuts)} | asdict(allowed)) as writer:
         for cut in tqdm(sessions.cuts, desc=f"{method.name} {ratio}x", unit="session"):
             turns = sessions.data.evaluation(cut)
             if not all(writer.done(answer_id(cut.id, t.task, ratio, t.instruction)) for t in turns):
-                for one in ask(method, model, cut, sessions.speech(model, cut), turns, ratio, rate):
+                for one in ask(method, model, cut, sessions.speech(model, cut), turns, ratio, allowed):
                     writer.write(one)
     return read_predictions(path)
 
@@ -265,13 +275,17 @@ def main() -> None:
     parser.add_argument("--whisper", metavar="NAME", help="Whisper whose own decoder transcribes for comparison")
     parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="(%(default)s)")
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
+    parser.add_argument("--tasks", nargs="+", default=["asr", "qa"], help="what is asked (%(default)s)")
+    parser.add_argument("--longest_gap", type=float, help="seconds from mark to mark (model.longest_gap of --sst)")
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     given = parser.parse_args()
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
-    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions)
+    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks)
     chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
-    rate = tokens_per_second(given.sst)
+    allowed = Allowed.by(given.sst)
+    if given.longest_gap is not None:
+        allowed = replace(allowed, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
@@ -283,7 +297,7 @@ def main() -> None:
             also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else also_whole + given.ratios:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                records = answered(method, model, ratio, sessions, rate, path, folder)
+                records = answered(method, model, ratio, sessions, allowed, path, folder)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained if method.compressor.trained else 0,

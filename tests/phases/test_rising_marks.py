@@ -46,6 +46,15 @@ def test_marks_may_have_steps_of_their_own():
     assert free[:, rows[0][0]].tolist() == [True, True, False]
 
 
+def test_marks_may_be_kept_from_jumping_ahead():
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    rule = RisingMarks.of(Prompt(tokenizer), [30.0, 30.0, 5.5], 8.0, torch.device("cpu"), longest_gap=3.0)
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("hello this", "[7]", "[4]")]
+    free = rule(torch.tensor(rows), torch.zeros(3, len(tokenizer))) > -torch.inf
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"][1] for s in range(30)]
+    assert [[s for s, mark in enumerate(marks) if row[mark]] for row in free] == [[0, 1, 2, 3], [8, 9, 10], [5]]
+
+
 def test_marks_of_other_steps_than_the_tokenizers_are_noticed():
     default, spelling = Prompt(AutoTokenizer.from_pretrained(TINY)), Prompt(characters())
     finer = Prompt(make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2))

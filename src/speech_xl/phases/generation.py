@@ -40,6 +40,7 @@ class EvaluationLoops:
         backbone: SpeechLLM
         eval_ratios: list[int]
         max_tokens_per_second: float
+        longest_gap: float | None
         trainer: Any
         log: Any
 
@@ -83,7 +84,9 @@ class EvaluationLoops:
                     rows,
                     said,
                     limits,
-                    mark_rules(prompt, said, seconds, self.max_tokens_per_second, self.backbone.device),
+                    mark_rules(
+                        prompt, said, seconds, self.max_tokens_per_second, self.backbone.device, self.longest_gap
+                    ),
                 )
                 answers.update(zip(part, texts, strict=True))
         return [answers[i] for i in range(len(asked))]

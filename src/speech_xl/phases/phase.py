@@ -66,6 +66,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
         warmup_steps: optimizer steps over which the learning rates rise from 0.
         eval_ratios: ratios that validation, test and predict generate at; 1 is uncompressed (all frames kept).
         max_tokens_per_second: an answer may have this many tokens per second of audio, and 32 more.
+        longest_gap: seconds from one time mark of an answer to the next at most, where the corpus is known to have no
+            longer pause: a decoder that jumps ahead leaves out all that lies between. Null: any.
         cache_frames: keep a frozen encoder's frames on disk and reuse them (a training encoder is never cached).
         seed: of the ratios drawn in training.
         task_weights: task -> what one of its label tokens counts in the loss; 1 where a task isn't named. An answer to
@@ -87,6 +89,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
         warmup_steps: int = 50,
         eval_ratios: list[int] | None = None,
         max_tokens_per_second: float = 8.0,
+        longest_gap: float | None = None,
         cache_frames: bool = True,
         seed: int = 0,
         task_weights: dict[str, float] | None = None,
@@ -107,6 +110,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
             warmup_steps,
         )
         self.eval_ratios = list(check_ratios([1] if eval_ratios is None else eval_ratios, "model.eval_ratios"))
+        if longest_gap is not None and not longest_gap > 0:
+            raise ValueError(f"model.longest_gap={longest_gap}: seconds above 0, or null")
+        self.longest_gap = longest_gap
         self.max_tokens_per_second, self.cache_frames, self.seed = max_tokens_per_second, cache_frames, seed
         self.initial: Path | None = None  # weights to start from, set by the command line
         self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved

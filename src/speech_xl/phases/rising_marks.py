@@ -5,6 +5,7 @@ its place can't go back to where it was, so it can't go round in circles. Nor ca
 that is left has room for.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -29,29 +30,42 @@ class RisingMarks(LogitsProcessor):
     ends               length of each row's audio in seconds
     tokens_per_second  an answer ends where more tokens have followed its last mark than the audio after it has room for
     end_id             the token that ends an answer
+    longest_gap        seconds from one mark to the next, or from the beginning to the first, at most
     """
 
     def __init__(
-        self, opening: int, seconds: Tensor, ends: Sequence[float], tokens_per_second: float, end_id: int
+        self,
+        opening: int,
+        seconds: Tensor,
+        ends: Sequence[float],
+        tokens_per_second: float,
+        end_id: int,
+        longest_gap: float = math.inf,
     ) -> None:
         self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device)
-        self.tokens_per_second, self.end_id = tokens_per_second, end_id
+        self.tokens_per_second, self.end_id, self.longest_gap = tokens_per_second, end_id, longest_gap
 
     @classmethod
     def of(
-        cls, prompt: Prompt, ends: Sequence[float], tokens_per_second: float, device: torch.device
+        cls,
+        prompt: Prompt,
+        ends: Sequence[float],
+        tokens_per_second: float,
+        device: torch.device,
+        longest_gap: float | None = None,
     ) -> "RisingMarks | None":
         """The rule for this prompt's tokenizer; None where it spells marks in other than two tokens."""
         opening, seconds = marks_of(prompt.tokenizer)
         if opening is None:
             return None
-        return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id)
+        gap = math.inf if longest_gap is None else longest_gap
+        return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id, gap)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] of the next token after ids [B, T], with marks that don't rise ruled out."""
         said = self.seconds[input_ids]
         last = said.amax(1)[:, None]
-        end = self.ends[:, None]
+        end = self.ends[:, None].minimum(last.clamp(min=0) + self.longest_gap)
         may = (self.seconds > last) & (self.seconds <= end)
         out = (self.seconds >= 0) & ~may
         out = torch.nn.functional.pad(out, (0, scores.shape[1] - out.shape[1]))  # LLMs may have more rows than tokens
@@ -93,10 +107,15 @@ def unknown_marks(prompt: Prompt, step: float) -> str | None:
 
 
 def mark_rules(
-    prompt: Prompt, instructions: Sequence[str], ends: Sequence[float], tokens_per_second: float, device: torch.device
+    prompt: Prompt,
+    instructions: Sequence[str],
+    ends: Sequence[float],
+    tokens_per_second: float,
+    device: torch.device,
+    longest_gap: float | None = None,
 ) -> list[LogitsProcessor]:
     """What answers to these instructions must obey: marks rise, where times are asked for and can be written."""
     if set(instructions) != {TIMED_ASR_INSTRUCTION}:
         return []
-    rule = RisingMarks.of(prompt, ends, tokens_per_second, device)
+    rule = RisingMarks.of(prompt, ends, tokens_per_second, device, longest_gap)
     return [] if rule is None else [rule]
