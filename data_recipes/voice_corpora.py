@@ -21,7 +21,8 @@ SPEECHOCEAN_URL = "https://www.openslr.org/101/"
 HELD_OUT = 0.15  # of the speakers of each age and sex for dev, and as many for test
 
 # EmoDB, as its publishers describe it: the ten actors were 21 to 35 years old.
-EMODB_SEX = dict.fromkeys(("03", "10", "11", "12", "15"), "M") | dict.fromkeys(("08", "09", "13", "14", "16"), "F")
+EMODB_SEX: dict[str, str] = {actor: "M" for actor in ("03", "10", "11", "12", "15")}
+EMODB_SEX |= {actor: "F" for actor in ("08", "09", "13", "14", "16")}
 EMOTIONS = {
     "W": "anger",
     "L": "boredom",
