@@ -48,10 +48,10 @@ def test_the_example_recipe_runs(tmp_path):
 
 
 def test_the_configs_name_classes_and_arguments_that_exist():
-    modules = {"MiniLibriSpeech": "data_recipes.mini_librispeech"}
+    modules = {"MiniLibriSpeech": "data_recipes.corpora", "WordTimed": "speech_xl.data.word_times"}
     blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
     configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]
-    assert len(configs) == 2
+    assert len(configs) == 3
     for config in configs:
         corpus = config["data"]["corpus"]
         path, _, name = corpus["class_path"].rpartition(".")
