@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Spoken digits in sessions of 8 s to 2 min: three stages, the two baselines that train, and the table of all methods.
+# Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, and the table of all.
+# Stage 2 is left out: its questions are not learned in minutes, and cost words (docs/results.md, i).
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
@@ -28,10 +29,9 @@ train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
 }
 
 train digits stage1
-train digits stage2
-train digits stage3
-from=(--init_from "$runs/digits/stage2/weights.safetensors")
+from=(--init_from "$runs/digits/stage1/weights.safetensors")
+train digits stage3 "${from[@]}"
 train digits_appended stage3 -c ablations/appended.yaml "${from[@]}"
 train digits_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
-python experiments/benchmarks/compression.py digits --base "$runs/digits/stage2" --sst "$runs/digits/stage3" \
+python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits/stage1" --sst "$runs/digits/stage3" \
     --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled/stage3" --whisper "$whisper"
