@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_recipes.espeak import Request, read_chunk, speak_chunk, word_starts
+from data_recipes.espeak import Espeak, Request, read_chunk, speak_chunk, word_starts
 from data_recipes.grammar import MEN, WOMEN, draw_cast, draw_turns, number_words, vocabulary
 from data_recipes.session_plan import draw_duration, plan_session
 from data_recipes.voices import ACCENTS, VARIANTS, voices
@@ -60,6 +60,16 @@ def test_words_begin_after_the_pause_before_them(tmp_path):
         at = round(start * 16000)
         assert level[at - 800 : at - 160].max() < 0.02
         assert level[at : at + 2400].max() > 0.1
+
+
+def test_times_count_from_the_first_sound():
+    """espeak-ng counts from its own first sample, and what is silent before the first word is trimmed away."""
+    espeak = Espeak()
+    spoken = espeak.speak(Request("gmw/en-US+f3", 150, 50, "this is alice"))
+    silent = int(np.flatnonzero(np.abs(np.concatenate(espeak._buffers).astype(int)) > 100)[0])
+    assert silent > 100
+    expected = [(espeak._words[place] - silent) / espeak.native_rate for place in (5, 8)]
+    assert spoken.word_starts[1:] == pytest.approx(expected, abs=1e-3)
 
 
 def test_words_said_in_one_with_others_begin_as_far_along_as_their_letters():
