@@ -1,82 +1,19 @@
-"""VoiceAttributes on made-up recordings in each layout: splits, sessions, truth, balance, gaps, damaged input."""
+"""VoiceAttributes on made-up recordings: splits, sessions, truth, balance, gaps in the material, errors."""
 
 import json
 import logging
-import random
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from data_recipes.voice_attributes import VoiceAttributes
-from data_recipes.voice_corpora import CORPORA, Clip, read_emodb, read_speechocean, split_speakers
-from data_recipes.voice_pool import VoicePool, in_turns, order_speakers
+from data_recipes.voice_corpora import CORPORA, read_emodb, split_speakers
 from speech_xl.data.tasks import asr_turn, caption_turn, qa_turns
+from tests.data_recipes.voice_recordings import EMOTIONS, level, write_emodb, write_speechocean, write_wav
 
 NUMBERS = {1: "one", 2: "two", 3: "three"}
-MEN = ("03", "10", "11", "12", "15")
-WOMEN = ("08", "09", "13", "14", "16")
-EMOTIONS = {"W": "anger", "N": "neutral", "T": "sadness"}
-# (speaker, gender, years): four children and four adults of each sex, and one between.
-PEOPLE = [
-    (f"{100 * years + 10 * i + (gender == 'F'):04d}", gender, years + i)
-    for years in (6, 21)
-    for gender in "MF"
-    for i in range(4)
-]
-BETWEEN = ("9999", "F", 15)
-
-
-def level(index: int) -> float:
-    """The constant level of the `index`-th made-up recording, by which it is found again in a session."""
-    return 0.003 * (index + 1)
-
-
-def write_wav(path: Path, index: int, rate: int = 16000) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.full(rate // 20, level(index), dtype=np.float32), rate)
-
-
-def write_emodb(folder: Path, speakers=(*MEN, *WOMEN), clips: int = 4) -> dict[int, tuple]:
-    """index -> (speaker, gender, emotion) of what was written."""
-    told = {}
-    for speaker in speakers:
-        for letter, emotion in EMOTIONS.items():
-            for sentence in ("a01", "a02", "b01", "b10")[:clips]:
-                write_wav(folder / f"{speaker}{sentence}{letter}a.wav", len(told))
-                told[len(told)] = (f"emodb{speaker}", "M" if speaker in MEN else "F", emotion)
-    return told
-
-
-def write_speechocean(folder: Path, flat: bool, people=(*PEOPLE, BETWEEN), clips: int = 6) -> dict[int, tuple]:
-    """The same, in the published layout or with labels.tsv: index -> (speaker, gender, "child" or "adult")."""
-    told, rows = {}, []
-    for speaker, gender, years in people:
-        for clip in range(clips):
-            name, index = f"0{speaker}{clip:04d}", 200 + len(told)
-            path = Path("wav", f"{name}.wav") if flat else Path("WAVE", f"SPEAKER{speaker}", f"{name}.WAV")
-            write_wav(folder / path, len(told), 16000 if flat else 8000)
-            told[len(told)] = (f"so{speaker}", gender, "child" if years < 15 else "adult")
-            rows.append((name, speaker, gender, years, f"IT'S NUMBER {index}", path))
-    if flat:
-        lines = ["id\tspeaker\tgender\tlanguage\ttranscript\tlabels"]
-        lines += [f"{i}\tso{s}\t{g}\ten\t{t}\t{json.dumps({'age': a})}" for i, s, g, a, t, _ in rows]
-        (folder / "labels.tsv").write_text("\n".join(lines) + "\n")
-        return told
-    for part, chosen in (("train", rows[::2]), ("test", rows[1::2])):
-        (folder / part).mkdir(parents=True)
-        tables = {
-            "utt2spk": {f"{i}\t{s}" for i, s, _, _, _, _ in chosen},
-            "wav.scp": {f"{i}\t{p}" for i, _, _, _, _, p in chosen},
-            "text": {f"{i}\t{t}" for i, _, _, _, t, _ in chosen},
-            "spk2gender": {f"{s} {g.lower()}" for _, s, g, _, _, _ in chosen},
-            "spk2age": {f"{s} {a}" for _, s, _, a, _, _ in chosen},
-        }
-        for name, lines in tables.items():
-            (folder / part / name).write_text("\n".join(sorted(lines)) + "\n")
-    return told
 
 
 @pytest.fixture(scope="module")
@@ -200,22 +137,6 @@ def test_speakers_keep_to_their_split_whatever_the_seed(tmp_path, corpora):
     assert homes[0] == homes[1]
 
 
-def test_both_layouts_of_speechocean_and_both_folders_of_emodb_say_the_same(tmp_path, corpora):
-    emodb, flat_folder, _ = corpora
-    write_speechocean(tmp_path / "published", flat=False)
-
-    def said(clips):
-        return sorted((c.path.stem, c.text, c.speaker, c.gender, c.age, c.language) for c in clips)
-
-    flat = said(read_speechocean(flat_folder))
-    assert said(read_speechocean(tmp_path / "published")) == flat
-    assert flat[0] == ("006000000", "it's number 200", "so0600", "M", "child", "English")
-    assert read_emodb(emodb) == read_emodb(emodb / "wav")
-    assert {c.text for c in read_emodb(emodb) if "b01" in c.path.name} == {
-        "was sind denn das für tüten die da unter dem tisch stehen"
-    }
-
-
 def test_the_published_layout_makes_true_sessions(tmp_path):
     told = {"English": write_speechocean(tmp_path / "ocean", flat=False)}
     recipe = make(tmp_path, speechocean=tmp_path / "ocean", train_sessions=8, dev_sessions=4, test_sessions=4)
@@ -223,15 +144,6 @@ def test_the_published_layout_makes_true_sessions(tmp_path):
         for cut in recipe.cuts(split):
             voices = heard(cut, told)
             assert [(s.speaker, s.gender) for s in cut.supervisions] == [voice[:2] for voice in voices]
-
-
-def test_shares_of_a_larger_corpus():
-    strata = [("child", "F"), ("adult", "M")]
-    clips = [Clip(Path("x"), "x", f"{age}{i}", gender, age, "English") for age, gender in strata for i in range(40)]
-    shares = split_speakers("x", clips, strata)
-    children = {split: sum(clip.age == "child" for clip in found) for split, found in shares.items()}
-    assert {split: len(found) for split, found in shares.items()} == {"train": 56, "dev": 12, "test": 12}
-    assert children == {"train": 28, "dev": 6, "test": 6}
 
 
 def test_one_corpus_alone_and_a_session_does_not_depend_on_the_others(tmp_path, corpora):
@@ -314,45 +226,7 @@ def test_missing_corpora_say_where_to_get_them(tmp_path, corpora):
             make(tmp_path, corpora[0], folder)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('{"age": 6}', '{"age": "six"}', r"labels\.tsv, line 2: age 'six' is not whole years; mend"),
-        ('{"age": 6}', "6", r"labels\.tsv, line 2: labels '6' is no JSON with an age"),
-        ("\tM\t", "\tX\t", r"labels\.tsv, line 2: gender 'X' is neither F nor M"),
-        ("IT'S NUMBER 200", " ", r"labels\.tsv, line 2: the transcript is empty"),
-        ("gender", "sex", r"labels\.tsv: has no column 'gender'; its first line must name"),
-        ('{"age": 6}', '{"age": 30}', "speaker so0600 has another sex or age elsewhere"),
-    ],
-)
-def test_a_wrong_label_is_named(tmp_path, old, new, message):
-    write_speechocean(tmp_path / "ocean", flat=True)
-    table = tmp_path / "ocean" / "labels.tsv"
-    table.write_text(table.read_text().replace(old, new, 1))
-    with pytest.raises(ValueError, match=message):
-        make(tmp_path, speechocean=tmp_path / "ocean")
-
-
-@pytest.mark.parametrize("name", ["text", "wav.scp", "spk2gender", "spk2age"])
-def test_a_wrong_kaldi_table_is_named(tmp_path, name):
-    write_speechocean(tmp_path / "ocean", flat=False)
-    table = tmp_path / "ocean" / "train" / name
-    first, *rest = table.read_text().splitlines()
-    table.write_text("\n".join(rest))
-    with pytest.raises(ValueError, match=f"train/{name}: has no line for {first.split()[0]}, which utt2spk names"):
-        make(tmp_path, speechocean=tmp_path / "ocean")
-    table.write_text("alone\n")
-    with pytest.raises(ValueError, match=f"train/{name}, line 1: 'alone' is no key with a value"):
-        make(tmp_path, speechocean=tmp_path / "ocean")
-    table.unlink()
-    with pytest.raises(FileNotFoundError, match=f"train/{name} is missing; unpack the corpus again"):
-        make(tmp_path, speechocean=tmp_path / "ocean")
-
-
-def test_too_few_speakers_and_damaged_audio_are_named(tmp_path, emodb):
-    write_emodb(tmp_path / "few", speakers=("03", "10", *WOMEN))
-    with pytest.raises(ValueError, match="EmoDB: 2 speakers of sex M and age adult; each split needs one of its own"):
-        make(tmp_path, tmp_path / "few")
+def test_damaged_audio_is_named(tmp_path, emodb):
     for path in (emodb / "wav").glob("*.wav"):
         path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"\wa\.wav: cannot be read as audio"):
@@ -366,37 +240,3 @@ def test_too_few_speakers_and_damaged_audio_are_named(tmp_path, emodb):
 def test_arguments_out_of_range(key, value):
     with pytest.raises(ValueError, match=f"VoiceAttributes: {key} .*; use "):
         VoiceAttributes(emodb_dir="x", **{key: value})
-
-
-def test_turns_hold_every_speaker_and_the_end_that_was_asked_for():
-    for seed in range(300):
-        rng = random.Random(seed)
-        left = dict.fromkeys("abc"[: rng.randint(2, 3)], rng.randint(2, 5))
-        length, same = rng.randint(len(left) + 1, 8), rng.random() < 0.5
-        turns = order_speakers(left, length, same, rng)
-        assert len(turns) == min(length, sum(left.values())) and set(turns) == set(left)
-        assert turns[0] == "a" and (turns[-1] == "a") == same
-        assert all(count <= left[speaker] for speaker, count in Counter(turns).items())
-
-
-def test_each_choice_comes_once_a_round():
-    row = [in_turns("abc", place, "key") for place in range(30)]
-    assert all(sorted(row[i : i + 3]) == ["a", "b", "c"] for i in range(0, 30, 3))
-    assert len({tuple(row[i : i + 3]) for i in range(0, 30, 3)}) > 2
-
-
-def test_speakers_with_few_utterances_are_drawn_where_they_suffice():
-    counts = {("F", "a"): 1, ("F", "b"): 5, ("M", "c"): 2, ("M", "d"): 6}
-    clips = [
-        Clip(Path(f"{speaker}{i}"), "x", speaker, gender, "adult", "German", emotion)
-        for (gender, speaker), count in counts.items()
-        for emotion in ("anger", "fear")
-        for i in range(count)
-    ]
-    pool = VoicePool("x", clips, "emotion")
-    assert pool.longest_alone(6) == 5 and list(pool.mixed_lengths(6)) == [4, 5, 6]
-    alone = [pool.draw_alone(place, "key", 6, random.Random(place)) for place in range(100)]
-    mixed = [pool.draw_mixed(place, "key", 6, random.Random(place)) for place in range(180)]
-    assert Counter(len(said) for said in alone) == dict.fromkeys(range(1, 6), 20)
-    assert {clip.speaker for said in alone for clip in said} == set("abcd")
-    assert Counter(len(said) for said in mixed if len({c.speaker for c in said}) == 1) == dict.fromkeys((4, 5, 6), 20)
