@@ -104,12 +104,8 @@ class Sessions:
 
     def speech(self, model: SpeechLLM, cut: Cut) -> Speech:
         """One session as the model's LLM hears it."""
-        encoder, kept = model.encoder, self.frames(model.encoder)
-        frames = kept.load(cut)
-        if frames is None:
-            kept.store(cut, encoder.encode([load_audio(cut)])[0])
-            frames = kept.load(cut)
-        assert frames is not None
+        encoder = model.encoder
+        frames = self.frames(encoder).load_or_store(cut, lambda one: encoder.encode([load_audio(one)])[0])
         adapted = model.adapt([frames])
         ends = self.data.partition(cut)
         intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)

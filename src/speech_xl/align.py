@@ -90,10 +90,7 @@ def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
         times: dict[str, list[float]] = {}
         without = 0
         for cut in tqdm(list(data.corpus.cuts(split)), desc=f"aligning {split}", unit="session"):
-            if (frames := kept.load(cut)) is None:
-                kept.store(cut, model.encoder.encode([load_audio(cut)])[0])
-                frames = kept.load(cut)
-            assert frames is not None
+            frames = kept.load_or_store(cut, lambda one: model.encoder.encode([load_audio(one)])[0])
             scores = model.adapt([frames]).scores
             assert scores is not None
             mine = word_starts(model, cut, scores[0].float().log_softmax(-1))

@@ -29,6 +29,14 @@ def test_returns_what_was_stored(cache, session, shape):
     assert [path.suffix for path in files_of(cache)] == [".safetensors"]  # no drafts left behind
 
 
+def test_encodes_what_it_has_not_and_only_once(cache, session):
+    frames, encoded = torch.randn(50, 8), []
+    for _ in range(2):
+        kept = cache.load_or_store(session, lambda cut: encoded.append(cut.id) or frames)
+        assert torch.equal(kept, frames.half())
+    assert encoded == [session.id]
+
+
 def test_stores_views_and_graphs(cache, session):
     frames = torch.randn(8, 50, requires_grad=True).T  # not contiguous, with a gradient, float32
     cache.store(session, frames)

@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ class FrameCache:
     def holds(self, cut: Cut) -> bool:
         """Whether the cut's frames are there, damaged or not."""
         return self.path(session_of(cut) or cut).is_file()
+
+    def load_or_store(self, cut: Cut, encode: Callable[[Cut], Tensor]) -> Tensor:
+        """The cut's frames as the cache keeps them, encoded and stored first where they aren't there."""
+        frames = self.load(cut)
+        if frames is None:
+            self.store(cut, encode(cut))
+            frames = self.load(cut)
+        assert frames is not None
+        return frames
 
     def store(self, cut: Cut, frames: Tensor) -> None:
         """Keep the cut's frames. Readers see the whole file or none, also when the run is killed in the middle."""
