@@ -243,14 +243,17 @@ def listener(
     positions: Scheme = "original",
     attention: Literal["auto", "flex", "sdpa"] = "auto",
     placement: Placement = "interleaved",
+    clocked: int = 0,
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
     `train_sst` moves the SSTs away from their start as the LLM's own projections; a LoRA is moved from zero as well.
+    `clocked` says how many of a frame's dimensions are said to tell the time.
     """
     llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing, attention=attention)
     model = SpeechLLM(Encoder(), Adapter(), llm)
     model.llm.build()
+    model.adapter.clocked = clocked
     model.double()
     for module in model.modules():
         if type(module).__name__ == "Gemma3RMSNorm":  # it computes in float32 whatever it is given

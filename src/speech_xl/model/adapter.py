@@ -31,13 +31,15 @@ class Adapter(nn.Module):
     number of the first speech frame in the audio, 0 unless a piece from amid it is given. A piece gives the frames of
     the whole where it begins at a multiple of `grain` encoder frames and another `grain` lies before and after them.
     `stride` encoder frames become one speech frame, a shorter remainder too: ``N = ceil(F / stride)``.
-    `layers` names the encoder layers the adapter reads (L of them), -1 being the last.
+    `layers` names the encoder layers the adapter reads (L of them), -1 being the last. The last `clocked` dimensions of
+    its frames say when they are and nothing else.
     """
 
     stride: int
     grain: int
     layers: tuple[int, ...] = (-1,)
     scores_tokens: bool = False
+    clocked: int = 0
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         """Make the parameters. `scale` is the RMS of the LLM's text embeddings, which speech frames start out with."""
@@ -86,6 +88,7 @@ class SemanticAdapter(Adapter):
         if self.clock and llm_width % (2 * SHARE):
             raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
         self.loudness = self.clock * scale
+        self.clocked = llm_width // SHARE if self.clock else 0
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What is heard around each speech frame, in the LLM's width: [B, N, D]."""
@@ -218,9 +221,10 @@ class DualAdapter(Adapter):
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         self.semantic.build(encoder_width, llm_width, scale)
         self.acoustic.build(encoder_width, llm_width, scale)
+        self.clocked = self.semantic.clocked
         nn.init.zeros_(self.acoustic.norm.weight)  # begins as the semantic adapter, so stage 2 can add it to stage 1
 
     def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
         semantic = self.semantic(frames, lengths, embeddings, first)
         acoustic = self.acoustic(frames[:, :-1], lengths, embeddings, first)
-        return semantic._replace(frames=semantic.frames + acoustic.frames)
+        return semantic._replace(frames=self.semantic.timed(semantic.frames + acoustic.frames, first))

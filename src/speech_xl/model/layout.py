@@ -38,7 +38,7 @@ class Layout:
     interval  -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
     position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
     memory    RoPE position once its interval is over, for what is kept; `position` for everything else
-    source    index into the prefix ids, the frame matrix or the suffix ids; 0 for SSTs
+    source    index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame amid its own
     """
 
     kind: np.ndarray
@@ -71,7 +71,7 @@ def place_ssts(length: int, ratio: int | None, placement: Placement = "interleav
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;
     ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset),
-    int64; an SST's offset is 0.
+    int64; an SST's offset is that of the frame amid those it stands for.
     Raises ValueError for a ratio below 1 or an empty interval.
     """
     if length < 1:
@@ -80,14 +80,16 @@ def place_ssts(length: int, ratio: int | None, placement: Placement = "interleav
         return np.full(length, Kind.KEPT, dtype=np.int64), np.arange(length, dtype=np.int64)
     if ratio < 1:
         raise ValueError(f"compression ratio {ratio}: must be an integer >= 1 (or None for no compression)")
-    ssts = -(-length // ratio)
     frame = np.arange(length, dtype=np.int64)
-    kind = np.full(length + ssts, Kind.SST, dtype=np.int64)
-    offset = np.zeros(length + ssts, dtype=np.int64)
+    first = frame[::ratio]  # of the frames that each SST stands for
+    amid = (first + np.minimum(first + ratio, length) - 1) // 2
+    kind = np.full(length + len(first), Kind.SST, dtype=np.int64)
+    offset = np.zeros(len(kind), dtype=np.int64)
     # Every full group before a frame has pushed it one place to the right.
     place = frame + frame // ratio if placement == "interleaved" else frame
     kind[place] = Kind.FRAME
     offset[place] = frame
+    offset[kind == Kind.SST] = amid
     return kind, offset
 
 
@@ -108,7 +110,7 @@ def build_layout(
         kind, offset = place_ssts(length, ratio, placement)
         kinds.append(kind)
         numbers.append(np.full(len(kind), number))
-        sources.append(np.where(kind == Kind.SST, 0, offset + start))
+        sources.append(offset + start)
         start += length
     kinds.append(np.full(suffix, Kind.SUFFIX))
     numbers.append(np.full(suffix, len(intervals)))

@@ -18,6 +18,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, pieces
+from speech_xl.model.clock import with_clock
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
@@ -140,9 +141,18 @@ class SpeechLLM(nn.Module):
         ]
         starts = torch.tensor([0, *(t.shape[1] for t in tables)], device=suffix_ids.device).cumsum(0)
         table_of = torch.tensor([0, 1, 2, 3, 1], device=suffix_ids.device)  # by Kind
-        index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source
         table = torch.cat(tables, dim=1)
-        return table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
+
+        def take(number: Tensor, source: Tensor) -> Tensor:
+            return table.gather(1, (starts[number] + source)[..., None].expand(-1, -1, table.shape[2]))
+
+        sst = layout.kind == Kind.SST
+        rows = take(table_of[layout.kind.clamp(min=0)], layout.source.masked_fill(sst, 0))
+        clocked = self.adapter.clocked if self.sst is not None and self.sst.clock else 0
+        if not clocked:
+            return rows
+        amid = take(torch.ones_like(layout.kind), layout.source.masked_fill(~sst, 0))  # frames; frame 0 where no SST is
+        return torch.where(sst[..., None], with_clock(rows, amid[..., -clocked:]), rows)
 
     def _sst_embedding(self) -> Tensor:
         weight = self.llm.embedding.weight

@@ -39,6 +39,8 @@ class SSTs(nn.Module):
                  Beacon); ``interpolated``: at integers from the start, with the frames between them
     placement    ``interleaved``: an SST behind the frames it stands for; ``appended``: all of an interval's SSTs behind
                  all its frames (Activation Beacon measured 5.3 points less)
+    clock        whether an SST says when it was heard, where the adapter's frames do: in place of its embedding's last
+                 dimensions it has those of the frame amid the ones it stands for
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     """
@@ -49,6 +51,7 @@ class SSTs(nn.Module):
         rank: int = 32,
         positions: Scheme = "original",
         placement: Placement = "interleaved",
+        clock: bool = True,
     ) -> None:
         super().__init__()
         if projections not in ("full", "lora"):
@@ -60,6 +63,7 @@ class SSTs(nn.Module):
         self.projections, self.rank = projections, rank
         self.positions: Scheme = positions
         self.placement: Placement = placement
+        self.clock = clock
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 
