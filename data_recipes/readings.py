@@ -122,15 +122,19 @@ class CorpusReadings:
     """The utterances of a corpus in their order, and questions whether a word was said.
 
     One utterance in `HELD_OUT` is kept back. Words are drawn by the types of the corpus where they are random, so rare
-    ones come as often as others. mark_words: words have time marks of their own, not utterances.
+    ones come as often as others.
+
+    mark_words: words have time marks of their own, not utterances.
+    blends: share of the random words that are the head of one and the tail of another, for a corpus to whose words
+            people will add theirs.
     """
 
-    def __init__(self, utterances: list[str], mark_words: bool = False) -> None:
+    def __init__(self, utterances: list[str], mark_words: bool = False, blends: float = 0.0) -> None:
         if len(utterances) < 2 * HELD_OUT:
             raise ValueError(f"{len(utterances)} utterances; use a corpus with {2 * HELD_OUT} or more to train on")
         self.held_out = utterances[::HELD_OUT]
         self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
-        self.mark_words = mark_words
+        self.mark_words, self.blends = mark_words, blends
         self.words = sorted({word for text in self.utterances for word in text.split()})
 
     def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
@@ -138,10 +142,17 @@ class CorpusReadings:
         while True:
             length = rng.randint(-(-words // 2), words)
             if rng.random() < RANDOM and not held_out:
-                said = cut_up(rng, rng.choices(self.words, k=length))
+                said = cut_up(rng, [self.word(rng) for _ in range(length)])
             else:
                 said = piece(spoken, rng.randrange(len(spoken)), length)
             yield Reading(said, by_words=self.mark_words)
+
+    def word(self, rng: random.Random) -> str:
+        """One of the corpus, or a blend of two."""
+        if rng.random() >= self.blends:
+            return rng.choice(self.words)
+        head, tail = rng.choices(self.words, k=2)
+        return head[: rng.randint(1, len(head))] + tail[rng.randrange(len(tail)) :]
 
     def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
         """Was a word said, as often yes as no."""

@@ -317,10 +317,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
+    parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     given = parser.parse_args()
     readings: Readings = GrammarReadings(given.mark_words)
     if given.corpus:
-        readings = CorpusReadings(texts_of(given.corpus, given.corpus_dir), given.mark_words)
+        readings = CorpusReadings(texts_of(given.corpus, given.corpus_dir), given.mark_words, given.blends)
     steps, frames = given.steps, given.frames
     pretrain(given.folder, readings, steps, frames, given.longest, given.lr, given.seed, given.minutes, given.begin)
     print(f"written: {given.folder / 'model.safetensors'}")

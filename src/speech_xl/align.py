@@ -1,7 +1,8 @@
 """Word times of a corpus, from the token scores of a finished stage 1: `python -m speech_xl.align RUN/stage1 DIR`.
 
 An adapter that scores tokens (PosteriorAdapter) knows where each token is spoken. The likeliest path of an utterance's
-own tokens through its scores says when every word begins; `data.corpus: WordTimed` reads what is written here.
+own tokens through its scores says when every word begins; `data.corpus: WordTimed` reads what is written here. Prints
+the word error rate of the likeliest token of every frame as well: what the LLM can go by.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from speech_xl.data.corpus import SPLITS
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.word_times import write_times
+from speech_xl.evaluation.metrics import error_rate
 from speech_xl.listen import config_of, load_model
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import ConfigError
@@ -75,6 +77,12 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
     return found
 
 
+def spelled(model: SpeechLLM, scores: Tensor) -> str:
+    """The text of the likeliest CTC path through scores [N, V + 1]."""
+    path = scores.argmax(-1).unique_consecutive()
+    return model.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1])
+
+
 @torch.no_grad()
 def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
     """Write the word times of the corpus that the stage in `folder` was trained on."""
@@ -88,16 +96,20 @@ def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
     kept = FrameCache(Path(data.cache_dir) / "frames", model.encoder.fingerprint(), model.encoder.frame_rate)
     for split in splits:
         times: dict[str, list[float]] = {}
-        without = 0
+        without, heard = 0, []
         for cut in tqdm(list(data.corpus.cuts(split)), desc=f"aligning {split}", unit="session"):
             frames = kept.load_or_store(cut, lambda one: model.encoder.encode([load_audio(one)])[0])
             scores = model.adapt([frames]).scores
             assert scores is not None
             mine = word_starts(model, cut, scores[0].float().log_softmax(-1))
+            said = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
+            heard.append({"id": cut.id, "reference": said, "hypothesis": spelled(model, scores[0])})
             without += len(cut.supervisions) - len(mine)
             times |= mine
         written = write_times(out, split, times)
         print(f"{written}: {len(times)} utterances, {without} left out that are too short for their words")
+        rate = error_rate(heard)
+        print(f"{split}: the likeliest tokens have {rate.value:.1%} WER [{rate.low:.1%}, {rate.high:.1%}]")
 
 
 def main() -> None:

@@ -87,6 +87,23 @@ def test_a_corpus_is_read_in_its_order_and_one_utterance_in_twenty_never():
     assert {text for r in back for text in r.utterances} == kept
 
 
+def test_blends_are_the_head_of_one_word_and_the_tail_of_another():
+    texts = [f"hat{i} dog{i}" for i in range(60)]
+    plain, blended = CorpusReadings(texts), CorpusReadings(texts, blends=0.5)
+    rng = random.Random(3)
+    assert all(plain.word(rng) in plain.words for _ in range(200))
+    drawn = [blended.word(rng) for _ in range(400)]
+    new = [word for word in drawn if word not in blended.words]
+    assert 0.35 < len(new) / len(drawn) <= 0.55
+    for word in new:
+        cuts = [(word[:at], word[at:]) for at in range(1, len(word))]
+        assert any(
+            any(w.startswith(head) for w in blended.words) and any(w.endswith(tail) for w in blended.words)
+            for head, tail in cuts
+        )
+    assert len(set(new)) > 50
+
+
 def test_a_corpus_is_asked_for_words_it_has_and_others():
     readings = CorpusReadings(corpus(60))
     drawn = list(itertools.islice(readings.dialogues(random.Random(1), 5), 100))

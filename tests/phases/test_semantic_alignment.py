@@ -46,6 +46,28 @@ def test_an_adapter_that_scores_tokens_is_its_own_classifier(folders, tmp_path):
     assert model.backbone.adapter.tokens.blank.grad.abs().max() > 0
 
 
+def test_the_llm_may_come_later(folders, tmp_path, monkeypatch):
+    data = Given([batch(tmp_path, ROW)] * 3, tmp_path)
+    model = phase(SemanticAlignment, folders, ADAPTER, embedding_ctc_weight=1.0, llm_from=2)
+    ran = []
+    read = type(model.backbone).forward
+    monkeypatch.setattr(type(model.backbone), "forward", lambda *given: ran.append(model.global_step) or read(*given))
+    trainer = fit(model, data, 3)
+    assert ran == [2]
+    assert {"train/loss", "train/embedding_ctc"} <= set(trainer.callback_metrics)
+    alone = phase(SemanticAlignment, folders, ADAPTER, embedding_ctc_weight=1.0, llm_from=3)
+    trainer = fit(alone, data, 3)
+    assert "train/loss" not in trainer.callback_metrics and ran == [2]
+    adapters = [weights(one, "backbone.adapter.") for one in (alone, model)]
+    assert any(not adapters[0][name].equal(value) for name, value in adapters[1].items()), "the LLM's loss counts"
+    assert all(p.grad.abs().max() > 0 for p in alone.parameters() if p.requires_grad and p.dim() > 1)
+
+
+def test_without_another_loss_the_llm_may_not_come_later(folders):
+    with pytest.raises(ValueError, match="llm_from=5: nothing to train by before"):
+        phase(SemanticAlignment, folders, ADAPTER, llm_from=5)
+
+
 def test_a_negative_weight_is_named(folders):
     with pytest.raises(ValueError, match="ctc_weight=-1"):
         phase(SemanticAlignment, folders, ADAPTER, ctc_weight=-1)

@@ -21,9 +21,9 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.prompt import with_slips
+from speech_xl.model.prompt import Suffix, with_slips
 from speech_xl.model.ratios import check_ratios
-from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.model.speech_llm import OnePass, Ratios, Speech
 from speech_xl.phases.generation import EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
@@ -231,6 +231,10 @@ class Phase(EvaluationLoops, pl.LightningModule):
         says otherwise."""
         return speech, speech.throughout(None)
 
+    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
+        """The LLM's loss on a batch."""
+        return self.backbone(speech, ratios, suffixes, weights)
+
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
@@ -243,7 +247,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
             for name, turns in zip(batch.ids, batch.turns, strict=True)
         ]
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
-        out = self.backbone(*self.compressed(batch, speech), suffixes, weights)
+        out = self.answered(*self.compressed(batch, speech), suffixes, weights)
         self.last_step = StepStats(
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
@@ -254,7 +258,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
             kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
         )
         self._label_weight += out.label_weight
-        self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
+        if out.tokens:  # the LLM was run
+            self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
         loss = out.loss_sum + out.label_weight * self.extra_loss(batch, speech)
         # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
         # plain sums until `on_before_optimizer_step` divides them by the global weight of label tokens.

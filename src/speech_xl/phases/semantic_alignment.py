@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
-from speech_xl.model.prompt import IGNORE
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.speech_llm import OnePass, Ratios, Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
@@ -33,6 +33,8 @@ class SemanticAlignment(Phase):
             scores tokens itself, its scores over all tokens are taken and nothing is added. 0 leaves it away.
         flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
             against tokens laid evenly over their supervision's time.
+        llm_from: optimizer step from which the LLM is run. Before, the losses above train the adapter alone, at a
+            third of the time a step.
 
     Everything else as in `Phase`.
     """
@@ -43,6 +45,7 @@ class SemanticAlignment(Phase):
         ctc_weight: float = 0.0,
         embedding_ctc_weight: float = 0.0,
         flat_steps: int = 0,
+        llm_from: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -50,14 +53,17 @@ class SemanticAlignment(Phase):
             "ctc_weight": ctc_weight,
             "embedding_ctc_weight": embedding_ctc_weight,
             "flat_steps": flat_steps,
+            "llm_from": llm_from,
         }
         for name, weight in weights.items():
             if weight < 0:
                 raise ValueError(f"model.{name}={weight}: must not be negative")
         if flat_steps and not embedding_ctc_weight:
             raise ValueError(f"model.flat_steps={flat_steps}: a flat start is for embedding_ctc_weight, which is 0")
+        if llm_from and not (ctc_weight or embedding_ctc_weight):
+            raise ValueError(f"model.llm_from={llm_from}: nothing to train by before; give embedding_ctc_weight")
         self.ctc_weight, self.embedding_ctc_weight = ctc_weight, embedding_ctc_weight
-        self.flat_steps = flat_steps
+        self.flat_steps, self.llm_from = flat_steps, llm_from
 
     def configure_model(self) -> None:
         if not self.groups:
@@ -69,6 +75,14 @@ class SemanticAlignment(Phase):
             if self.embedding_ctc_weight and not self.backbone.adapter.scores_tokens:
                 self.token_ctc = TokenScores(width)
         super().configure_model()
+
+    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
+        if self.global_step >= self.llm_from:
+            return super().answered(speech, ratios, suffixes, weights)
+        labels = sum(label != IGNORE for suffix in suffixes for label in suffix.labels)
+        return OnePass(
+            speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0, total_kv_tokens=0
+        )
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
         losses = (

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Read speech with an open vocabulary (Mini LibriSpeech, 5 h) in sessions of up to a minute: an adapter that spells by CTC,
+# word times from it, an LLM that has read the texts, stages 1 and 3 with a time mark at every word, and the table.
+# Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
+#   experiments/reproduce/librispeech.sh                                       downloads Whisper-base and the corpus
+#   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech.sh  takes them from folders
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+runs=${RUNS:-runs}/librispeech
+whisper=${WHISPER:-openai/whisper-base}
+llm=$runs/llm # the tiny LLM, with marks in steps of 0.4 s, after it has read the transcripts
+read=(--corpus experiments/data/mini_librispeech_ctc.yaml)
+common=(-c models/whisper_base_tiny.yaml)
+spell=(-c data/mini_librispeech_ctc.yaml)
+words=(-c data/mini_librispeech_words.yaml --data.corpus.init_args.times "$runs/times")
+if [ -n "${LIBRISPEECH:-}" ]; then
+    read+=(--corpus_dir "$LIBRISPEECH")
+    spell+=(--data.corpus.init_args.corpus_dir "$LIBRISPEECH")
+    words+=(--data.corpus.init_args.corpus.init_args.corpus_dir "$LIBRISPEECH")
+fi
+common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
+
+if ! [ -f "$llm/model.safetensors" ]; then
+    python -m data_recipes.tokenizer "$llm.part" "${read[@]}" --vocabulary 512 --seconds 80 --step 0.4
+    python -m data_recipes.tiny_llm "$llm.part" "${read[@]}" --begin experiments/models/tiny/llm --mark_words \
+        --blends 0.5 --steps 900 --frames 1200 --longest 160 --lr 1.2e-3
+    mv "$llm.part" "$llm"
+fi
+
+train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
+    local folder=$runs/$1/$2 resume=()
+    [ -f "$folder/weights.safetensors" ] && return
+    [ -f "$folder/checkpoints/last.ckpt" ] && resume=(--ckpt_path last)
+    python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}"
+}
+
+train spelling stage1 "${spell[@]}"
+[ -f "$runs/times/test.jsonl" ] || python -m speech_xl.align "$runs/spelling/stage1" "$runs/times"
+train words stage1 "${words[@]}" --init_from "$runs/spelling/stage1/weights.safetensors"
+from=(--init_from "$runs/words/stage1/weights.safetensors")
+train words stage3 "${words[@]}" "${from[@]}"
+train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
+python experiments/benchmarks/compression.py librispeech --tasks asr --sessions 12 --base "$runs/words/stage1" \
+    --sst "$runs/words/stage3" --pooled "$runs/words_pooled/stage3" --whisper "$whisper"
