@@ -1,6 +1,7 @@
 """The command line from end to end on sessions of tones: stages chain, resume, evaluate, and say what is wrong."""
 
 import json
+import math
 import os
 import shutil
 from itertools import chain
@@ -10,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lhotse import CutSet
+from lhotse import CutSet, Recording
 from safetensors import safe_open
+from transformers import MinLengthLogitsProcessor
 
 from experiments.run import main
 from speech_xl.data.sessions import Utterance, assemble_session
+from speech_xl.data.tasks import ASR_INSTRUCTION
 from speech_xl.listen import Listener, load_model, pieces_of
 from speech_xl.listen import main as listen
+from speech_xl.model import SpeechLLM
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -259,6 +263,30 @@ def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
         listener.push(piece)
     assert listener.ask("how many", limit=6).text == capsys.readouterr().out.strip()
     assert not model.training and not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(trained, work, capsys, monkeypatch):
+    path, asked, ruled = str(work / "audio" / "test0.flac"), [], []
+    answer = SpeechLLM.answer
+
+    def spy(self, memory, rows, instructions, limits, rules=()):
+        asked.append((instructions, limits, rules))
+        return answer(self, memory, rows, instructions, limits, rules)
+
+    def rules(_prompt, *given):
+        ruled.append(given)
+        return [MinLengthLogitsProcessor(99, eos_token_id=3)]
+
+    monkeypatch.setattr(SpeechLLM, "answer", spy)
+    monkeypatch.setattr("speech_xl.phases.generation.mark_rules", rules)
+    listen([str(trained / "two"), path, "--ratio", "1"])
+    seconds = Recording.from_file(path).duration
+    assert asked[0][:2] == ([ASR_INSTRUCTION], [math.ceil(32 + 1.0 * seconds)])
+    assert isinstance(asked[0][2][0], MinLengthLogitsProcessor), "what the stage's own answers have to obey"
+    assert ruled[0][:3] == ([ASR_INSTRUCTION], [pytest.approx(seconds)], 1.0)
+    capsys.readouterr()
+    listen([str(trained / "two"), path, "--ratio", "1", "--limit", "1"])
+    assert "cut at 1 tokens; --limit allows more" in capsys.readouterr().err
 
 
 def test_listening_through_an_unfinished_stage_names_the_file(work, capsys):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.evaluation.predictions import answer_limit
 from speech_xl.mistakes import message_of
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.phases import Phase
@@ -31,6 +32,7 @@ from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
 __all__ = ["Listener", "load_model"]
 
 PIECE_SECONDS = 30.0
+ANSWER_TOKENS = 512
 
 
 def load_model(folder: str | Path, device: str = "cpu") -> SpeechLLM:
@@ -43,6 +45,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> SpeechLLM:
     phase = parser.instantiate(parser.parse_object({"model": config_of(folder)["model"]})).model
     phase.initial = Path(folder) / WEIGHTS
     phase.load()
+    phase.backbone.rules = phase.rules
     return phase.backbone.eval().requires_grad_(False).to(device)
 
 
@@ -57,6 +60,14 @@ def config_of(folder: str | Path) -> dict[str, Any]:
 def transcribing(folder: str | Path) -> str:
     """The instruction this stage learned to transcribe by."""
     return TIMED_ASR_INSTRUCTION if config_of(folder)["data"].get("time_marks") else ASR_INSTRUCTION
+
+
+def longest_answer(folder: str | Path, question: str, seconds: float) -> int:
+    """Tokens that an answer about so much audio may have: a transcript as many as in the stage's own evaluation."""
+    if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
+        return ANSWER_TOKENS
+    allowed = config_of(folder)["model"]["init_args"].get("max_tokens_per_second", 8.0)
+    return answer_limit("asr", seconds, float(allowed))
 
 
 def pieces_of(path: str) -> Iterator[Tensor]:
@@ -75,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; may be repeated")
     parser.add_argument("--ratio", type=int, default=4, help="frames an SST stands for, 1: uncompressed (%(default)s)")
     parser.add_argument("--interval", type=float, default=4.0, help="length of an interval in seconds (%(default)s)")
-    parser.add_argument("--limit", type=int, default=512, help="most tokens of an answer (%(default)s)")
+    parser.add_argument("--limit", type=int, help=f"most tokens of an answer ({ANSWER_TOKENS}; of a transcript, more)")
     parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
@@ -103,7 +114,11 @@ def run(given: argparse.Namespace) -> None:
     if given.save:
         listener.save(given.save)
     for question in given.ask or ([] if given.save else [transcribing(given.folder)]):
-        print(listener.ask(question, given.limit).text)
+        limit = given.limit or longest_answer(given.folder, question, listener.seconds)
+        answer = listener.ask(question, limit)
+        print(answer.text)
+        if not answer.finished:
+            print(f"cut at {limit} tokens; --limit allows more", file=sys.stderr)
 
 
 if __name__ == "__main__":

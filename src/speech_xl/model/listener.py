@@ -106,7 +106,9 @@ class Listener:
         now.flush()
         if not now.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
-        return self.model.answer(now.memory, [0], [instruction], [limit])[0]
+        seconds = now.seconds or now.frames / self.model.frame_rate  # it may have been given frames alone
+        rules = self.model.rules([instruction], [seconds]) if self.model.rules else []
+        return self.model.answer(now.memory, [0], [instruction], [limit], rules)[0]
 
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""

@@ -70,7 +70,12 @@ class Answer:
 
 
 class SpeechLLM(nn.Module):
-    """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights."""
+    """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights.
+
+    rules: what a listener's answers must obey, by their instructions and how many seconds of audio each is about, if any
+    """
+
+    rules: Callable[[Sequence[str], Sequence[float]], list[LogitsProcessor]] | None = None
 
     def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """Validation, test and predict: generate through the pruned KV memory at every evaluation ratio, and score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from lhotse.cut import Cut
+from transformers import LogitsProcessor
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
@@ -50,6 +52,11 @@ class EvaluationLoops:
         """Most tokens an answer may have."""
         return answer_limit(turn.task, seconds, self.max_tokens_per_second)
 
+    def rules(self, instructions: Sequence[str], seconds: Sequence[float]) -> list[LogitsProcessor]:
+        """What answers to these instructions, each about so much audio, must obey."""
+        llm, pace = self.backbone.llm, self.max_tokens_per_second
+        return mark_rules(llm.prompt, instructions, seconds, pace, self.backbone.device, self.longest_gap)
+
     @torch.no_grad()
     def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
         """One record (see `_record`) per turn and evaluation ratio."""
@@ -70,7 +77,6 @@ class EvaluationLoops:
     def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
         """Long and short answers are generated apart: a batch runs until its longest answer ends."""
         answers: dict[int, Answer] = {}
-        prompt = self.backbone.llm.prompt
         for task in sorted({turn.task for _, turn in asked}):
             mine = [i for i, (_, turn) in enumerate(asked) if turn.task == task]
             for start in range(0, len(mine), QUESTIONS_AT_ONCE):
@@ -79,15 +85,7 @@ class EvaluationLoops:
                 seconds = [batch.cuts[row].duration for row in rows]
                 limits = [self.limit(asked[i][1], s) for i, s in zip(part, seconds, strict=True)]
                 said = [asked[i][1].instruction for i in part]
-                texts = self.backbone.answer(
-                    memory,
-                    rows,
-                    said,
-                    limits,
-                    mark_rules(
-                        prompt, said, seconds, self.max_tokens_per_second, self.backbone.device, self.longest_gap
-                    ),
-                )
+                texts = self.backbone.answer(memory, rows, said, limits, self.rules(said, seconds))
                 answers.update(zip(part, texts, strict=True))
         return [answers[i] for i in range(len(asked))]
 
