@@ -72,7 +72,7 @@ class Answer:
 class SpeechLLM(nn.Module):
     """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights.
 
-    rules: what a listener's answers must obey, by their instructions and how many seconds of audio each is about, if any
+    rules: what a listener's answers must obey, by their instructions and the seconds of audio each is about (optional)
     """
 
     rules: Callable[[Sequence[str], Sequence[float]], list[LogitsProcessor]] | None = None
