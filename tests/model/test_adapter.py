@@ -153,3 +153,19 @@ def test_what_does_not_fit_is_refused():
         AcousticAdapter(layers=[1], segment=10, stride=4)
     with pytest.raises(ValueError, match="semantic stride 4 and acoustic stride 2 must be equal"):
         DualAdapter(SemanticAdapter(stride=4), AcousticAdapter(layers=[1], stride=2))
+
+
+def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
+    torch.manual_seed(0)
+    adapter, plain = SemanticAdapter(stride=2, deaf=0.5), SemanticAdapter(stride=2)
+    for one in (adapter, plain):
+        one.build(64, 32, scale=0.02)
+    plain.load_state_dict(adapter.state_dict())
+    frames, lengths, embeddings = torch.randn(2, 1, 8, 64, requires_grad=True), torch.tensor([8, 6]), torch.randn(6, 32)
+    adapter(frames, lengths, embeddings).frames.square().sum().backward()
+    heard = frames.grad[:, 0].abs() > 0  # [rows, frames, dimensions]
+    assert heard[0].any(0).equal(heard[0].all(0)), "a dimension is heard all the time or never"
+    share = heard[:, 0].float().mean(1)
+    assert ((share > 0.25) & (share < 0.75)).all() and not heard[0, 0].equal(heard[1, 0])
+    adapter.eval()
+    assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)

@@ -68,15 +68,25 @@ class SemanticAdapter(Adapter):
     hidden    inner width; None means twice the encoder's
     dropout   on the inner activations, 0..1
     clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
+    deaf      share of the encoder's dimensions that a row doesn't hear in training, 0..1: for little speech (wav2vec 2.0,
+              arXiv 2006.11477, masks channels when it is fine-tuned on an hour)
     """
 
-    def __init__(self, stride: int = 4, hidden: int | None = None, dropout: float = 0.0, clock: float = 0.0) -> None:
+    def __init__(
+        self,
+        stride: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        clock: float = 0.0,
+        deaf: float = 0.0,
+    ) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"adapter.stride={stride}: must be at least 1")
         if clock < 0:
             raise ValueError(f"adapter.clock={clock}: must not be negative")
         self.stride, self.grain, self.hidden, self.rate, self.clock = stride, stride, hidden, dropout, clock
+        self.deaf = nn.Dropout1d(deaf)
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         hidden = self.hidden or 2 * encoder_width
@@ -92,7 +102,7 @@ class SemanticAdapter(Adapter):
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What is heard around each speech frame, in the LLM's width: [B, N, D]."""
-        x = _mask(frames[:, -1], lengths).transpose(1, 2)
+        x = self.deaf(_mask(frames[:, -1], lengths).transpose(1, 2))
         x = _mask(gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))
