@@ -68,8 +68,8 @@ class SemanticAdapter(Adapter):
     hidden    inner width; None means twice the encoder's
     dropout   on the inner activations, 0..1
     clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
-    deaf      share of the encoder's dimensions that a row doesn't hear in training, 0..1: for little speech (wav2vec 2.0,
-              arXiv 2006.11477, masks channels when it is fine-tuned on an hour)
+    deaf      share of the encoder's dimensions that a row doesn't hear in training, 0..1, where there is little speech
+              (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
     """
 
     def __init__(
