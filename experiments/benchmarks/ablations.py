@@ -49,6 +49,7 @@ def variants(steps: int) -> dict[str, list[str]]:
         "all ratios from the start": [SCHEDULE, "[{start: 0, ratios: [1, 2, 4, 8]}]"],
         "ratio per sample": [*rising, "--model.init_args.ratio_per", "sample"],
         "appended": [*rising, f"{SST}.placement", "appended"],
+        "no clock": [*rising, f"{SST}.clock", "false"],
         "low-rank projections": [*rising, f"{SST}.projections", "lora"],
         "compact": [*rising, f"{SST}.positions", "compact"],
         "interpolated": [*rising, f"{SST}.positions", "interpolated"],
