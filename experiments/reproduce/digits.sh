@@ -32,8 +32,12 @@ train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
 train digits stage1
 train digits_on stage1 --init_from "$runs/digits/stage1/weights.safetensors" # as many steps again: 12.5 to 3.6 % WER
 from=(--init_from "$runs/digits_on/stage1/weights.safetensors")
+high=(--curriculum.init_args.schedule "[{start: 0, ratios: [4, 8, 16]}]") # and on, at the ratios of the table
 train digits stage3 "${from[@]}"
+train digits_on stage3 "${high[@]}" --init_from "$runs/digits/stage3/weights.safetensors"
 train digits_appended stage3 -c ablations/appended.yaml "${from[@]}"
 train digits_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
-python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits/stage3" \
-    --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled/stage3" --whisper "$whisper"
+train digits_pooled_on stage3 -c ablations/mean_pooling.yaml "${high[@]}" \
+    --init_from "$runs/digits_pooled/stage3/weights.safetensors"
+python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits_on/stage3" \
+    --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled_on/stage3" --whisper "$whisper"

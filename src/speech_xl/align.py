@@ -80,7 +80,7 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
 def spelled(model: SpeechLLM, scores: Tensor) -> str:
     """The text of the likeliest CTC path through scores [N, V + 1]."""
     path = scores.argmax(-1).unique_consecutive()
-    return model.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1])
+    return str(model.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1]))
 
 
 @torch.no_grad()
