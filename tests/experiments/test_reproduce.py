@@ -1,0 +1,66 @@
+"""The scripts that reproduce results: every command they give parses, and starts from what an earlier one makes."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from experiments.benchmarks import compression
+from speech_xl.stages import WEIGHTS, parse_command
+from tests.test_configs import EXPERIMENTS, Parsed
+
+SCRIPTS = sorted((EXPERIMENTS / "reproduce").glob("*.sh"))
+# Stands in for Python: writes down what it is asked, and makes the files that the script looks for.
+SHIM = """#!/usr/bin/env bash
+printf '%q ' "$@" >> "$LOG"; echo >> "$LOG"
+case "$2" in
+    data_recipes.tokenizer) mkdir -p "$3" ;;
+    data_recipes.tiny_llm) touch "$3/model.safetensors" ;;
+    speech_xl.align) mkdir -p "$4" && touch "$4/dev.jsonl" ;;
+esac
+"""
+
+
+def commands(script: Path, work: Path) -> list[list[str]]:
+    """Arguments of every Python that the script runs."""
+    (work / "bin").mkdir()
+    (work / "bin" / "python").write_text(SHIM)
+    (work / "bin" / "python").chmod(0o755)
+    given = {"RUNS": str(work / "runs"), "FSDD": "fsdd", "LIBRISPEECH": "librispeech", "LOG": str(work / "log")}
+    path = f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", str(script)], check=True, env=os.environ | given | {"PATH": path})
+    return [shlex.split(line) for line in (work / "log").read_text().splitlines()]
+
+
+def begun(*_given: object) -> None:
+    """In place of what comes once arguments are parsed."""
+    raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def parsed():
+    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], EXPERIMENTS), None)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_command_parses_and_finds_what_it_starts_from(script, tmp_path, parsed, monkeypatch):
+    made, fits = set(), 0
+    for said in commands(script, tmp_path):
+        if said[:2] == ["experiments/run.py", "fit"]:
+            command = parse_command(said[1:], EXPERIMENTS)
+            assert parsed.parser.parse_args(command.argv()).fit.model.class_path
+            start = said[said.index("--init_from") + 1] if "--init_from" in said else None
+            assert start is None or start in made, f"{start} isn't trained before"
+            assert str(command.folder / WEIGHTS) not in made, f"{command.folder} is trained twice"
+            made.add(str(command.folder / WEIGHTS))
+            fits += 1
+        elif said[0].endswith("compression.py"):
+            folders = {said[said.index(name) + 1] for name in ("--base", "--sst", "--pooled")}
+            assert {f"{folder}/{WEIGHTS}" for folder in folders} <= made
+            monkeypatch.setattr("sys.argv", said)
+            monkeypatch.setattr(compression, "Sessions", begun)
+            with pytest.raises(InterruptedError):
+                compression.main()
+    assert fits >= 4 and said[0].endswith("compression.py")
