@@ -222,17 +222,21 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """After the paper's figure 5: solid all tasks (the mean of 1 - WER and answers right), dashed without ASR."""
+    """WER, and where questions were asked the paper's figure 5: solid all tasks (the mean of 1 - WER and answers right),
+    dashed without ASR."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(13, 4.8), layout="constrained")
+    panels = 1 + any(row["qa_accuracy"] is not None for row in rows)
+    figure, (axes,) = plt.subplots(1, panels, figsize=(3 + 5 * panels, 4.8), layout="constrained", squeeze=False)
     names = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in ("full KV", WHISPER)]
     for number, name in enumerate(names):
         mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["ratio"])
         ratios, ours = [row["ratio"] for row in mine], name.startswith("SSTs")
         style: dict[str, Any] = {"color": f"C{number % 10}", "lw": 2.5 if ours else 1, "marker": "os^v"[number // 10]}
         axes[0].plot(ratios, [min(1.5, row["wer"]) for row in mine], label=name, **style)
+        if panels == 1:
+            continue
         asked = [row["qa_accuracy"] or 0.0 for row in mine]
         both = [(max(0.0, 1 - row["wer"]) + qa) / 2 for row, qa in zip(mine, asked, strict=True)]
         axes[1].plot(ratios, both, **style)
@@ -240,9 +244,11 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     for whole in (row for row in rows if row["method"] == "full KV"):
         axes[0].axhline(whole["wer"], color="k", ls=":", label="full KV")
     axes[0].set(ylabel="WER (at most 1.5 shown)")
-    axes[1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right")
+    if panels > 1:
+        axes[1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right")
     for axis in axes:
-        axis.set(xscale="log", xlabel="frames a kept KV token", xticks=[2, 4, 8, 16], xticklabels=["2", "4", "8", "16"])
+        ticks = [1, 2, 4, 8, 16]
+        axis.set(xscale="log", xlabel="frames a kept KV token", xticks=ticks, xticklabels=ticks)
         axis.grid(alpha=0.3)
     where: Any = "outside right"  # newer than matplotlib's own type
     figure.legend(*axes[0].get_legend_handles_labels(), loc=where, fontsize=8)

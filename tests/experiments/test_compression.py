@@ -1,8 +1,9 @@
 """The comparison's own arithmetic: rows, the summary's best baseline, which methods run on which weights, bytes."""
 
 import torch
+from PIL import Image
 
-from experiments.benchmarks.compression import file_name, methods, row_of, summary_of
+from experiments.benchmarks.compression import file_name, methods, picture, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -78,3 +79,14 @@ def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):
     assert {method.weights for method in given} == {"base", "sst"}
     assert [method.name for method in given if method.weights == "sst"] == ["SSTs"]
     assert {"full KV", "truncation", "TOVA"} <= {method.name for method in given}
+
+
+def test_the_picture_shows_questions_where_some_were_asked(tmp_path):
+    spoken = answer("a", "asr", "one two", "one two")
+    asked = answer("a", "qa", "three", "three", "count")
+    widths = []
+    for records in ([spoken], [spoken, asked]):
+        rows = [row_of("ours", ratio, records, {}) for ratio in (4, 8)]
+        picture(rows, tmp_path / "picture.png")
+        widths.append(Image.open(tmp_path / "picture.png").width)
+    assert widths[0] < widths[1]
