@@ -222,8 +222,8 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """WER, and where questions were asked the paper's figure 5: solid all tasks (mean of 1 - WER and answers right), dashed
-    without ASR."""
+    """WER, and, where questions were asked, the paper's figure 5: solid all tasks (1 - WER and answers right, averaged),
+    dashed without ASR."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
