@@ -222,7 +222,7 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """WER, and, where questions were asked, the paper's figure 5: solid all tasks (1 - WER and answers right, averaged),
+    """WER, and where questions were asked the paper's figure 5: solid all tasks (1 - WER and answers right, averaged),
     dashed without ASR."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
