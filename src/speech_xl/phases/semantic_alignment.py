@@ -76,12 +76,8 @@ class SemanticAlignment(Phase):
                 self.token_ctc = TokenScores(width)
         super().configure_model()
 
-    @property
-    def llm_reads(self) -> bool:
-        return self.global_step >= self.llm_from
-
     def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
-        if self.llm_reads:
+        if self.global_step >= self.llm_from:
             return super().answered(speech, ratios, suffixes, weights)
         labels = sum(label != IGNORE for suffix in suffixes for label in suffix.labels)
         return OnePass(
@@ -97,7 +93,7 @@ class SemanticAlignment(Phase):
         for name, weight, compute in losses:
             if weight:
                 loss = compute()
-                self.log(f"train/{name}", loss.detach(), prog_bar=not self.llm_reads, batch_size=len(batch))
+                self.log(f"train/{name}", loss.detach(), prog_bar=self.llm_from > 0, batch_size=len(batch))
                 total = total + weight * loss
         return total
 
