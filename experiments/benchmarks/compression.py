@@ -310,7 +310,7 @@ def main() -> None:
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
         whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
-        rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": given.whisper}))
+        rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": Path(given.whisper).name}))
     for row in rows:
         for key, value in row.items():
             if isinstance(value, float):
