@@ -52,7 +52,7 @@ from speech_xl.evaluation.compressors import (
 )
 from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
-from speech_xl.listen import config_of, load_model
+from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech_llm import Speech
@@ -122,8 +122,7 @@ class Allowed:
     @classmethod
     def by(cls, folder: Path) -> Allowed:
         """What a stage allows its answers."""
-        given = config_of(folder)["model"]["init_args"]
-        return cls(float(given.get("max_tokens_per_second") or 8.0), given.get("longest_gap"))
+        return cls(tokens_per_second(folder), config_of(folder)["model"]["init_args"].get("longest_gap"))
 
 
 @torch.no_grad()
@@ -246,8 +245,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0].set(ylabel="WER (at most 1.5 shown)")
     if panels > 1:
         axes[1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right")
+    ticks = [1, 2, 4, 8, 16]
     for axis in axes:
-        ticks = [1, 2, 4, 8, 16]
         axis.set(xscale="log", xlabel="frames a kept KV token", xticks=ticks, xticklabels=ticks)
         axis.grid(alpha=0.3)
     where: Any = "outside right"  # newer than matplotlib's own type

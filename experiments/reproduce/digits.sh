@@ -7,6 +7,7 @@
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source experiments/reproduce/steps.bash
 runs=${RUNS:-runs}
 whisper=${WHISPER:-openai/whisper-base}
 llm=$runs/digits/llm # the tiny LLM, with marks in steps of 0.2 s, after it has read rows of digits
@@ -15,20 +16,7 @@ common=(-c models/whisper_base_tiny.yaml -c data/spoken_digits_long.yaml)
 common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
 [ -n "${FSDD:-}" ] && common+=(--data.corpus.init_args.corpus_dir "$FSDD") && read+=(--corpus_dir "$FSDD")
 
-if ! [ -f "$llm/model.safetensors" ]; then
-    python -m data_recipes.tokenizer "$llm.part" "${read[@]}" --vocabulary 512 --seconds 160 --step 0.2
-    python -m data_recipes.tiny_llm "$llm.part" "${read[@]}" --begin experiments/models/tiny/llm \
-        --steps 550 --frames 1200 --longest 100 --lr 1.2e-3
-    mv "$llm.part" "$llm"
-fi
-
-train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
-    local folder=$runs/$1/$2 resume=()
-    [ -f "$folder/weights.safetensors" ] && return
-    [ -f "$folder/checkpoints/last.ckpt" ] && resume=(--ckpt_path last)
-    python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}"
-}
-
+read_texts "$llm" 160 0.2 --steps 550 --longest 100
 train digits stage1
 train digits_on stage1 --init_from "$runs/digits/stage1/weights.safetensors" # as many steps again: 12.5 to 3.6 % WER
 from=(--init_from "$runs/digits_on/stage1/weights.safetensors")

@@ -6,6 +6,7 @@
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech.sh  takes them from folders
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source experiments/reproduce/steps.bash
 runs=${RUNS:-runs}/librispeech
 whisper=${WHISPER:-openai/whisper-base}
 llm=$runs/llm # the tiny LLM, with marks in steps of 0.4 s, after it has read the transcripts
@@ -20,20 +21,7 @@ if [ -n "${LIBRISPEECH:-}" ]; then
 fi
 common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
 
-if ! [ -f "$llm/model.safetensors" ]; then
-    python -m data_recipes.tokenizer "$llm.part" "${read[@]}" --vocabulary 512 --seconds 80 --step 0.4
-    python -m data_recipes.tiny_llm "$llm.part" "${read[@]}" --begin experiments/models/tiny/llm --mark_words \
-        --blends 0.5 --steps 510 --frames 1200 --longest 160 --lr 1.2e-3
-    mv "$llm.part" "$llm"
-fi
-
-train() { # train VARIANT STAGE ARGUMENTS...: unless it is finished
-    local folder=$runs/$1/$2 resume=()
-    [ -f "$folder/weights.safetensors" ] && return
-    [ -f "$folder/checkpoints/last.ckpt" ] && resume=(--ckpt_path last)
-    python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}"
-}
-
+read_texts "$llm" 80 0.4 --mark_words --blends 0.5 --steps 510 --longest 160
 train spelling stage1 "${spell[@]}"
 [ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/spelling/stage1" "$runs/times" --splits train dev
 # It has learned the train split by heart (7 % WER there, 36 % on dev), so on under more noise.

@@ -62,12 +62,16 @@ def transcribing(folder: str | Path) -> str:
     return TIMED_ASR_INSTRUCTION if config_of(folder)["data"].get("time_marks") else ASR_INSTRUCTION
 
 
+def tokens_per_second(folder: str | Path) -> float:
+    """What this stage allows its answers."""
+    return float(config_of(folder)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
+
+
 def longest_answer(folder: str | Path, question: str, seconds: float) -> int:
     """Tokens that an answer about so much audio may have: a transcript as many as in the stage's own evaluation."""
     if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
         return ANSWER_TOKENS
-    allowed = config_of(folder)["model"]["init_args"].get("max_tokens_per_second", 8.0)
-    return answer_limit("asr", seconds, float(allowed))
+    return answer_limit("asr", seconds, tokens_per_second(folder))
 
 
 def pieces_of(path: str) -> Iterator[Tensor]:

@@ -146,18 +146,16 @@ class SpeechLLM(nn.Module):
         ]
         starts = torch.tensor([0, *(t.shape[1] for t in tables)], device=suffix_ids.device).cumsum(0)
         table_of = torch.tensor([0, 1, 2, 3, 1], device=suffix_ids.device)  # by Kind
-        table = torch.cat(tables, dim=1)
-
-        def take(number: Tensor, source: Tensor) -> Tensor:
-            return table.gather(1, (starts[number] + source)[..., None].expand(-1, -1, table.shape[2]))
-
         sst = layout.kind == Kind.SST
-        rows = take(table_of[layout.kind.clamp(min=0)], layout.source.masked_fill(sst, 0))
+        index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source.masked_fill(sst, 0)
+        table = torch.cat(tables, dim=1)
+        rows = table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
         clocked = self.adapter.clocked if self.sst is not None and self.sst.clock else 0
         if not clocked:
             return rows
-        amid = take(torch.ones_like(layout.kind), layout.source.masked_fill(~sst, 0))  # frames; frame 0 where no SST is
-        return torch.where(sst[..., None], with_clock(rows, amid[..., -clocked:]), rows)
+        amid = layout.source.masked_fill(~sst, 0)[..., None].expand(-1, -1, clocked)
+        codes = tables[1][..., -clocked:].gather(1, amid)
+        return torch.where(sst[..., None], with_clock(rows, codes), rows)
 
     def _sst_embedding(self) -> Tensor:
         weight = self.llm.embedding.weight

@@ -1,0 +1,15 @@
+# What the scripts beside it have in common: a stage and an LLM, each made unless it is there. They set runs, common and read.
+
+train() { # train VARIANT STAGE ARGUMENTS...
+    local folder=$runs/$1/$2 resume=()
+    [ -f "$folder/weights.safetensors" ] && return
+    [ -f "$folder/checkpoints/last.ckpt" ] && resume=(--ckpt_path last)
+    python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}"
+}
+
+read_texts() { # read_texts FOLDER SECONDS STEP ARGUMENTS...: a tiny LLM, its marks up to SECONDS in steps of STEP
+    [ -f "$1/model.safetensors" ] && return
+    python -m data_recipes.tokenizer "$1.part" "${read[@]}" --vocabulary 512 --seconds "$2" --step "$3"
+    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:4}"
+    mv "$1.part" "$1"
+}
