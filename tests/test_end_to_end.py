@@ -256,12 +256,15 @@ def test_a_finished_stage_listens_and_remembers(trained, work, capsys):
 
 def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
     path = str(work / "audio" / "test0.flac")
-    listen([str(trained / "two"), path, "--ratio", "1", "--interval", "0.4", "--limit", "6", "--ask", "how many"])
+    listen([str(trained / "two"), path, "--ratio", "1", "--interval", "60", "--limit", "6", "--ask", "how many"])
     model = load_model(trained / "two")
-    listener = Listener(model, ratio=1, interval_seconds=0.4)
+    listener = Listener(model, ratio=1, interval_seconds=60)
     for piece in pieces_of(path):
         listener.push(piece)
-    assert listener.ask("how many", limit=6).text == capsys.readouterr().out.strip()
+    shown = capsys.readouterr()
+    assert listener.ask("how many", limit=6).text == shown.out.strip()
+    listener.flush()
+    assert listener.kept and f" {listener.kept} KV tokens kept" in shown.err, "what was held back to the end is counted"
     assert not model.training and not any(p.requires_grad for p in model.parameters())
 
 

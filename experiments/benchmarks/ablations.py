@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What each choice in stage 3 is worth: the same budget from the same stage 2, one thing changed at a time, some seeds.
+"""What each choice in stage 3 is worth: the same budget from the same weights, one thing changed at a time, some seeds.
 
-    python experiments/benchmarks/ablations.py --base RUN/stage2 -- -c models/whisper_base_tiny.yaml \
+    python experiments/benchmarks/ablations.py --base RUN/stage1 -- -c models/whisper_base_tiny.yaml \
         -c data/spoken_digits_long.yaml --data.corpus.init_args.corpus_dir DIR
 
-What follows ``--`` are the overlays and flags that stage 2 was trained with. Finished runs are kept under `--runs` and
-broken ones gone on with. Writes docs/results/ablations.json and docs/pictures/ablations.png.
+What follows ``--`` are the overlays and flags that the base was trained with. Finished runs are kept under `--runs` and
+broken ones gone on with. Every variant is set beside `as it is` on the same sessions, its seeds together: the
+difference of their WER and its interval. Writes docs/results/ablations.json and docs/pictures/ablations.png.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -24,18 +24,20 @@ from tqdm import tqdm
 from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
+from speech_xl.evaluation.metrics import cut_error_difference
 from speech_xl.listen import load_model
 from speech_xl.stages import LAST, WEIGHTS
 
-RATIOS = (1, 2, 4, 8)
+RATIOS = (2, 4, 8)
 SCHEDULE = "--curriculum.init_args.schedule"
 SST = "--model.init_args.sst"
+SSTS = Summarization()
 BASE = "as it is"  # curriculum to 8x, ratio per interval, interleaved, full projections, original positions, 4 s
 
 
 def curriculum(steps: int) -> str:
     """Ratios rising to 8x over the first half of the steps."""
-    sets = ([1, 2], [1, 2, 4], [1, 2, 4, 8])
+    sets = ([2], [2, 4], [2, 4, 8])
     stages = (f"{{start: {steps * n // 6}, ratios: {ratios}}}" for n, ratios in enumerate(sets))
     return f"[{', '.join(stages)}]"
 
@@ -46,7 +48,7 @@ def variants(steps: int) -> dict[str, list[str]]:
     return {
         BASE: rising,
         "8x from the start": [SCHEDULE, "[{start: 0, ratios: [8]}]"],
-        "all ratios from the start": [SCHEDULE, "[{start: 0, ratios: [1, 2, 4, 8]}]"],
+        "all ratios from the start": [SCHEDULE, "[{start: 0, ratios: [2, 4, 8]}]"],
         "ratio per sample": [*rising, "--model.init_args.ratio_per", "sample"],
         "appended": [*rising, f"{SST}.placement", "appended"],
         "no clock": [*rising, f"{SST}.clock", "false"],
@@ -72,64 +74,80 @@ def train(name: str, seed: int, flags: list[str], given: argparse.Namespace) -> 
     return folder
 
 
-def measured(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dict[str, Any]]:
-    """Rates at every ratio on dev sessions."""
-    kept = folder / "ablation.json"
+def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dict[str, Any]]:
+    """Answers at every ratio about dev sessions; kept beside the weights."""
+    kept = folder / f"answers_to_{sessions_asked}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
-    model, sessions, method = load_model(folder), Sessions(folder, sessions_asked), Method(Summarization(), "sst")
+    model, sessions, method = load_model(folder), Sessions(folder, sessions_asked, ["asr"]), Method(SSTS, "sst")
     allowed = Allowed.by(folder)
-    records: dict[int, list[dict[str, Any]]] = {ratio: [] for ratio in RATIOS}
+    records: list[dict[str, Any]] = []
     for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)
         for ratio in RATIOS:
-            records[ratio] += ask(method, model, cut, speech, turns, ratio, allowed)
-    rows = [row_of(name, ratio, mine, {"seed": seed}) for ratio, mine in records.items()]
-    kept.write_text(json.dumps(rows))
+            records += ask(method, model, cut, speech, turns, ratio, allowed)
+    kept.write_text(json.dumps(records))
+    return records
+
+
+def compared(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row a variant and ratio: rates of all seeds together, and how far from `BASE`, with intervals."""
+    rows = []
+    for name, records in found.items():
+        for ratio in RATIOS:
+            mine, base = ([r for r in some if r["ratio"] == ratio] for some in (records, found.get(BASE, [])))
+            about: dict[str, Any] = {}
+            if base and name != BASE:
+                worse, low, high = cut_error_difference(mine, base)
+                about = {"more_errors": worse, "more_errors_low": low, "more_errors_high": high}
+            rows.append(row_of(name, ratio, mine, about))
     return rows
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """WER cut, a group of bars a ratio, a point a seed."""
+    """How many more words of a hundred are wrong than as it is: a bar a variant, with its interval, a panel a ratio."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    rows = [row for row in rows if "more_errors" in row]
     names = list(dict.fromkeys(row["method"] for row in rows))
-    figure, axes = plt.subplots(1, len(RATIOS), figsize=(14, 4.5), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(RATIOS), figsize=(12, 4.5), sharey=True, layout="constrained")
     for axis, ratio in zip(axes, RATIOS, strict=True):
-        for place, name in enumerate(names):
-            found = [row["wer_cut"] for row in rows if row["method"] == name and row["ratio"] == ratio]
-            axis.barh(place, statistics.mean(found), color="C0" if name == BASE else "0.7")
-            axis.plot(found, [place] * len(found), "k.")
-        axis.set(title=f"{ratio}x", xlabel="WER cut", yticks=range(len(names)), yticklabels=names)
-        axis.invert_yaxis()
+        for row in (row for row in rows if row["ratio"] == ratio):
+            place, worse = names.index(row["method"]), 100 * row["more_errors"]
+            ends = [[worse - 100 * row["more_errors_low"]], [100 * row["more_errors_high"] - worse]]
+            axis.errorbar(worse, place, xerr=ends, fmt="o", color="C0", capsize=3)
+        axis.axvline(0, color="k", lw=0.8)
+        axis.set(title=f"{ratio}x", xlabel="points of WER more", yticks=range(len(names)), yticklabels=names)
+        axis.grid(alpha=0.3, axis="x")
+    axes[0].invert_yaxis()
     figure.savefig(path, dpi=150)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True, help="folder of the finished stage 2")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the stage that every run starts from")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=300, help="optimizer steps of each run (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="(%(default)s)")
     parser.add_argument("--sessions", type=int, default=40, help="dev sessions asked (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
-    parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of stage 2")
+    parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")
     given = parser.parse_args()
-    commit, rows = commit_of_tree(), []
+    commit, found = commit_of_tree(), {}
     for seed in given.seeds:
         for name, flags in variants(given.steps).items():
             if not given.only or name in given.only:
-                rows += measured(name, seed, train(name, seed, flags, given), given.sessions)
-    summary = {}
-    for row in rows:
-        key = f"{row['method'].replace(' ', '_')}_wer_cut_{row['ratio']}x"
-        summary[key] = summary.get(key, 0.0) + row["wer_cut"] / len(given.seeds)
+                folder = train(name, seed, flags, given)
+                found.setdefault(name, []).extend(answers(name, seed, folder, given.sessions))
+    rows = compared(found)
     picture(rows, ROOT / "docs" / "pictures" / "ablations.png")
+    for row in rows:
+        row |= {key: round(value, 4) for key, value in row.items() if isinstance(value, float)}
     publish(
         __file__,
-        summary={name: round(value, 4) for name, value in summary.items()},
-        data=f"{given.sessions} dev sessions, stage 3 of {given.steps} steps from one stage 2, seeds {given.seeds}",
+        summary={f"{row['method'].replace(' ', '_')}_wer_cut_{row['ratio']}x": row["wer_cut"] for row in rows},
+        data=f"{given.sessions} dev sessions, stage 3 of {given.steps} steps from one base, seeds {given.seeds}",
         items=given.sessions,
         commit=commit,
         rows=rows,

@@ -50,7 +50,7 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate
+from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate, session_id
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
 from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
@@ -188,9 +188,10 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
     """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions."""
     spoken = [r for r in records if r["task"] == "asr"]
     asked = [r for r in records if r["task"] == "qa"]
+    sessions = {session_id(r): r for r in reversed(spoken or asked)}.values()  # the first answer of each
     row: dict[str, Any] = {"method": method, "ratio": ratio}
     for name in ("kept_kv_bytes", "peak_kv_bytes", "prefill_seconds", "decode_seconds"):
-        known = [r[name] for r in spoken if name in r]
+        known = [r[name] for r in sessions if name in r]
         row[name] = sum(known) / len(known) if known else None
     rates: dict[str, Rate | None] = {
         "wer": error_rate(spoken) if spoken else None,
@@ -203,18 +204,22 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
         row[name] = None if rate is None else rate.value
         if rate is not None:
             row[f"{name}_low"], row[f"{name}_high"] = rate.low, rate.high
-    return row | {"items": len(records), "sessions": len(spoken)} | about
+    for kind in sorted({r["kind"] for r in asked}):
+        row[f"right_{kind}"] = accuracy(r for r in asked if r["kind"] == kind).value
+    return row | {"items": len(records), "sessions": len(sessions)} | about
 
 
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The figures that the targets are about."""
     at = {(row["method"], row["ratio"]): row for row in rows}
-    found: dict[str, float | None] = {"wer_1x": at.get(("full KV", 1), {}).get("wer")}
-    for ratio in (4, 8, 16):
-        ours = at.get(("SSTs", ratio), {})
-        found[f"sst_wer_{ratio}x"] = ours.get("wer")
-        others = [r["wer"] for r in rows if r["ratio"] == ratio and not r["method"].startswith("SSTs")]
-        found[f"best_baseline_wer_{ratio}x"] = min(others, default=None)
+    found: dict[str, float | None] = {}
+    for key, name, best in (("wer", "wer", min), ("qa_accuracy", "qa", max)):
+        found[f"{name}_1x"] = at.get(("full KV", 1), {}).get(key)
+        for ratio in (4, 8, 16):
+            found[f"sst_{name}_{ratio}x"] = at.get(("SSTs", ratio), {}).get(key)
+            others = [row for row in rows if row["ratio"] == ratio and not row["method"].startswith("SSTs")]
+            rates = [row[key] for row in others if row.get(key) is not None]
+            found[f"best_baseline_{name}_{ratio}x"] = best(rates, default=None)
     found["whisper_wer"] = at.get((WHISPER, 1), {}).get("wer")
     found["sst_wer_cut_8x"] = at.get(("SSTs", 8), {}).get("wer_cut")
     return {name: round(value, 4) for name, value in found.items() if value is not None}
@@ -222,29 +227,34 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
     """WER, and where questions were asked the paper's figure 5: solid all tasks (1 - WER and answers right, averaged),
-    dashed without ASR."""
+    dashed without ASR. Where nothing was transcribed the answers alone."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = 1 + any(row["qa_accuracy"] is not None for row in rows)
+    spoken, asked = (any(row[key] is not None for row in rows) for key in ("wer", "qa_accuracy"))
+    panels = spoken + asked
     figure, (axes,) = plt.subplots(1, panels, figsize=(3 + 5 * panels, 4.8), layout="constrained", squeeze=False)
     names = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in ("full KV", WHISPER)]
     for number, name in enumerate(names):
         mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["ratio"])
         ratios, ours = [row["ratio"] for row in mine], name.startswith("SSTs")
         style: dict[str, Any] = {"color": f"C{number % 10}", "lw": 2.5 if ours else 1, "marker": "os^v"[number // 10]}
-        axes[0].plot(ratios, [min(1.5, row["wer"]) for row in mine], label=name, **style)
-        if panels == 1:
-            continue
-        asked = [row["qa_accuracy"] or 0.0 for row in mine]
-        both = [(max(0.0, 1 - row["wer"]) + qa) / 2 for row, qa in zip(mine, asked, strict=True)]
-        axes[1].plot(ratios, both, **style)
-        axes[1].plot(ratios, asked, "--", **style)
+        if spoken:
+            axes[0].plot(ratios, [min(1.5, row["wer"]) for row in mine], label=name, **style)
+        if asked:
+            right = [row["qa_accuracy"] or 0.0 for row in mine]
+            axes[-1].plot(ratios, right, "--" if spoken else "-", label=name, **style)
+        if spoken and asked:
+            both = [(max(0.0, 1 - row["wer"]) + share) / 2 for row, share in zip(mine, right, strict=True)]
+            axes[-1].plot(ratios, both, **style)
     for whole in (row for row in rows if row["method"] == "full KV"):
-        axes[0].axhline(whole["wer"], color="k", ls=":", label="full KV")
-    axes[0].set(ylabel="WER (at most 1.5 shown)")
-    if panels > 1:
-        axes[1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right")
+        for axis, key in ((axes[0], "wer"), (axes[-1], "qa_accuracy")):
+            if whole[key] is not None:
+                axis.axhline(whole[key], color="k", ls=":", label="full KV")
+    if spoken:
+        axes[0].set(ylabel="WER (at most 1.5 shown)")
+    if asked:
+        axes[-1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right" if spoken else "answers right")
     ticks = [1, 2, 4, 8, 16]
     for axis in axes:
         axis.set(xscale="log", xlabel="frames a kept KV token", xticks=ticks, xticklabels=ticks)

@@ -114,9 +114,10 @@ def run(given: argparse.Namespace) -> None:
             for piece in pieces_of(path):
                 listener.push(piece)
                 bar.update(len(piece) / SAMPLE_RATE)
-    print(f"{listener.seconds:.1f} s heard, {listener.kept} KV tokens kept", file=sys.stderr)
     if given.save:
-        listener.save(given.save)
+        listener.save(given.save)  # before the end is heard: another time may go on from here
+    listener.flush()  # once, not with every question
+    print(f"{listener.seconds:.1f} s heard, {listener.kept} KV tokens kept", file=sys.stderr)
     for question in given.ask or ([] if given.save else [transcribing(given.folder)]):
         limit = given.limit or longest_answer(given.folder, question, listener.seconds)
         answer = listener.ask(question, limit)

@@ -7,6 +7,7 @@ import torchmetrics
 
 from speech_xl.evaluation.metrics import (
     accuracy,
+    cut_error_difference,
     cut_error_rate,
     cut_hypothesis,
     error_rate,
@@ -15,6 +16,7 @@ from speech_xl.evaluation.metrics import (
     summarise,
     wer_counts,
 )
+from tests.records import answer_record
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,23 @@ def test_summary_by_ratio_task_and_kind(make_record, make_question):
     assert set(summary[8]) == {"wer", "wer_cut"}
     assert set(summary[2]) == {"wer", "wer_cut", "qa", "qa/count", "qa/who"}
     assert (summary[2]["qa"].value, summary[2]["qa/count"].value, summary[2]["qa/who"].value) == (0.5, 1.0, 0.0)
+
+
+def answers(*said: str, reference: str = "one two three") -> list[dict]:
+    return [answer_record(f"s{n}", 2, reference=reference, hypothesis=text) for n, text in enumerate(said)]
+
+
+def test_a_paired_difference_is_sure_of_what_holds_in_every_session():
+    better, worse = answers(*["one two three", "six six three"] * 3), answers(*["one two six", "six six six"] * 3)
+    assert cut_error_rate(worse).low < cut_error_rate(better).high
+    assert cut_error_difference(worse, better) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+
+
+def test_seeds_of_a_session_are_drawn_together():
+    mine, theirs = answers("one two three", "six six six"), answers("one six three", "one six three")
+    assert cut_error_difference(mine * 2, theirs * 2) == cut_error_difference(mine, theirs)
+
+
+def test_a_paired_difference_needs_the_same_sessions():
+    with pytest.raises(ValueError, match="same sessions"):
+        cut_error_difference(answers("one", "two"), answers("one"))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.ablations import BASE, variants
+from experiments.benchmarks.ablations import BASE, RATIOS, compared, picture, variants
 from speech_xl.stages import parse_command
+from tests.records import answer_record
 from tests.test_configs import Parsed
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -33,3 +34,21 @@ def test_an_ablation_changes_one_thing(parser, name):
 def test_the_curriculum_rises_in_half_of_the_steps(parser):
     schedule = settings(parser, variants(300)[BASE])["curriculum.init_args.schedule"]
     assert [f"start={start}" in schedule or f"'start': {start}" in schedule for start in (0, 50, 100)] == [True] * 3
+
+
+def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):
+    said = {BASE: ["one two", "one two"], "compact": ["one two", "six six"]}
+    found = {
+        name: [
+            answer_record(f"s{n}", ratio, reference="one two", hypothesis=text)
+            for ratio in RATIOS
+            for n, text in enumerate(texts * 2)
+        ]
+        for name, texts in said.items()
+    }
+    rows = compared(found)
+    assert [(row["method"], row["ratio"]) for row in rows] == [(name, ratio) for name in said for ratio in RATIOS]
+    assert all("more_errors" not in row for row in rows if row["method"] == BASE)
+    assert all(row["more_errors"] == 0.5 and row["wer_cut"] == 0.5 for row in rows if row["method"] == "compact")
+    picture(rows, tmp_path / "ablations.png")
+    assert (tmp_path / "ablations.png").stat().st_size

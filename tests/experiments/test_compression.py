@@ -1,5 +1,6 @@
 """The comparison's own arithmetic: rows, the summary's best baseline, which methods run on which weights, bytes."""
 
+import pytest
 import torch
 from PIL import Image
 
@@ -31,6 +32,18 @@ def test_a_row_has_rates_with_intervals_and_means_over_sessions():
     assert row["wer_low"] <= 0.25 <= row["wer_high"]
     assert (row["kept_kv_bytes"], row["peak_kv_bytes"], row["prefill_seconds"]) == (20.0, 40.0, 1.5)
     assert (row["items"], row["sessions"], row["weights"], row["decode_seconds"]) == (4, 2, "sst", None)
+    assert (row["right_count"], row["right_times"]) == (1.0, 0.0)
+
+
+def test_a_row_of_questions_alone_counts_every_session_once():
+    records = [
+        answer("a", "qa", "three", "three", "count", kept_kv_bytes=10),
+        answer("a", "qa", "yes", "yes", "same", kept_kv_bytes=10),
+        answer("b", "qa", "two", "four", "count", kept_kv_bytes=40),
+    ]
+    row = row_of("ours", 4, records, {})
+    assert (row["kept_kv_bytes"], row["sessions"], row["items"], row["wer"]) == (25.0, 2, 3, None)
+    assert row["attribute_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
@@ -52,6 +65,12 @@ def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
         "best_baseline_wer_8x": 0.6,
         "sst_wer_cut_8x": 0.1,
     }
+
+
+def test_of_answers_the_best_baseline_has_most_right():
+    rows = [{"method": name, "ratio": 8, "qa_accuracy": right} for name, right in (("SSTs", 0.7), ("random", 0.3))]
+    rows.append({"method": "TOVA", "ratio": 8, "qa_accuracy": 0.5})
+    assert summary_of(rows) == {"sst_qa_8x": 0.7, "best_baseline_qa_8x": 0.5}
 
 
 def test_every_file_of_answers_has_a_name_of_its_own():
@@ -85,8 +104,8 @@ def test_the_picture_shows_questions_where_some_were_asked(tmp_path):
     spoken = answer("a", "asr", "one two", "one two")
     asked = answer("a", "qa", "three", "three", "count")
     widths = []
-    for records in ([spoken], [spoken, asked]):
+    for records in ([spoken], [spoken, asked], [asked]):
         rows = [row_of("ours", ratio, records, {}) for ratio in (4, 8)]
         picture(rows, tmp_path / "picture.png")
         widths.append(Image.open(tmp_path / "picture.png").width)
-    assert widths[0] < widths[1]
+    assert widths[0] < widths[1] > widths[2]

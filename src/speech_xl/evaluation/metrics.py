@@ -80,10 +80,23 @@ def error_rate(records: Iterable[Record]) -> Rate:
 
 def cut_error_rate(records: Iterable[Record]) -> Rate:
     """Micro WER with every hypothesis cut at 1.2 times its reference's words."""
-    return _rate(
-        records,
-        lambda record: wer_counts(record["reference"], cut_hypothesis(record["reference"], record["hypothesis"])),
-    )
+    return _rate(records, _cut_counts)
+
+
+def cut_error_difference(records: Iterable[Record], others: Iterable[Record]) -> tuple[float, float, float]:
+    """`cut_error_rate` of `records` less that of `others` about the same sessions, and its 95 % interval.
+
+    Paired: a session is drawn for both, so what makes it hard for both cancels. Several answers about a session (of
+    several seeds) are drawn with it. Raises ValueError where the sessions differ.
+    """
+    mine, theirs = _by_session(records, _cut_counts), _by_session(others, _cut_counts)
+    if mine.keys() != theirs.keys() or not mine:
+        raise ValueError(
+            f"a paired difference needs the same sessions on both sides, not {len(mine)} and {len(theirs)}"
+        )
+    both = np.array([mine[name] + theirs[name] for name in mine], dtype=np.int64)
+    low, high = _bootstrap(both, _difference)
+    return _difference(both.sum(axis=0)), low, high
 
 
 def accuracy(records: Iterable[Record]) -> Rate:
@@ -120,34 +133,51 @@ def session_id(record: Record) -> str:
     return str(record.get("cut_id", record["id"]))
 
 
-def _rate(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> Rate:
-    """Errors over words of all records. What is drawn anew in the bootstrap are sessions: answers about the same audio
+def _cut_counts(record: Record) -> tuple[int, int]:
+    return wer_counts(record["reference"], cut_hypothesis(record["reference"], record["hypothesis"]))
+
+
+def _by_session(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> dict[str, list[int]]:
+    """Errors and words of every session. What is drawn anew in the bootstrap are sessions: answers about the same audio
     are not independent of each other."""
-    items = 0
     sessions: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for record in records:
         errors, words = count(record)
         totals = sessions[session_id(record)]
         totals[0] += errors
         totals[1] += words
-        items += 1
-    counts = np.array(list(sessions.values()), dtype=np.int64).reshape(-1, 2)
-    errors, words = (int(total) for total in counts.sum(axis=0))
-    low, high = _bootstrap(counts)
-    return Rate(errors / words if words else math.nan, low, high, errors, words, items)
+    return dict(sessions)
 
 
-def _bootstrap(counts: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of sum(errors) / sum(words) over resampled rows of `counts` [sessions, 2]."""
+def _share(sums: np.ndarray) -> float:
+    """errors / words."""
+    errors, words = sums
+    return float(errors / words) if words else math.nan
+
+
+def _difference(sums: np.ndarray) -> float:
+    """errors / words of the first two less that of the last two."""
+    return _share(sums[:2]) - _share(sums[2:])
+
+
+def _rate(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> Rate:
+    """Errors over words of all records."""
+    records = list(records)
+    counts = np.array(list(_by_session(records, count).values()), dtype=np.int64).reshape(-1, 2)
+    sums = counts.sum(axis=0)
+    low, high = _bootstrap(counts, _share)
+    return Rate(_share(sums), low, high, int(sums[0]), int(sums[1]), len(records))
+
+
+def _bootstrap(counts: np.ndarray, rate: Callable[[np.ndarray], float], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of `rate` of the sums over resampled rows of `counts` [sessions, ...]."""
     sessions = len(counts)
     if sessions < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
-    rates = []
-    for _ in range(BOOTSTRAP_DRAWS):  # one draw at a time: memory stays small for tens of thousands of sessions
-        errors, words = counts[rng.integers(0, sessions, sessions)].sum(axis=0)
-        if words:
-            rates.append(errors / words)
+    # One draw at a time: memory stays small for tens of thousands of sessions.
+    draws = (counts[rng.integers(0, sessions, sessions)].sum(axis=0) for _ in range(BOOTSTRAP_DRAWS))
+    rates = [found for found in map(rate, draws) if not math.isnan(found)]
     if not rates:
         return math.nan, math.nan
     low, high = np.percentile(rates, [2.5, 97.5])
