@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, and the table of all.
-# Stage 2 is left out: its questions are not learned in minutes, and cost words (docs/results.md, i). About 3 hours of a
-# core, the evictions' half hour included.
+# Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, the table of all, and the
+# ablations of stage 3. Stage 2 is left out: its questions are not learned in minutes, and cost words (docs/results.md, i).
+# About 5 hours of a core: 3 to the table, the evictions' half hour included, and 2 for the ablations.
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
@@ -29,3 +29,6 @@ train digits_pooled_on stage3 -c ablations/mean_pooling.yaml "${high[@]}" \
     --init_from "$runs/digits_pooled/stage3/weights.safetensors"
 python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits_on/stage3" \
     --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled_on/stage3" --whisper "$whisper"
+# Every choice in stage 3 against the next, 160 steps each from the same stage 1, two seeds.
+python experiments/benchmarks/ablations.py --base "$runs/digits_on/stage1" --runs "$runs/ablations" --steps 160 --sessions 24 \
+    -- "${common[@]}" --data.max_duration 80

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import compression
+from experiments.benchmarks import ablations, compression
 from speech_xl.stages import WEIGHTS, parse_command
 from tests.test_configs import EXPERIMENTS, Parsed
 
@@ -46,21 +46,23 @@ def parsed():
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_command_parses_and_finds_what_it_starts_from(script, tmp_path, parsed, monkeypatch):
-    made, fits = set(), 0
+    made: set[str] = set()
+    monkeypatch.setattr(compression, "Sessions", begun)
+    monkeypatch.setattr(ablations, "train", begun)
+    measured = []
     for said in commands(script, tmp_path):
         if said[:2] == ["experiments/run.py", "fit"]:
             command = parse_command(said[1:], EXPERIMENTS)
             assert parsed.parser.parse_args(command.argv()).fit.model.class_path
-            start = said[said.index("--init_from") + 1] if "--init_from" in said else None
-            assert start is None or start in made, f"{start} isn't trained before"
+            start = said[said.index("--init_from") + 1] if "--init_from" in said else "null"
+            assert start == "null" or start in made, f"{start} isn't trained before"
             assert str(command.folder / WEIGHTS) not in made, f"{command.folder} is trained twice"
             made.add(str(command.folder / WEIGHTS))
-            fits += 1
-        elif said[0].endswith("compression.py"):
-            folders = {said[said.index(name) + 1] for name in ("--base", "--sst", "--pooled")}
+        elif said[0].startswith("experiments/benchmarks/"):
+            folders = {said[said.index(name) + 1] for name in ("--base", "--sst", "--pooled") if name in said}
             assert {f"{folder}/{WEIGHTS}" for folder in folders} <= made
             monkeypatch.setattr("sys.argv", said)
-            monkeypatch.setattr(compression, "Sessions", begun)
             with pytest.raises(InterruptedError):
-                compression.main()
-    assert fits >= 4 and said[0].endswith("compression.py")
+                (compression if said[0].endswith("compression.py") else ablations).main()
+            measured.append(Path(said[0]).name)
+    assert len(made) >= 3 and measured[0] == "compression.py"
