@@ -77,6 +77,17 @@ def test_ssts_that_say_when_they_were_heard_are_exact_as_well(folders, scheme, p
     assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3
 
 
+@pytest.mark.parametrize("placement", ["interleaved", "appended"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_ssts_that_start_as_the_mean_of_their_frames_are_exact_as_well(folders, scheme, placement):
+    model = listener(folders["smollm3"], positions=scheme, placement=placement, start="mean", clocked=WIDTH // 8)
+    asked = suffixes(model, *TURNS)
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
+    model.sst.start = "embedding"
+    assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3
+
+
 def test_lora_in_the_llm_changes_nothing_about_it(folders):
     model = listener(folders["qwen2"], lora=Lora(r=2, alpha=4))
     asked = suffixes(model, *TURNS)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speech_xl.model.layout import (
+    Groups,
     Kind,
     LayoutBatch,
     build_layout,
@@ -21,9 +22,10 @@ quick = settings(deadline=None, max_examples=150, derandomize=True)
 
 
 def test_sst_after_every_ratio_frames_and_after_the_remainder():
-    kind, offset = place_ssts(5, 2)
+    kind, offset, span = place_ssts(5, 2)
     assert kind.tolist() == [F, F, S, F, F, S, F, S]
     assert offset.tolist() == [0, 1, 0, 2, 3, 2, 4, 4], "an SST's is that of the frame amid its own"
+    assert span.tolist() == [0, 0, 2, 0, 0, 2, 0, 1]
 
 
 def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
@@ -31,25 +33,26 @@ def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
 
 
 def test_appended_ssts_stand_behind_all_frames():
-    kind, offset = place_ssts(5, 2, "appended")
+    kind, offset, span = place_ssts(5, 2, "appended")
     assert kind.tolist() == [F, F, F, F, F, S, S, S]
-    assert offset.tolist() == [0, 1, 2, 3, 4, 0, 2, 4]
+    assert offset.tolist() == [0, 1, 2, 3, 4, 0, 2, 4] and span.tolist() == [0, 0, 0, 0, 0, 2, 2, 1]
 
 
 def test_uncompressed_interval_is_kept_frames_alone():
-    kind, offset = place_ssts(3, None)
-    assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2]
+    kind, offset, span = place_ssts(3, None)
+    assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2] and not span.any()
 
 
 @quick
 @given(length=st.integers(1, 200), ratio=st.integers(1, 40))
 def test_every_frame_belongs_to_exactly_one_sst(length, ratio):
-    kind, offset = place_ssts(length, ratio)
+    kind, offset, span = place_ssts(length, ratio)
     groups = np.split(kind, np.flatnonzero(kind == S) + 1)
     assert len(groups.pop()) == 0, "frames after the last SST belong to none"
     sizes = [int((group == F).sum()) for group in groups]
     assert len(sizes) == -(-length // ratio)
     assert all(size == ratio for size in sizes[:-1]) and 1 <= sizes[-1] <= ratio
+    assert span[kind == S].tolist() == sizes and not span[kind == F].any()
     assert offset[kind == F].tolist() == list(range(length))
 
 
@@ -96,6 +99,34 @@ def test_layout_holds_every_token_once_and_in_order(rows, prefix, suffix):
         mine = layout.kind[layout.interval == number]
         assert int(np.isin(mine, (F, K)).sum()) == n
         assert (mine == K).any() == (ratio is None)
+
+
+@quick
+@given(
+    rows=st.lists(
+        st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), min_size=1, max_size=4),
+        min_size=1,
+        max_size=3,
+    ),
+    placement=st.sampled_from(["interleaved", "appended"]),
+)
+def test_the_frames_of_every_sst_are_those_of_its_group(rows, placement):
+    intervals, ratios = ([[entry[n] for entry in row] for row in rows] for n in (0, 1))
+    both = zip(intervals, ratios, strict=True)
+    length = max(map(sum, intervals))
+    groups = Groups.of(LayoutBatch.collate([build_layout(2, *row, 1, "original", placement) for row in both]), length)
+    expected, start = [], 0
+    for number, row in enumerate(rows):
+        start = number * length
+        for frames, ratio in row:
+            held = list(range(start, start + frames))
+            expected += [held[n : n + ratio] for n in range(0, frames, ratio)] if ratio else []
+            start += frames
+    found = [groups.frames[groups.owner == n].tolist() for n in range(len(groups.amid))]
+    assert found == expected
+    assert groups.amid.tolist() == [group[(len(group) - 1) // 2] for group in expected]
+    numbers = torch.arange(len(rows) * length, dtype=torch.float64)[:, None]
+    assert groups.means(numbers)[:, 0].tolist() == pytest.approx([np.mean(group) for group in expected])
 
 
 @pytest.mark.parametrize("ratio", [0, -2])

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from speech_xl.model import LLM, Lora, SSTs
-from speech_xl.model.layout import Kind
+from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.pooling import shorten
 from speech_xl.model.sst import effective_linear
 from tests.model.tiny import WIDTH, listener, llm_folder, speech, suffixes
 
@@ -150,3 +151,17 @@ def test_fused_projections_are_refused(tmp_path):
 def test_unknown_projections_are_refused():
     with pytest.raises(ValueError, match=r"sst\.projections='half': choose 'full' or 'lora'"):
         SSTs("half")
+
+
+@torch.no_grad()
+def test_an_untrained_sst_may_start_as_the_pooled_frame(folders):
+    model, heard = listener(folders["qwen2"], train_sst=False, start="mean"), speech([5, 3])
+    layout = LayoutBatch.collate(model.layouts(heard, [[2, 4]], [0]))
+    rows = model.embed(layout, heard, torch.zeros(1, 0, dtype=torch.long))[0, layout.kind[0] == Kind.SST]
+    torch.testing.assert_close(rows, shorten(heard, [[2, 4]]).frames[0])
+    assert not model.sst.embedding.any()
+
+
+def test_an_unknown_start_is_refused():
+    with pytest.raises(ValueError, match=r"sst\.start='zero': choose 'embedding' or 'mean'"):
+        SSTs(start="zero")

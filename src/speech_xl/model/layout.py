@@ -39,6 +39,7 @@ class Layout:
     position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
     memory    RoPE position once its interval is over, for what is kept; `position` for everything else
     source    index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame amid its own
+    span      how many frames an SST stands for; 0 for everything else
     """
 
     kind: np.ndarray
@@ -46,6 +47,7 @@ class Layout:
     position: np.ndarray
     memory: np.ndarray
     source: np.ndarray
+    span: np.ndarray
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -66,31 +68,35 @@ class Layout:
         return int(np.isin(self.kind, (Kind.FRAME, Kind.KEPT)).sum())
 
 
-def place_ssts(length: int, ratio: int | None, placement: Placement = "interleaved") -> tuple[np.ndarray, np.ndarray]:
-    """Kinds and frame offsets of one interval of `length` frames.
+def place_ssts(
+    length: int, ratio: int | None, placement: Placement = "interleaved"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kinds, frame offsets and spans of one interval of `length` frames.
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;
-    ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset),
-    int64; an SST's offset is that of the frame amid those it stands for.
+    ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset,
+    span), int64; an SST's offset is that of the frame amid those it stands for, its span how many they are.
     Raises ValueError for a ratio below 1 or an empty interval.
     """
     if length < 1:
         raise ValueError(f"an interval needs at least one frame, got {length}")
     if ratio is None:
-        return np.full(length, Kind.KEPT, dtype=np.int64), np.arange(length, dtype=np.int64)
+        frames = np.arange(length, dtype=np.int64)
+        return np.full(length, Kind.KEPT, dtype=np.int64), frames, np.zeros_like(frames)
     if ratio < 1:
         raise ValueError(f"compression ratio {ratio}: must be an integer >= 1 (or None for no compression)")
     frame = np.arange(length, dtype=np.int64)
     first = frame[::ratio]  # of the frames that each SST stands for
-    amid = (first + np.minimum(first + ratio, length) - 1) // 2
+    size = np.minimum(ratio, length - first)
     kind = np.full(length + len(first), Kind.SST, dtype=np.int64)
-    offset = np.zeros(len(kind), dtype=np.int64)
+    offset, span = np.zeros_like(kind), np.zeros_like(kind)
     # Every full group before a frame has pushed it one place to the right.
     place = frame + frame // ratio if placement == "interleaved" else frame
     kind[place] = Kind.FRAME
     offset[place] = frame
-    offset[kind == Kind.SST] = amid
-    return kind, offset
+    offset[kind == Kind.SST] = first + (size - 1) // 2
+    span[kind == Kind.SST] = size
+    return kind, offset, span
 
 
 def build_layout(
@@ -105,19 +111,22 @@ def build_layout(
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
     kinds, numbers, sources = [np.full(prefix, Kind.PREFIX)], [np.full(prefix, -1)], [np.arange(prefix)]
+    spans = [np.zeros(prefix)]
     start = 0
     for number, (length, ratio) in enumerate(zip(intervals, ratios, strict=True)):
-        kind, offset = place_ssts(length, ratio, placement)
+        kind, offset, span = place_ssts(length, ratio, placement)
         kinds.append(kind)
         numbers.append(np.full(len(kind), number))
         sources.append(offset + start)
+        spans.append(span)
         start += length
     kinds.append(np.full(suffix, Kind.SUFFIX))
     numbers.append(np.full(suffix, len(intervals)))
     sources.append(np.arange(suffix))
-    kind, interval = np.concatenate(kinds).astype(np.int64), np.concatenate(numbers).astype(np.int64)
+    spans.append(np.zeros(suffix))
+    kind, interval, source, span = (np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, spans))
     position, memory = POSITIONS[scheme](kind, interval)
-    return Layout(kind, interval, position, memory, np.concatenate(sources).astype(np.int64))
+    return Layout(kind, interval, position, memory, source, span)
 
 
 def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +191,7 @@ class LayoutBatch:
     position: Tensor
     memory: Tensor
     source: Tensor
+    span: Tensor
 
     @classmethod
     def collate(cls, layouts: Sequence[Layout], device: torch.device | str = "cpu") -> "LayoutBatch":
@@ -194,9 +204,8 @@ class LayoutBatch:
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
-        return cls(
-            stack("kind", Kind.PAD), stack("interval", -1), stack("position", 0), stack("memory", 0), stack("source", 0)
-        )
+        fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "memory": 0, "source": 0, "span": 0}
+        return cls(**{name: stack(name, fill) for name, fill in fills.items()})
 
     def kept(self) -> Tensor:
         """Columns of what each row remembers, in order: prefix, SSTs and uncompressed frames; int64 [B, M], -1 where a
@@ -204,6 +213,35 @@ class LayoutBatch:
         mine = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.KEPT)
         order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, : int(mine.sum(1).max())]
         return torch.where(mine.gather(1, order), order, -1)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The frames that each of a batch's SSTs stands for, as indices into the frames of all rows, end to end.
+
+    amid    int64 [S], the frame amid them, SSTs in the order of rows and of places within
+    owner   int64 [G], the SST of every frame that has one
+    frames  int64 [G], those frames
+    """
+
+    amid: Tensor
+    owner: Tensor
+    frames: Tensor
+
+    @classmethod
+    def of(cls, layout: LayoutBatch, length: int) -> "Groups":
+        """length: frames that each row has room for."""
+        sst = layout.kind == Kind.SST
+        span = layout.span[sst]
+        amid = layout.source[sst] + sst.nonzero()[:, 0] * length
+        owner = torch.repeat_interleave(torch.arange(len(span), device=span.device), span)
+        place = torch.arange(len(owner), device=span.device) - (span.cumsum(0) - span)[owner]
+        return cls(amid, owner, (amid - (span - 1) // 2)[owner] + place)
+
+    def means(self, frames: Tensor) -> Tensor:
+        """Means [S, D] of every SST's frames, out of those of all rows [B * N, D]."""
+        sums = frames.new_zeros(len(self.amid), frames.shape[1]).index_add(0, self.owner, frames[self.frames])
+        return sums / self.owner.bincount(minlength=len(self.amid))[:, None]
 
 
 NEVER = 1 << 30  # later than any interval

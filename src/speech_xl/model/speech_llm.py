@@ -18,9 +18,8 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, pieces
-from speech_xl.model.clock import with_clock
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
+from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
@@ -141,25 +140,17 @@ class SpeechLLM(nn.Module):
         tables = [
             embedding(prefix).expand(len(speech), -1, -1),
             speech.frames.to(embedding.weight.dtype),
-            self._sst_embedding().expand(len(speech), 1, -1),
             embedding(suffix_ids),
         ]
         starts = torch.tensor([0, *(t.shape[1] for t in tables)], device=suffix_ids.device).cumsum(0)
-        table_of = torch.tensor([0, 1, 2, 3, 1], device=suffix_ids.device)  # by Kind
-        sst = layout.kind == Kind.SST
-        index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source.masked_fill(sst, 0)
+        table_of = torch.tensor([0, 1, 1, 2, 1], device=suffix_ids.device)  # by Kind
+        index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source
         table = torch.cat(tables, dim=1)
         rows = table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
-        clocked = self.adapter.clocked if self.sst is not None and self.sst.clock else 0
-        if not clocked:
+        if self.sst is None:
             return rows
-        amid = layout.source.masked_fill(~sst, 0)[..., None].expand(-1, -1, clocked)
-        codes = tables[1][..., -clocked:].gather(1, amid)
-        return torch.where(sst[..., None], with_clock(rows, codes), rows)
-
-    def _sst_embedding(self) -> Tensor:
-        weight = self.llm.embedding.weight
-        return weight.new_zeros(weight.shape[1]) if self.sst is None else self.sst.embedding.to(weight.dtype)
+        mine = self.sst.rows(tables[1], Groups.of(layout, tables[1].shape[1]), self.adapter.clocked)
+        return rows.masked_scatter((layout.kind == Kind.SST)[..., None], mine)
 
     def decode(
         self,

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from speech_xl.model.layout import POSITIONS, Placement, Scheme
+from speech_xl.model.clock import with_clock
+from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -39,8 +40,11 @@ class SSTs(nn.Module):
                  Beacon); ``interpolated``: at integers from the start, with the frames between them
     placement    ``interleaved``: an SST behind the frames it stands for; ``appended``: all of an interval's SSTs behind
                  all its frames (Activation Beacon measured 5.3 points less)
-    clock        whether an SST says when it was heard, where the adapter's frames do: in place of its embedding's last
-                 dimensions it has those of the frame amid the ones it stands for
+    start        what an SST's row is before the first layer. ``embedding``: the learned embedding, alike for all
+                 (Speech-XL); ``mean``: the mean of the frames it stands for, and the embedding, zero at first, added.
+                 Ours: an SST then begins as a pooled frame, and says something in the first layer's KV already
+    clock        whether an SST says when it was heard, where the adapter's frames do: its last dimensions are those of
+                 the frame amid the ones it stands for
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     """
@@ -51,6 +55,7 @@ class SSTs(nn.Module):
         rank: int = 32,
         positions: Scheme = "original",
         placement: Placement = "interleaved",
+        start: Literal["embedding", "mean"] = "embedding",
         clock: bool = True,
     ) -> None:
         super().__init__()
@@ -60,7 +65,9 @@ class SSTs(nn.Module):
             raise ValueError(f"sst.positions={positions!r}: choose one of {', '.join(POSITIONS)}")
         if placement not in get_args(Placement):
             raise ValueError(f"sst.placement={placement!r}: choose one of {', '.join(get_args(Placement))}")
-        self.projections, self.rank = projections, rank
+        if start not in ("embedding", "mean"):
+            raise ValueError(f"sst.start={start!r}: choose 'embedding' or 'mean'")
+        self.projections, self.rank, self.start = projections, rank, start
         self.positions: Scheme = positions
         self.placement: Placement = placement
         self.clock = clock
@@ -71,12 +78,22 @@ class SSTs(nn.Module):
         """Initialise from the decoder as it is now (LoRA deltas included) and attach the hooks."""
         attentions = attention_modules(decoder)
         with torch.no_grad():
-            self.embedding = nn.Parameter(text_embedding.weight.float().mean(0))
+            first = text_embedding.weight.float().mean(0)
+            self.embedding = nn.Parameter(first if self.start == "embedding" else torch.zeros_like(first))
         for number, attention in enumerate(attentions):
             names = PROJECTIONS if number < len(attentions) - 1 else PROJECTIONS[1:]
             layer = {name: self._projection(getattr(attention, name)) for name in names}
             self.layers.append(nn.ModuleDict(layer))
             _attach(attention, layer, replace=self.projections == "full")
+
+    def rows(self, frames: Tensor, groups: Groups, clocked: int) -> Tensor:
+        """Rows [S, D] of SSTs before the first layer, from speech frames [B, N, D], whose last `clocked` dimensions say
+        when they are."""
+        flat = frames.flatten(0, 1)
+        rows = self.embedding.to(frames.dtype).expand(len(groups.amid), -1)
+        if self.start == "mean":
+            rows = rows + groups.means(flat)
+        return with_clock(rows, flat[groups.amid, -clocked:]) if self.clock and clocked else rows
 
     def _projection(self, base: nn.Module) -> nn.Module:
         weight, bias = effective_linear(base)
