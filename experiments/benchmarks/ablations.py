@@ -52,6 +52,7 @@ def variants(steps: int) -> dict[str, list[str]]:
         "ratio per sample": [*rising, "--model.init_args.ratio_per", "sample"],
         "appended": [*rising, f"{SST}.placement", "appended"],
         "no clock": [*rising, f"{SST}.clock", "false"],
+        "started as the mean": [*rising, f"{SST}.start", "mean"],
         "low-rank projections": [*rising, f"{SST}.projections", "lora"],
         "compact": [*rising, f"{SST}.positions", "compact"],
         "interpolated": [*rising, f"{SST}.positions", "interpolated"],

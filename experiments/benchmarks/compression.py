@@ -212,7 +212,7 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The figures that the targets are about."""
     at = {(row["method"], row["ratio"]): row for row in rows}
-    found: dict[str, float | None] = {}
+    found: dict[str, float | None] = {"methods": len({row["method"] for row in rows})}
     for key, name, best in (("wer", "wer", min), ("qa_accuracy", "qa", max)):
         found[f"{name}_1x"] = at.get(("full KV", 1), {}).get(key)
         for ratio in (4, 8, 16):

@@ -58,6 +58,7 @@ def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
             {"method": method, "ratio": ratio, "wer": wer, "wer_cut": wer / 2} for ratio, wer in ((4, at4), (8, at8))
         ]
     assert summary_of(rows) == {
+        "methods": 5,
         "wer_1x": 0.01,
         "sst_wer_4x": 0.1,
         "best_baseline_wer_4x": 0.4,
@@ -70,7 +71,7 @@ def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
 def test_of_answers_the_best_baseline_has_most_right():
     rows = [{"method": name, "ratio": 8, "qa_accuracy": right} for name, right in (("SSTs", 0.7), ("random", 0.3))]
     rows.append({"method": "TOVA", "ratio": 8, "qa_accuracy": 0.5})
-    assert summary_of(rows) == {"sst_qa_8x": 0.7, "best_baseline_qa_8x": 0.5}
+    assert summary_of(rows) == {"methods": 3, "sst_qa_8x": 0.7, "best_baseline_qa_8x": 0.5}
 
 
 def test_every_file_of_answers_has_a_name_of_its_own():
