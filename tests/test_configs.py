@@ -75,6 +75,13 @@ def test_an_overlay_for_one_stage_names_a_stage(overlay):
         assert f"{own.stem.rpartition('.')[2]}.yaml" in STAGES, f"{own} is never read"
 
 
+def test_corpora_may_hold_one_another(parsed):
+    inner = "{class_path: WordTimed, init_args: {times: times, corpus: MiniLibriSpeech}}"
+    flags = ("--data.corpus", "Perturbed", "--data.corpus.corpus", inner, "--data.corpus.speeds", "[0.9]")
+    made = parsed.parser.instantiate(parsed.parser.parse_args(command("stage1.yaml", flags=flags).argv())).fit
+    assert made.data.corpus.speeds == (0.9,) and made.data.corpus.corpus.corpus.name == made.data.corpus.name
+
+
 def test_plain_names_do(parsed):
     flags = ("--model.encoder", "openai/whisper-base", "--model.llm", "some/llm", "--data.corpus", "SpokenDigits")
     made = command("stage1.yaml", flags=(*flags, "--model.optimizer", "SGD", "--data.partition", "PauseWindows",

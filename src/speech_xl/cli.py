@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
+import speech_xl.data.speeds  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401
 from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
