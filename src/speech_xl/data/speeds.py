@@ -1,4 +1,4 @@
-"""Speed perturbation (Ko et al., Interspeech 2015): every training session also faster and slower, with another pitch."""
+"""Speed perturbation (Ko et al., Interspeech 2015): every training session also faster and slower, pitch included."""
 
 from __future__ import annotations
 
