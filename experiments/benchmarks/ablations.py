@@ -21,10 +21,9 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, row_of
+from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, more_errors, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
-from speech_xl.evaluation.metrics import cut_error_difference
 from speech_xl.listen import load_model
 from speech_xl.stages import LAST, WEIGHTS
 
@@ -97,11 +96,7 @@ def compared(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     for name, records in found.items():
         for ratio in RATIOS:
             mine, base = ([r for r in some if r["ratio"] == ratio] for some in (records, found.get(BASE, [])))
-            about: dict[str, Any] = {}
-            if base and name != BASE:
-                worse, low, high = cut_error_difference(mine, base)
-                about = {"more_errors": worse, "more_errors_low": low, "more_errors_high": high}
-            rows.append(row_of(name, ratio, mine, about))
+            rows.append(row_of(name, ratio, mine, more_errors(mine, base) if name != BASE else {}))
     return rows
 
 

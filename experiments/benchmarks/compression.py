@@ -50,7 +50,14 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.metrics import Rate, accuracy, cut_error_rate, error_rate, session_id
+from speech_xl.evaluation.metrics import (
+    Rate,
+    accuracy,
+    cut_error_difference,
+    cut_error_rate,
+    error_rate,
+    session_id,
+)
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
 from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
@@ -209,6 +216,15 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
     return row | {"items": len(records), "sessions": len(sessions)} | about
 
 
+def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
+    """How much higher the WER (cut) of some transcripts is than of others about the same sessions, with its interval."""
+    spoken = [[r for r in some if r["task"] == "asr"] for some in (records, others)]
+    if not all(spoken):
+        return {}
+    worse, low, high = cut_error_difference(*spoken)
+    return {"more_errors": worse, "more_errors_low": low, "more_errors_high": high}
+
+
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The figures that the targets are about."""
     at = {(row["method"], row["ratio"]): row for row in rows}
@@ -298,6 +314,7 @@ def main() -> None:
     if given.longest_gap is not None:
         allowed = replace(allowed, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
         assert folder is not None
@@ -316,6 +333,11 @@ def main() -> None:
                     "streams": method.compressor.streams,
                 }
                 rows.append(row_of(method.name, ratio, records, about))
+                found[method.name, ratio] = records
+    for row in rows:
+        ours = found.get(("SSTs", row["ratio"]))
+        if ours and row["method"] != "SSTs":  # paired, so that sessions which are hard for all don't blur it
+            row |= more_errors(found[row["method"], row["ratio"]], ours)
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
         whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)

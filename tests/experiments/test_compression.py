@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.benchmarks.compression import file_name, methods, picture, row_of, summary_of
+from experiments.benchmarks.compression import file_name, methods, more_errors, picture, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -44,6 +44,13 @@ def test_a_row_of_questions_alone_counts_every_session_once():
     row = row_of("ours", 4, records, {})
     assert (row["kept_kv_bytes"], row["sessions"], row["items"], row["wer"]) == (25.0, 2, 3, None)
     assert row["attribute_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_more_errors_are_those_of_transcripts_alone():
+    right, wrong = answer("a", "asr", "one two", "one two"), answer("a", "asr", "one two", "one six")
+    asked = answer("a", "qa", "three", "three", "count")
+    assert more_errors([wrong, asked], [right])["more_errors"] == 0.5
+    assert more_errors([asked], [asked]) == {}
 
 
 def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
