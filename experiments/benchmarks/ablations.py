@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, more_errors, row_of
+from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, more_errors, rounded, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.listen import load_model
@@ -138,8 +138,7 @@ def main() -> None:
                 found.setdefault(name, []).extend(answers(name, seed, folder, given.sessions))
     rows = compared(found)
     picture(rows, ROOT / "docs" / "pictures" / "ablations.png")
-    for row in rows:
-        row |= {key: round(value, 4) for key, value in row.items() if isinstance(value, float)}
+    rows = [rounded(row) for row in rows]
     publish(
         __file__,
         summary={f"{row['method'].replace(' ', '_')}_wer_cut_{row['ratio']}x": row["wer_cut"] for row in rows},

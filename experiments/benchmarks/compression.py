@@ -216,8 +216,14 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
     return row | {"items": len(records), "sessions": len(sessions)} | about
 
 
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Four digits, and null for what can't be told."""
+    floats = {key: value for key, value in row.items() if isinstance(value, float)}
+    return row | {key: None if math.isnan(value) else round(value, 4) for key, value in floats.items()}
+
+
 def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
-    """How much higher the WER (cut) of some transcripts is than of others about the same sessions, with its interval."""
+    """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
     spoken = [[r for r in some if r["task"] == "asr"] for some in (records, others)]
     if not all(spoken):
         return {}
@@ -342,10 +348,7 @@ def main() -> None:
         path = given.work / given.name / "whisper.jsonl"
         whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
         rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": Path(given.whisper).name}))
-    for row in rows:
-        for key, value in row.items():
-            if isinstance(value, float):
-                row[key] = None if math.isnan(value) else round(value, 4)
+    rows = [rounded(row) for row in rows]
     name = f"compression_{given.name}"
     write_csv(rows, RESULTS / f"{name}.csv")
     picture(rows, ROOT / "docs" / "pictures" / f"{name}.png")
