@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Read speech with an open vocabulary (Mini LibriSpeech, 5 h) in sessions of up to a minute: an adapter that spells by CTC,
 # word times from it, an LLM that has read the texts, stages 1 and 3 with a time mark at every word, and the table.
-# Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
+# About four hours of a core. Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/librispeech.sh                                       downloads Whisper-base and the corpus
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech.sh  takes them from folders
 set -euo pipefail
@@ -28,8 +28,9 @@ train spelling stage1 "${spell[@]}"
 train spelling_on stage1 "${spell[@]}" -c data/mini_librispeech_noisy.yaml \
     --init_from "$runs/spelling/stage1/weights.safetensors"
 train words stage1 "${words[@]}" --init_from "$runs/spelling_on/stage1/weights.safetensors"
-from=(--init_from "$runs/words/stage1/weights.safetensors")
-train words stage3 "${words[@]}" "${from[@]}"
+train words_on stage1 "${words[@]}" --init_from "$runs/words/stage1/weights.safetensors"
+from=(--init_from "$runs/words_on/stage1/weights.safetensors")
+train words stage3 "${words[@]}" --model.sst.start mean "${from[@]}"
 train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
-python experiments/benchmarks/compression.py librispeech --tasks asr --sessions 12 --base "$runs/words/stage1" \
+python experiments/benchmarks/compression.py librispeech --tasks asr --sessions 12 --base "$runs/words_on/stage1" \
     --sst "$runs/words/stage3" --pooled "$runs/words_pooled/stage3" --whisper "$whisper"
