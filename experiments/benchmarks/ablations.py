@@ -15,6 +15,8 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tqdm import tqdm
 from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, more_errors, rounded, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
+from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.listen import load_model
 from speech_xl.stages import LAST, WEIGHTS
 
@@ -90,18 +93,27 @@ def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dic
     return records
 
 
-def compared(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row a variant and ratio: rates of all seeds together, and how far from `BASE`, with intervals."""
+def compared(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+    """A row a variant and ratio, from answers by name and seed: rates of all seeds together and of each, and how far
+    from `BASE` with the same seeds. The interval is of sessions: what another seed would change it doesn't know."""
     rows = []
-    for name, records in found.items():
+    for name, seeds in found.items():
         for ratio in RATIOS:
-            mine, base = ([r for r in some if r["ratio"] == ratio] for some in (records, found.get(BASE, [])))
-            rows.append(row_of(name, ratio, mine, more_errors(mine, base) if name != BASE else {}))
+            mine, base = (
+                {seed: [r for r in records if r["ratio"] == ratio] for seed, records in some.items() if seed in seeds}
+                for some in (seeds, found.get(BASE, {}))
+            )
+            about: dict[str, Any] = {"wer_cut_by_seed": [round(cut_error_rate(r).value, 4) for r in mine.values()]}
+            if name != BASE and base.keys() == mine.keys():
+                about |= more_errors(*(list(chain.from_iterable(some.values())) for some in (mine, base)))
+                both = [more_errors(mine[seed], base[seed])["more_errors"] for seed in mine]
+                about["more_errors_by_seed"] = [round(worse, 4) for worse in both]
+            rows.append(row_of(name, ratio, list(chain.from_iterable(mine.values())), about))
     return rows
 
 
 def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """How many more words of a hundred are wrong than as it is: a bar a variant, with its interval, a panel a ratio."""
+    """Points of WER more than as it is, with the interval, and a mark for every seed; a panel a ratio."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -113,6 +125,8 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
             place, worse = names.index(row["method"]), 100 * row["more_errors"]
             ends = [[worse - 100 * row["more_errors_low"]], [100 * row["more_errors_high"] - worse]]
             axis.errorbar(worse, place, xerr=ends, fmt="o", color="C0", capsize=3)
+            seeds = [100 * one for one in row["more_errors_by_seed"]]
+            axis.plot(seeds, [place] * len(seeds), "k|", ms=10)
         axis.axvline(0, color="k", lw=0.8)
         axis.set(title=f"{ratio}x", xlabel="points of WER more", yticks=range(len(names)), yticklabels=names)
         axis.grid(alpha=0.3, axis="x")
@@ -130,12 +144,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
     parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")
     given = parser.parse_args()
-    commit, found = commit_of_tree(), {}
+    commit, found = commit_of_tree(), defaultdict(dict)
     for seed in given.seeds:
         for name, flags in variants(given.steps).items():
             if not given.only or name in given.only:
                 folder = train(name, seed, flags, given)
-                found.setdefault(name, []).extend(answers(name, seed, folder, given.sessions))
+                found[name][seed] = answers(name, seed, folder, given.sessions)
     rows = compared(found)
     picture(rows, ROOT / "docs" / "pictures" / "ablations.png")
     rows = [rounded(row) for row in rows]

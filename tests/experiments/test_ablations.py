@@ -39,16 +39,25 @@ def test_the_curriculum_rises_in_half_of_the_steps(parser):
 def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):
     said = {BASE: ["one two", "one two"], "compact": ["one two", "six six"]}
     found = {
-        name: [
-            answer_record(f"s{n}", ratio, reference="one two", hypothesis=text)
-            for ratio in RATIOS
-            for n, text in enumerate(texts * 2)
-        ]
+        name: {
+            seed: [
+                answer_record(f"s{n}", ratio, reference="one two", hypothesis=text)
+                for ratio in RATIOS
+                for n, text in enumerate(texts[::order] * 2)
+            ]
+            for seed, order in ((1, 1), (2, -1))
+        }
         for name, texts in said.items()
     }
+    found["compact"][1][0]["hypothesis"] = "six six"
     rows = compared(found)
     assert [(row["method"], row["ratio"]) for row in rows] == [(name, ratio) for name in said for ratio in RATIOS]
     assert all("more_errors" not in row for row in rows if row["method"] == BASE)
-    assert all(row["more_errors"] == 0.5 and row["wer_cut"] == 0.5 for row in rows if row["method"] == "compact")
+    compact = [row for row in rows if row["method"] == "compact"]
+    assert [row["wer_cut_by_seed"] for row in compact] == [[0.75, 0.5], [0.5, 0.5], [0.5, 0.5]]
+    assert [row["more_errors_by_seed"] for row in compact] == [row["wer_cut_by_seed"] for row in compact]
+    assert [row["more_errors"] for row in compact] == [0.625, 0.5, 0.5] == [row["wer_cut"] for row in compact]
+    del found[BASE][2]
+    assert "more_errors" not in compared(found)[-1], "other seeds are no comparison"
     picture(rows, tmp_path / "ablations.png")
     assert (tmp_path / "ablations.png").stat().st_size
