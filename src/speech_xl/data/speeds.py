@@ -43,7 +43,7 @@ class Perturbed(Corpus):
 
 def at_speed(cut: MonoCut, speed: float) -> MonoCut:
     """The cut as it sounds `speed` times as fast, under another id; times of supervisions and words go with it."""
-    fast = cut.perturb_speed(speed)
+    fast = cast(MonoCut, cut.perturb_speed(speed))
     said = []
     for one in fast.supervisions:
         starts = (one.custom or {}).get(WORD_STARTS)
