@@ -48,10 +48,14 @@ def test_the_example_recipe_runs(tmp_path):
 
 
 def test_the_configs_name_classes_and_arguments_that_exist():
-    modules = {"MiniLibriSpeech": "data_recipes.corpora", "WordTimed": "speech_xl.data.word_times"}
+    modules = {
+        "MiniLibriSpeech": "data_recipes.corpora",
+        "WordTimed": "speech_xl.data.word_times",
+        "Perturbed": "speech_xl.data.speeds",
+    }
     blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
     configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]
-    assert len(configs) == 3
+    assert len(configs) == 4
     for config in configs:
         corpus = config["data"]["corpus"]
         path, _, name = corpus["class_path"].rpartition(".")
