@@ -132,6 +132,16 @@ def test_seeds_of_a_session_are_drawn_together():
     assert cut_error_difference(mine * 2, theirs * 2) == cut_error_difference(mine, theirs)
 
 
+def test_a_paired_difference_is_that_of_the_two_rates():
+    mine, theirs = (
+        answers("one two three", "six six six", "one two six"),
+        answers("one", "one two three", "six two six"),
+    )
+    difference, low, high = cut_error_difference(mine, theirs)
+    assert difference == pytest.approx(cut_error_rate(mine).value - cut_error_rate(theirs).value)
+    assert low < difference < high
+
+
 def test_a_paired_difference_needs_the_same_sessions():
     with pytest.raises(ValueError, match="same sessions"):
         cut_error_difference(answers("one", "two"), answers("one"))

@@ -57,6 +57,8 @@ def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):
     assert [row["wer_cut_by_seed"] for row in compact] == [[0.75, 0.5], [0.5, 0.5], [0.5, 0.5]]
     assert [row["more_errors_by_seed"] for row in compact] == [row["wer_cut_by_seed"] for row in compact]
     assert [row["more_errors"] for row in compact] == [0.625, 0.5, 0.5] == [row["wer_cut"] for row in compact]
+    one = compared(found | {"compact": {2: found["compact"][2]}})[-1]
+    assert one["more_errors_by_seed"] == [0.5], "a seed alone is set beside the base's own"
     del found[BASE][2]
     assert "more_errors" not in compared(found)[-1], "other seeds are no comparison"
     picture(rows, tmp_path / "ablations.png")
