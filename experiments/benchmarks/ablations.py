@@ -100,14 +100,14 @@ def compared(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[dict[str
     for name, seeds in found.items():
         for ratio in RATIOS:
             mine, base = (
-                {seed: [r for r in records if r["ratio"] == ratio] for seed, records in some.items() if seed in seeds}
+                {seed: [r for r in some[seed] if r["ratio"] == ratio] for seed in seeds if seed in some}
                 for some in (seeds, found.get(BASE, {}))
             )
-            about: dict[str, Any] = {"wer_cut_by_seed": [round(cut_error_rate(r).value, 4) for r in mine.values()]}
+            rates, others = ([cut_error_rate(r).value for r in some.values()] for some in (mine, base))
+            about: dict[str, Any] = {"wer_cut_by_seed": [round(rate, 4) for rate in rates]}
             if name != BASE and base.keys() == mine.keys():
                 about |= more_errors(*(list(chain.from_iterable(some.values())) for some in (mine, base)))
-                both = [more_errors(mine[seed], base[seed])["more_errors"] for seed in mine]
-                about["more_errors_by_seed"] = [round(worse, 4) for worse in both]
+                about["more_errors_by_seed"] = [round(a - b, 4) for a, b in zip(rates, others, strict=True)]
             rows.append(row_of(name, ratio, list(chain.from_iterable(mine.values())), about))
     return rows
 

@@ -122,7 +122,8 @@ def test_the_frames_of_every_sst_are_those_of_its_group(rows, placement):
             held = list(range(start, start + frames))
             expected += [held[n : n + ratio] for n in range(0, frames, ratio)] if ratio else []
             start += frames
-    found = [groups.frames[groups.owner == n].tolist() for n in range(len(groups.amid))]
+    owner, frames = groups.members()
+    found = [frames[owner == n].tolist() for n in range(len(groups.amid))]
     assert found == expected
     assert groups.amid.tolist() == [group[(len(group) - 1) // 2] for group in expected]
     numbers = torch.arange(len(rows) * length, dtype=torch.float64)[:, None]

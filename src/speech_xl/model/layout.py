@@ -219,29 +219,30 @@ class LayoutBatch:
 class Groups:
     """The frames that each of a batch's SSTs stands for, as indices into the frames of all rows, end to end.
 
-    amid    int64 [S], the frame amid them, SSTs in the order of rows and of places within
-    owner   int64 [G], the SST of every frame that has one
-    frames  int64 [G], those frames
+    amid  int64 [S], the frame amid them, SSTs in the order of rows and of places within
+    span  int64 [S], how many they are
     """
 
     amid: Tensor
-    owner: Tensor
-    frames: Tensor
+    span: Tensor
 
     @classmethod
     def of(cls, layout: LayoutBatch, length: int) -> "Groups":
         """length: frames that each row has room for."""
         sst = layout.kind == Kind.SST
-        span = layout.span[sst]
-        amid = layout.source[sst] + sst.nonzero()[:, 0] * length
-        owner = torch.repeat_interleave(torch.arange(len(span), device=span.device), span)
-        place = torch.arange(len(owner), device=span.device) - (span.cumsum(0) - span)[owner]
-        return cls(amid, owner, (amid - (span - 1) // 2)[owner] + place)
+        return cls(layout.source[sst] + sst.nonzero()[:, 0] * length, layout.span[sst])
+
+    def members(self) -> tuple[Tensor, Tensor]:
+        """The SST of every frame that has one, and that frame: int64 [G] each."""
+        owner = torch.repeat_interleave(torch.arange(len(self.span), device=self.span.device), self.span)
+        place = torch.arange(len(owner), device=owner.device) - (self.span.cumsum(0) - self.span)[owner]
+        return owner, (self.amid - (self.span - 1) // 2)[owner] + place
 
     def means(self, frames: Tensor) -> Tensor:
         """Means [S, D] of every SST's frames, out of those of all rows [B * N, D]."""
-        sums = frames.new_zeros(len(self.amid), frames.shape[1]).index_add(0, self.owner, frames[self.frames])
-        return sums / self.owner.bincount(minlength=len(self.amid))[:, None]
+        owner, mine = self.members()
+        sums = frames.new_zeros(len(self.span), frames.shape[1]).index_add(0, owner, frames[mine])
+        return sums / self.span[:, None]
 
 
 NEVER = 1 << 30  # later than any interval
