@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from jsonargparse import ArgumentParser
 from lhotse import MonoCut
@@ -24,7 +24,12 @@ from speech_xl.data.tasks import CAPTION_INSTRUCTION
 
 RANDOM = 0.25  # share of transcripts that are random words
 MOST_QUESTIONS = 8  # a sample's, about one text
+FEWEST_ASKED = 4  # words of a text that a corpus asks about in its own way
+WORDS_A_TURN = 16  # of the grammar's sessions, at least
 HELD_OUT = 20  # one utterance in so many of a corpus is read by nobody but `held_out`
+
+
+Ask = Callable[[list[str], random.Random], list[Asked]]
 
 
 class Readings(Protocol):
@@ -34,8 +39,8 @@ class Readings(Protocol):
         """Random words and pieces of sessions to be transcribed, half to all of `words` long."""
         ...
 
-    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
-        """Sessions of up to about `turns` utterances, with questions about them or a caption."""
+    def dialogues(self, rng: random.Random, words: int) -> Iterator[Reading]:
+        """Sessions of up to about `words` words, with questions about them or a caption."""
         ...
 
 
@@ -59,9 +64,9 @@ class GrammarReadings:
                 said = piece(spoken, rng.randrange(len(spoken)), length)
             yield Reading(said, by_words=self.mark_words)
 
-    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
+    def dialogues(self, rng: random.Random, words: int) -> Iterator[Reading]:
         while True:
-            sentences = session(rng, turns, "train")
+            sentences = session(rng, words // WORDS_A_TURN, "train")
             if rng.random() < 0.15:
                 asked = [Asked(CAPTION_INSTRUCTION, make_caption(sentences))]
             else:
@@ -101,9 +106,9 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus_dir", metavar="DIR", help="where that corpus lies, if it isn't to be downloaded")
 
 
-def texts_of(overlay: Path, corpus_dir: str | None) -> list[str]:
-    """Utterances of the train split, in their order, of the corpus of an overlay such as
-    experiments/data/spoken_digits_long.yaml; it is downloaded or made where it isn't there."""
+def corpus_of(overlay: Path, corpus_dir: str | None) -> Corpus:
+    """The corpus of an overlay such as experiments/data/spoken_digits_long.yaml, downloaded or made where it isn't
+    there."""
     given = OmegaConf.load(overlay)
     corpus = OmegaConf.select(given, "data.corpus")
     if corpus is None:
@@ -114,8 +119,20 @@ def texts_of(overlay: Path, corpus_dir: str | None) -> list[str]:
     parser.add_argument("--corpus", type=Corpus)
     made = parser.instantiate(parser.parse_object({"corpus": OmegaConf.to_container(corpus)})).corpus
     made.prepare()
-    cuts = cast(Iterable[MonoCut], made.cuts("train"))
+    return made
+
+
+def texts_of(corpus: Corpus) -> list[str]:
+    """Utterances of a corpus's train split, in their order."""
+    cuts = cast(Iterable[MonoCut], corpus.cuts("train"))
     return [s.text for cut in cuts for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text]
+
+
+@runtime_checkable
+class AsksAboutWords(Protocol):
+    """A corpus with questions that the words of any utterances tell by themselves."""
+
+    def ask(self, texts: list[str], rng: random.Random) -> list[Asked]: ...
 
 
 class CorpusReadings:
@@ -127,14 +144,17 @@ class CorpusReadings:
     mark_words: words have time marks of their own, not utterances.
     blends: share of the random words that are the head of one and the tail of another, for a corpus to whose words
             people will add theirs.
+    ask: what to ask about utterances, if not whether a word was said.
     """
 
-    def __init__(self, utterances: list[str], mark_words: bool = False, blends: float = 0.0) -> None:
+    def __init__(
+        self, utterances: list[str], mark_words: bool = False, blends: float = 0.0, ask: Ask | None = None
+    ) -> None:
         if len(utterances) < 2 * HELD_OUT:
             raise ValueError(f"{len(utterances)} utterances; use a corpus with {2 * HELD_OUT} or more to train on")
         self.held_out = utterances[::HELD_OUT]
         self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
-        self.mark_words, self.blends = mark_words, blends
+        self.mark_words, self.blends, self.ask = mark_words, blends, ask
         self.words = sorted({word for text in self.utterances for word in text.split()})
 
     def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
@@ -154,12 +174,17 @@ class CorpusReadings:
         head, tail = rng.choices(self.words, k=2)
         return head[: rng.randint(1, len(head))] + tail[rng.randrange(len(tail)) :]
 
-    def dialogues(self, rng: random.Random, turns: int) -> Iterator[Reading]:
-        """Was a word said, as often yes as no."""
+    def dialogues(self, rng: random.Random, words: int) -> Iterator[Reading]:
+        """What the corpus itself asks about texts; else was a word said, as often yes as no."""
         while True:
             begin = rng.randrange(len(self.utterances))
-            spoken = self.utterances[begin : begin + rng.randint(1, max(1, turns))]
-            yield Reading(spoken, [mentioned(rng, spoken, self.words) for _ in range(MOST_QUESTIONS)])
+            if self.ask:
+                spoken = piece(self.utterances, begin, round(FEWEST_ASKED * (words / FEWEST_ASKED) ** rng.random()))
+                asked = self.ask(spoken, rng)
+                yield Reading(spoken, rng.sample(asked, min(MOST_QUESTIONS, len(asked))))
+            else:
+                spoken = self.utterances[begin : begin + rng.randint(1, max(1, words // WORDS_A_TURN))]
+                yield Reading(spoken, [mentioned(rng, spoken, self.words) for _ in range(MOST_QUESTIONS)])
 
 
 def mentioned(rng: random.Random, spoken: Sequence[str], known: Sequence[str]) -> Asked:

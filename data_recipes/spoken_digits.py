@@ -28,6 +28,7 @@ from data_recipes.prepared import (
     split_facts,
 )
 from data_recipes.reading_truths import question
+from data_recipes.stretched_texts import Asked
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
 
@@ -120,6 +121,11 @@ class SpokenDigits(Corpus):
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
         return read_split(require_prepared(self.folder), split)
+
+    def ask(self, texts: list[str], rng: random.Random) -> list[Asked]:
+        """Questions about the words of any digits, and the words that tell each answer."""
+        questions = word_questions(" ".join(texts).split(), rng)
+        return [Asked(text, answer, [told] if told else []) for _, text, answer, told in questions]
 
     def prepare(self) -> None:
         if is_prepared(self.folder):
@@ -224,22 +230,29 @@ def digit_truths(digits: list[int], speakers: list[str], rng: random.Random, ask
     """`custom` of a session. Kinds: "times" a digit was said (one said, one any), what came "after", speakers' "count",
     "first" and "last" digit, the "speaker" who spoke first."""
     words = [number_words(d) for d in digits]
-    times = Counter(words)
-    asked = dict.fromkeys([rng.choice(words), number_words(rng.randrange(10))])
-    questions = [question("times", f"how many times was {w} said", number_words(times[w])) for w in asked]
-    follows = {}
-    seen: Counter[str] = Counter()
-    for word, following in zip(words, words[1:], strict=False):
-        if seen[word] < len(ORDINALS):
-            follows[f"what came after the {ORDINALS[seen[word]]} {word}"] = following
-        seen[word] += 1
-    for text in rng.sample(sorted(follows), min(2, len(follows))):
-        questions.append(question("after", text, follows[text]))
+    asked = [question(kind, text, answer) for kind, text, answer, _ in word_questions(words, rng)]
     people = len(set(speakers))
-    if ask_count:
-        questions.append(question("count", "how many speakers are there", number_words(people)))
-    questions.append(question("speaker", "who spoke first", speakers[0]))
-    questions.append(question("first", "what was the first digit", words[0]))
-    questions.append(question("last", "what was the last digit", words[-1]))
+    voices = [question("count", "how many speakers are there", number_words(people))] if ask_count else []
+    voices.append(question("speaker", "who spoke first", speakers[0]))
+    questions = [*asked[:-2], *voices, *asked[-2:]]
     who = "one speaker says" if people == 1 else f"{number_words(people)} speakers say"
     return {"questions": questions, "caption": f"{who} {number_words(len(digits))} digits"}
+
+
+def word_questions(words: list[str], rng: random.Random) -> list[tuple[str, str, str, list[int]]]:
+    """(kind, question, answer, places of the words that tell it) of all that the digits' words tell by themselves."""
+    times = Counter(words)
+    asked = dict.fromkeys([rng.choice(words), number_words(rng.randrange(10))])
+    said = {w: [place for place, word in enumerate(words) if word == w] for w in asked}
+    questions = [("times", f"how many times was {w} said", number_words(times[w]), said[w]) for w in asked]
+    follows = {}
+    seen: Counter[str] = Counter()
+    for place, word in enumerate(words[:-1]):
+        if seen[word] < len(ORDINALS):
+            follows[f"what came after the {ORDINALS[seen[word]]} {word}"] = place + 1
+        seen[word] += 1
+    for text in rng.sample(sorted(follows), min(2, len(follows))):
+        questions.append(("after", text, words[follows[text]], [follows[text]]))
+    questions.append(("first", "what was the first digit", words[0], [0]))
+    questions.append(("last", "what was the last digit", words[-1], [len(words) - 1]))
+    return questions

@@ -24,7 +24,15 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from data_recipes.pretraining import descend, learning_rate, write_weights
-from data_recipes.readings import CorpusReadings, GrammarReadings, Readings, add_corpus_arguments, texts_of
+from data_recipes.readings import (
+    AsksAboutWords,
+    CorpusReadings,
+    GrammarReadings,
+    Readings,
+    add_corpus_arguments,
+    corpus_of,
+    texts_of,
+)
 from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import SHARE, clock, with_clock
@@ -32,7 +40,9 @@ from speech_xl.model.prompt import IGNORE, Suffix, with_slips
 from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.phases.rising_marks import marks_of
+from speech_xl.phases.weights import load_strict, read_weights, save_weights
 from speech_xl.precision import BF16, best_precision
+from speech_xl.stages import WEIGHTS
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 CLOCK = 2.0  # adapter.clock in the stages that start from these weights
@@ -147,6 +157,21 @@ def begin_as(llm: LLM, folder: Path) -> None:
             table[number] = old[known[token]]
 
 
+def begin_as_stage(llm: LLM, weights: Path) -> None:
+    """Begin with the LLM of a stage's weights file, which must be of this one's shape and tokenizer."""
+    state, _ = read_weights(weights)
+    own = {name.removeprefix("llm."): value for name, value in state.items() if name.startswith("llm.")}
+    load_strict(llm, own, {"model.lm_head.weight"}, str(weights))  # tied to the embeddings
+
+
+def write_stage(llm: LLM, weights: Path, folder: Path) -> Path:
+    """The stage's weights with `llm` in them, as weights.safetensors in `folder`: for --init_from."""
+    state, notes = read_weights(weights)
+    own = {f"llm.{name}": value for name, value in llm.state_dict().items()}
+    save_weights(state | {name: own[name] for name in state if name in own}, folder / WEIGHTS, **notes)
+    return folder / WEIGHTS
+
+
 class Guidance:
     """Tells the first head of each layer without RoPE where to look while it answers.
 
@@ -248,16 +273,21 @@ def pretrain(
     seed: int,
     minutes: float = math.inf,
     begin: Path | None = None,
+    questions: float = QUESTIONS,
 ) -> LLM:
-    """Train on texts of all lengths at once, from random weights or from those of the tiny LLM in the folder `begin`.
+    """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
+    a stage's weights file.
 
-    frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps.
+    frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
+    share of steps that answer questions.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
     llm = LLM(str(folder), pretrained=False)
     llm.build()
-    if begin:
+    if begin and begin.suffix == ".safetensors":
+        begin_as_stage(llm, begin)
+    elif begin:
         begin_as(llm, begin)
     else:
         start_copying(llm)
@@ -278,8 +308,8 @@ def pretrain(
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
             # steps of their own: their answers are short, and beside transcripts a token would hardly count.
             long = round(SHORTEST * (words / SHORTEST) ** rng.random())
-            of_questions = rng.random() < QUESTIONS
-            drawn = readings.dialogues(rng, words // 16) if of_questions else readings.transcripts(rng, long)
+            of_questions = rng.random() < questions
+            drawn = readings.dialogues(rng, words) if of_questions else readings.transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
                 rows.append(stretched(llm, reading, rng))
@@ -317,14 +347,39 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
     parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
+    parser.add_argument(
+        "--stage",
+        type=Path,
+        metavar="FILE",
+        help="begin with the LLM of a stage's weights, and write them anew with what it has read, for --init_from",
+    )
+    parser.add_argument(
+        "--questions", type=float, default=QUESTIONS, help="share of steps that answer questions (%(default)s)"
+    )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     given = parser.parse_args()
     readings: Readings = GrammarReadings(given.mark_words)
     if given.corpus:
-        readings = CorpusReadings(texts_of(given.corpus, given.corpus_dir), given.mark_words, given.blends)
-    steps, frames = given.steps, given.frames
-    pretrain(given.folder, readings, steps, frames, given.longest, given.lr, given.seed, given.minutes, given.begin)
+        corpus = corpus_of(given.corpus, given.corpus_dir)
+        ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
+        readings = CorpusReadings(texts_of(corpus), given.mark_words, given.blends, ask)
+    if given.stage and given.begin:
+        parser.error("--begin and --stage are both given; one is where to begin")
+    llm = pretrain(
+        given.folder,
+        readings,
+        given.steps,
+        given.frames,
+        given.longest,
+        given.lr,
+        given.seed,
+        given.minutes,
+        given.stage or given.begin,
+        given.questions,
+    )
     print(f"written: {given.folder / 'model.safetensors'}")
+    if given.stage:
+        print(f"written: {write_stage(llm, given.stage, given.folder)}")
 
 
 if __name__ == "__main__":

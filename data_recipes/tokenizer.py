@@ -16,7 +16,7 @@ from tokenizers import AddedToken, ByteLevelBPETokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from data_recipes.grammar import sample_texts
-from data_recipes.readings import add_corpus_arguments, texts_of
+from data_recipes.readings import add_corpus_arguments, corpus_of, texts_of
 from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
 from speech_xl.data.time_marks import time_mark
 
@@ -63,7 +63,7 @@ def main() -> None:
         "--step", type=float, default=1.0, help="seconds from mark to mark: data.time_marks (%(default)s)"
     )
     given = parser.parse_args()
-    texts = texts_of(given.corpus, given.corpus_dir) if given.corpus else grammar_texts()
+    texts = texts_of(corpus_of(given.corpus, given.corpus_dir)) if given.corpus else grammar_texts()
     tokenizer = make_tokenizer(texts, given.vocabulary, given.seconds, given.step)
     tokenizer.save_pretrained(given.out)
     if given.corpus:

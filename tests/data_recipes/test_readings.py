@@ -8,7 +8,17 @@ import pytest
 from omegaconf import OmegaConf
 
 from data_recipes.grammar import split_of
-from data_recipes.readings import HELD_OUT, CorpusReadings, GrammarReadings, texts_of
+from data_recipes.readings import (
+    FEWEST_ASKED,
+    HELD_OUT,
+    MOST_QUESTIONS,
+    WORDS_A_TURN,
+    CorpusReadings,
+    GrammarReadings,
+    corpus_of,
+    texts_of,
+)
+from data_recipes.stretched_texts import Asked
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 from tests.data.conftest import TinyCorpus
 
@@ -61,7 +71,7 @@ def test_sessions_are_of_the_train_split(monkeypatch):
 
     monkeypatch.setattr(module, "draw_turns", spy)
     list(itertools.islice(GrammarReadings().transcripts(random.Random(2), 60), 30))
-    list(itertools.islice(GrammarReadings().dialogues(random.Random(2), 8), 30))
+    list(itertools.islice(GrammarReadings().dialogues(random.Random(2), 8 * WORDS_A_TURN), 30))
     assert seen and {split_of(sentence.text) for sentence in seen} == {"train"}
 
 
@@ -106,7 +116,7 @@ def test_blends_are_the_head_of_one_word_and_the_tail_of_another():
 
 def test_a_corpus_is_asked_for_words_it_has_and_others():
     readings = CorpusReadings(corpus(60))
-    drawn = list(itertools.islice(readings.dialogues(random.Random(1), 5), 100))
+    drawn = list(itertools.islice(readings.dialogues(random.Random(1), 5 * WORDS_A_TURN), 100))
     assert max(len(r.utterances) for r in drawn) == 5
     answers = []
     for reading in drawn:
@@ -115,6 +125,19 @@ def test_a_corpus_is_asked_for_words_it_has_and_others():
             assert turn.answer == ("yes" if word in " ".join(reading.utterances).split() else "no")
             answers.append(turn.answer)
     assert 0.4 < answers.count("yes") / len(answers) < 0.65
+
+
+def test_a_corpus_asks_in_its_own_way_about_texts_of_all_lengths():
+    def ask(texts, rng):
+        return [Asked("what was said", " ".join(texts)) for _ in range(20)]
+
+    readings = CorpusReadings([f"w{i}" for i in range(100)], ask=ask)
+    drawn = list(itertools.islice(readings.dialogues(random.Random(1), 64), 400))
+    assert {len(r.asked) for r in drawn} == {MOST_QUESTIONS}
+    assert all(turn.answer == " ".join(r.utterances) for r in drawn for turn in r.asked)
+    inside = [r.words for r in drawn if r.utterances[-1] != readings.utterances[-1]]  # the corpus ends there
+    assert min(inside) == FEWEST_ASKED and max(inside) > 55
+    assert sum(w < 16 for w in inside) > len(inside) / 3  # half of them, were there no end
 
 
 def test_a_corpus_too_small_to_keep_some_back_is_refused():
@@ -127,7 +150,7 @@ def test_the_utterances_of_an_overlay_are_those_of_its_train_split(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     OmegaConf.save({"data": {"corpus": tiny}}, overlay)
     cuts = TinyCorpus(tmp_path, sessions=2).cuts("train")
-    assert texts_of(overlay, None) == [s.text for cut in cuts for s in cut.supervisions]
+    assert texts_of(corpus_of(overlay, None)) == [s.text for cut in cuts for s in cut.supervisions]
     overlay.write_text("data: {turns: 3}")
     with pytest.raises(ValueError, match=r"overlay.yaml: has no data\.corpus"):
-        texts_of(overlay, None)
+        corpus_of(overlay, None)

@@ -107,6 +107,20 @@ def test_caption_counts_in_words():
     assert not any(q["kind"] == "count" for q in truth["questions"])
 
 
+def test_words_are_asked_about_with_the_words_that_tell():
+    said = [WORDS[digit] for digit in (3, 7, 3, 0, 7, 7)]
+    seen = {}
+    for seed in range(60):
+        for asked in SpokenDigits().ask(said, random.Random(seed)):
+            seen[asked.instruction] = (asked.answer, asked.evidence)
+    assert seen["how many times was seven said"] == ("three", [[1, 4, 5]])
+    assert seen["how many times was nine said"] == ("zero", [])
+    assert seen["what came after the second seven"] == ("seven", [[5]])
+    assert "what came after the third seven" not in seen
+    assert seen["what was the last digit"] == ("seven", [[5]])
+    assert not any("speak" in question for question in seen)
+
+
 def test_turns_have_every_speaker_and_the_right_length():
     for seed in range(200):
         rng = random.Random(seed)

@@ -19,6 +19,7 @@ from data_recipes.tiny_llm import (
     as_speech,
     asked_about,
     begin_as,
+    begin_as_stage,
     held_out,
     layers_without_rope,
     longest_words,
@@ -27,6 +28,7 @@ from data_recipes.tiny_llm import (
     start_copying,
     stretched,
     suffix_of,
+    write_stage,
 )
 from data_recipes.tokenizer import SECONDS, make_tokenizer, write_config
 from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
@@ -34,6 +36,7 @@ from speech_xl.data.time_marks import time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock, with_clock
 from speech_xl.model.prompt import with_slips
+from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
@@ -119,6 +122,30 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     nearest = (with_clock(torch.zeros(250, llm.width), clock(250, llm.width)) @ mark).argmax().item()
     assert 3.4 <= nearest / FRAME_RATE < 3.6
     assert marks(llm) == (20.0, 0.2)
+
+
+def test_a_stage_is_given_back_with_what_its_llm_has_read(tmp_path):
+    backbone = SpeechLLM(Encoder(), Adapter(), LLM(str(TINY)))
+    backbone.llm.build()
+    tied = "llm.model.lm_head.weight"
+    state = {name: value for name, value in backbone.state_dict().items() if name != tied} | {
+        "adapter.x": torch.ones(2)
+    }
+    save_weights(state, tmp_path / "stage.safetensors", stage="stage1", pristine="[]")
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    begin_as_stage(llm, tmp_path / "stage.safetensors")
+    assert all(torch.equal(value, backbone.llm.state_dict()[name]) for name, value in llm.state_dict().items())
+    with torch.no_grad():
+        llm.embedding.weight += 1.0
+    written, notes = read_weights(write_stage(llm, tmp_path / "stage.safetensors", tmp_path))
+    assert notes["stage"] == "stage1" and notes["pristine"] == "[]" and set(written) == set(state)
+    changed = {name for name in state if not torch.equal(written[name], state[name])}
+    assert changed == {"llm.model.model.embed_tokens.weight"}
+    other = {name: value for name, value in state.items() if "layers.0." not in name}
+    save_weights(other, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="missing: model.model.layers.0"):
+        begin_as_stage(llm, tmp_path / "other.safetensors")
 
 
 def test_words_of_several_tokens_have_a_mark_each():

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from speech_xl.model import AcousticAdapter, DualAdapter, PosteriorAdapter, SemanticAdapter
+from speech_xl.model import AcousticAdapter, DualAdapter, PosteriorAdapter, SemanticAdapter, VoiceAdapter
 
 ENCODER, LLM, SCALE, TOKENS = 12, 20, 0.05, 30
-KINDS = ["semantic", "acoustic", "dual", "posterior", "dual posterior"]
+KINDS = ["semantic", "acoustic", "dual", "posterior", "dual posterior", "voice", "dual voice"]
 EMBEDDINGS = SCALE * torch.randn(TOKENS, LLM, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
 
@@ -15,7 +15,9 @@ def make(kind, stride=4, silent=False):
     torch.manual_seed(0)
     words = (PosteriorAdapter if "posterior" in kind else SemanticAdapter)(stride=stride)
     acoustic = AcousticAdapter(layers=[0, 2], stride=stride, segment=4 * stride, width=16, heads=2)
-    adapter = acoustic if kind == "acoustic" else DualAdapter(words, acoustic) if "dual" in kind else words
+    if "voice" in kind:
+        acoustic = VoiceAdapter(layers=[0, 2], stride=stride)
+    adapter = acoustic if kind in ("acoustic", "voice") else DualAdapter(words, acoustic) if "dual" in kind else words
     adapter.build(ENCODER, LLM, SCALE)
     if "dual" in kind and not silent:
         torch.nn.init.constant_(adapter.acoustic.norm.weight, SCALE)
@@ -114,7 +116,7 @@ def test_a_silent_acoustic_part_still_learns_its_loudness():
     assert adapter.acoustic.norm.weight.grad.abs().min() > 0
 
 
-@pytest.mark.parametrize("kind", ["semantic", "acoustic", "posterior"])
+@pytest.mark.parametrize("kind", ["semantic", "acoustic", "posterior", "voice"])
 def test_speech_frames_start_at_the_scale_of_text(kind):
     adapter = make(kind)
     out, _ = adapter(*frames(adapter, 64), EMBEDDINGS)[:2]
@@ -140,6 +142,24 @@ def test_a_posterior_adapter_follows_the_table_it_is_given():
     assert not adapter(x, n, EMBEDDINGS).frames.allclose(adapter(x, n, EMBEDDINGS.roll(1, 1)).frames, atol=1e-3)
 
 
+def test_a_voice_is_standardised_by_the_first_batch_trained_on_and_no_other():
+    adapter = make("voice").eval()
+    x, n = frames(adapter, 40, 12)
+    x = 3.0 * x + torch.arange(ENCODER)
+    adapter(x, n, EMBEDDINGS)
+    assert not adapter.begun, "what is only listened to changes nothing"
+    adapter.train()(x, n, EMBEDDINGS)
+    inside = torch.cat([x[0], x[1, :, :12]], dim=1).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(adapter.center, inside.mean(0), atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(adapter.spread, inside.std(0, correction=0), atol=2e-6, rtol=0.0)
+    before = adapter.center.clone()
+    adapter(5.0 * x, n, EMBEDDINGS)
+    assert adapter.center.equal(before)
+    again = make("voice")
+    again.load_state_dict(adapter.state_dict())
+    assert again.begun and again(x, n, EMBEDDINGS).frames.equal(adapter(x, n, EMBEDDINGS).frames)
+
+
 @pytest.mark.parametrize(("kind", "scored"), [("semantic", False), ("posterior", True), ("dual", False)])
 def test_who_scores_tokens_says_so(kind, scored):
     adapter = make(kind)
@@ -151,6 +171,8 @@ def test_what_does_not_fit_is_refused():
         SemanticAdapter(stride=0)
     with pytest.raises(ValueError, match=r"adapter\.segment=10 must be a multiple of adapter\.stride=4"):
         AcousticAdapter(layers=[1], segment=10, stride=4)
+    with pytest.raises(ValueError, match=r"adapter\.stride=0: must be at least 1"):
+        VoiceAdapter(layers=[1], stride=0)
     with pytest.raises(ValueError, match="semantic stride 4 and acoustic stride 2 must be equal"):
         DualAdapter(SemanticAdapter(stride=4), AcousticAdapter(layers=[1], stride=2))
 

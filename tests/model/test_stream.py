@@ -5,7 +5,16 @@ import random
 import pytest
 import torch
 
-from speech_xl.model import LLM, AcousticAdapter, DualAdapter, HFEncoder, PosteriorAdapter, SemanticAdapter, SpeechLLM
+from speech_xl.model import (
+    LLM,
+    AcousticAdapter,
+    DualAdapter,
+    HFEncoder,
+    PosteriorAdapter,
+    SemanticAdapter,
+    SpeechLLM,
+    VoiceAdapter,
+)
 from speech_xl.model.stream import FrameStream
 from tests.model.tiny import HOP, audio, encoder_folder, llm_folder
 
@@ -14,6 +23,7 @@ ADAPTERS = {
     "semantic 1": lambda: SemanticAdapter(stride=1),
     "posterior": lambda: PosteriorAdapter(stride=2, clock=2.0),
     "dual": lambda: DualAdapter(SemanticAdapter(stride=2), AcousticAdapter([0, 1], 2, segment=6, width=8, heads=2)),
+    "voice": lambda: VoiceAdapter([0, 1], stride=4),
 }
 
 

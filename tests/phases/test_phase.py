@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
+from speech_xl.data.tasks import Turn
 from speech_xl.model import Lora, SSTs
 from speech_xl.model.prompt import Prompt
 from speech_xl.model.sst import effective_linear
@@ -228,6 +229,24 @@ def test_a_checkpoint_that_lacks_what_was_trained_is_refused(folders, tmp_path):
     fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
     with pytest.raises(WeightsError, match="missing: backbone.adapter.context.bias"):
         model.load_state_dict({})
+
+
+def test_frames_are_drawn_to_the_answers_where_stage_2_is_told_so(folders, tmp_path):
+    """Two sessions with another answer to one question each: the loss falls, and only questions are in it."""
+    asked = [Turn("qa", "who speaks", answer, "who") for answer in ("peter", "hilda")]
+    given = batch(tmp_path, SHORT, LONG)
+    given.turns = [[turn] for turn in asked]
+    model = phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0)
+    trainer = fit(model, Given([given], tmp_path), 1)
+    first = trainer.callback_metrics["train/heard"].item()
+    again = phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0)
+    trainer = fit(again, Given([given], tmp_path), 12)
+    assert trainer.callback_metrics["train/heard"].item() < first
+    plain = phase(ModalAlignment, folders, ADAPTER)
+    assert "train/heard" not in fit(plain, Given([given], tmp_path), 1).callback_metrics
+    assert plain.extra_loss(given, plain.speech(given)) == 0.0
+    with pytest.raises(ValueError, match=r"model.heard_weight=-1: must not be negative"):
+        phase(ModalAlignment, folders, ADAPTER, heard_weight=-1)
 
 
 # The chain of stages

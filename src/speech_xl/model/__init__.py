@@ -1,6 +1,13 @@
 """Tensors to tensors: encoder, adapter, LLM and Speech Summarization Tokens. Knows neither Lightning nor lhotse."""
 
-from speech_xl.model.adapter import AcousticAdapter, Adapter, DualAdapter, PosteriorAdapter, SemanticAdapter
+from speech_xl.model.adapter import (
+    AcousticAdapter,
+    Adapter,
+    DualAdapter,
+    PosteriorAdapter,
+    SemanticAdapter,
+    VoiceAdapter,
+)
 from speech_xl.model.encoder import Encoder, HFEncoder
 from speech_xl.model.listener import Listener
 from speech_xl.model.llm import LLM, Lora
@@ -20,4 +27,5 @@ __all__ = [
     "SSTs",
     "SemanticAdapter",
     "SpeechLLM",
+    "VoiceAdapter",
 ]

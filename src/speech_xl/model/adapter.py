@@ -1,9 +1,9 @@
 """Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate.
 
-Three kinds, after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses: semantic (convolutions),
-acoustic (a small Q-former over several encoder layers) and dual (their sum); and one that speaks in the LLM's own token
-embeddings (posterior). All work on local neighbourhoods, so they treat audio of any length alike, and give the same
-frames whether a row stands alone or in a padded batch.
+Three kinds are after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses: semantic (convolutions),
+acoustic (a small Q-former over several encoder layers) and dual (their sum). Two are ours: one speaks in the LLM's own
+token embeddings (posterior), one is a linear map of several layers (voice). All work on local neighbourhoods, so they
+treat audio of any length alike, and give the same frames whether a row stands alone or in a padded batch.
 """
 
 from typing import NamedTuple
@@ -214,17 +214,64 @@ class AcousticAdapter(Adapter):
         return Adapted(out[:, : int(new.max())], new)
 
 
+class VoiceAdapter(Adapter):
+    """Every layer's frames, standardised and side by side, their means over the stride, one linear map, LayerNorm.
+
+    Who speaks and how lies below the last layer, in small and steady differences beside large dimensions that say
+    little. A linear map finds them where little speech is labelled and `AcousticAdapter` learns nothing from it
+    (decision 58). Each dimension's mean and spread are those of the first batch that is trained on, and stay: a
+    data-dependent start after Salimans and Kingma (arXiv 1602.07868), so that no row feels its batch.
+    """
+
+    center: Tensor
+    spread: Tensor
+    begun: Tensor
+
+    def __init__(self, layers: list[int], stride: int = 4) -> None:
+        super().__init__()
+        if stride < 1:
+            raise ValueError(f"adapter.stride={stride}: must be at least 1")
+        self.layers, self.stride, self.grain = tuple(layers), stride, stride
+
+    def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
+        width = len(self.layers) * encoder_width
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("begun", torch.tensor(False))
+        self.project = nn.Linear(width, llm_width)
+        self.norm = _output_norm(llm_width, scale)
+
+    @torch.no_grad()
+    def begin(self, frames: Tensor, lengths: Tensor) -> None:
+        """Take each dimension's mean and spread from frames [B, F, L * D_enc]."""
+        inside = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+        heard = frames[inside].to(torch.promote_types(frames.dtype, torch.float32))
+        self.center.copy_(heard.mean(0))
+        self.spread.copy_(heard.std(0, correction=0) + 1e-6)
+        self.begun.fill_(True)
+
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+        beside = frames.transpose(1, 2).flatten(2)
+        if self.training and not self.begun:
+            self.begin(beside, lengths)
+        standard = _mask((beside - self.center) / self.spread, lengths)
+        standard = pad(standard, (0, 0, 0, -standard.shape[1] % self.stride))
+        means = standard.unflatten(1, (-1, self.stride)).mean(2)
+        new = self.out_lengths(lengths)
+        return Adapted(self.norm(self.project(means))[:, : int(new.max())], new)
+
+
 class DualAdapter(Adapter):
     """Semantic and acoustic frames at one rate, added: the words and how they are said."""
 
-    def __init__(self, semantic: SemanticAdapter, acoustic: AcousticAdapter) -> None:
+    def __init__(self, semantic: SemanticAdapter, acoustic: AcousticAdapter | VoiceAdapter) -> None:
         super().__init__()
         if semantic.stride != acoustic.stride:
             raise ValueError(
                 f"dual adapter: semantic stride {semantic.stride} and acoustic stride {acoustic.stride} must be equal"
             )
         self.semantic, self.acoustic, self.stride = semantic, acoustic, semantic.stride
-        self.grain = acoustic.grain  # a multiple of the stride
+        self.grain = acoustic.grain  # the stride or a multiple of it
         self.layers = (*acoustic.layers, -1)
         self.scores_tokens = semantic.scores_tokens
 
