@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, the table of all, and the
-# ablations of stage 3. Stage 2 is left out: its questions are not learned in minutes, and cost words (docs/results.md, i).
-# About 5 hours of a core: 3 to the table, the evictions' half hour included, and 2 for the ablations.
+# Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, the table of all; then
+# the same with questions, which the LLM reads as text before it hears them; then the ablations of stage 3.
+# About 6.5 hours of a core: 3 to the table, the evictions' half hour included, 1.5 with questions, 2 for the ablations.
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
@@ -29,6 +29,17 @@ train digits_pooled_on stage3 -c ablations/mean_pooling.yaml "${high[@]}" \
     --init_from "$runs/digits_pooled/stage3/weights.safetensors"
 python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits_on/stage3" \
     --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled_on/stage3" --whisper "$whisper"
+# Questions: stage 1's LLM reads the corpus's, answers them in stage 2, and from SSTs in stage 3.
+read_on "$runs/digits/asked" "$llm" "$runs/digits_on/stage1/weights.safetensors" --longest 100 --lr 1e-3 --questions 0.75 --steps 1200
+asked=(--data.tasks "{asr: 1.0, qa: 1.5}" --data.eval_tasks "[asr, qa]")
+train digits_asked stage2 "${asked[@]}" --init_from "$runs/digits/asked/weights.safetensors" \
+    --model.trainable "{'llm.*': 4.0e-4, 'adapter.*': 1.0e-4}" --trainer.max_steps 300 --trainer.val_check_interval 300
+from=("${asked[@]}" --init_from "$runs/digits_asked/stage2/weights.safetensors" --trainer.max_steps 600)
+from+=(--trainer.val_check_interval 600)
+train digits_asked stage3 "${from[@]}" --model.sst.start mean
+train digits_asked_pooled stage3 "${from[@]}" -c ablations/mean_pooling.yaml
+python experiments/benchmarks/compression.py digits_asked --base "$runs/digits_asked/stage2" --sst "$runs/digits_asked/stage3" \
+    --pooled "$runs/digits_asked_pooled/stage3" --ratios 4 8 16
 # Every choice in stage 3 against the next, 160 steps each from the same stage 1, two seeds.
 python experiments/benchmarks/ablations.py --base "$runs/digits_on/stage1" --runs "$runs/ablations" --steps 160 --sessions 24 \
     -- "${common[@]}" --data.max_duration 80

@@ -13,3 +13,10 @@ read_texts() { # read_texts FOLDER SECONDS STEP ARGUMENTS...: a tiny LLM, its ma
     python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:4}"
     mv "$1.part" "$1"
 }
+
+read_on() { # read_on FOLDER LLM WEIGHTS ARGUMENTS...: a stage's LLM reads on; its weights with that LLM, to start from
+    [ -f "$1/weights.safetensors" ] && return
+    mkdir -p "$1.part" && cp "$2"/{config,tokenizer,tokenizer_config}.json "$1.part"
+    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --stage "$3" --frames 1200 "${@:4}"
+    mv "$1.part" "$1"
+}

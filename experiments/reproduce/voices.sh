@@ -24,4 +24,4 @@ from+=(--curriculum.init_args.schedule "[{start: 0, ratios: [2, 4]}, {start: 120
 train voices stage3 --model.sst.start mean "${from[@]}"
 train voices_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
 python experiments/benchmarks/compression.py voices --tasks qa --base "$runs/voices/stage2" --sst "$runs/voices/stage3" \
-    --pooled "$runs/voices_pooled/stage3"
+    --pooled "$runs/voices_pooled/stage3" --ratios 4 8 16

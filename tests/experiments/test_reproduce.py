@@ -16,8 +16,8 @@ SCRIPTS = sorted((EXPERIMENTS / "reproduce").glob("*.sh"))
 SHIM = """#!/usr/bin/env bash
 printf '%q ' "$@" >> "$LOG"; echo >> "$LOG"
 case "$2" in
-    data_recipes.tokenizer) mkdir -p "$3" ;;
-    data_recipes.tiny_llm) touch "$3/model.safetensors" ;;
+    data_recipes.tokenizer) mkdir -p "$3" && touch "$3"/{config,tokenizer,tokenizer_config}.json ;;
+    data_recipes.tiny_llm) touch "$3"/{model,weights}.safetensors ;;
     speech_xl.align) mkdir -p "$4" && touch "$4/dev.jsonl" ;;
 esac
 """
@@ -58,6 +58,9 @@ def test_every_command_parses_and_finds_what_it_starts_from(script, tmp_path, pa
             assert start == "null" or start in made, f"{start} isn't trained before"
             assert str(command.folder / WEIGHTS) not in made, f"{command.folder} is trained twice"
             made.add(str(command.folder / WEIGHTS))
+        elif "--stage" in said:  # an LLM that reads on
+            assert said[said.index("--stage") + 1] in made
+            made.add(f"{said[2].removesuffix('.part')}/{WEIGHTS}")
         elif said[0].startswith("experiments/benchmarks/"):
             folders = {said[said.index(name) + 1] for name in ("--base", "--sst", "--pooled") if name in said}
             assert {f"{folder}/{WEIGHTS}" for folder in folders} <= made
