@@ -53,6 +53,7 @@ from speech_xl.evaluation.compressors import (
 from speech_xl.evaluation.metrics import (
     Rate,
     accuracy,
+    accuracy_difference,
     cut_error_difference,
     cut_error_rate,
     error_rate,
@@ -231,6 +232,15 @@ def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> 
     return {"more_errors": worse, "more_errors_low": low, "more_errors_high": high}
 
 
+def more_right(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
+    """How many more answers are right (a share) than others about the same sessions, as `name`, and its interval."""
+    asked = [[r for r in some if r["task"] == "qa"] for some in (records, others)]
+    if not all(asked):
+        return {}
+    better, low, high = accuracy_difference(*asked)
+    return {name: better, f"{name}_low": low, f"{name}_high": high}
+
+
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The figures that the targets are about."""
     at = {(row["method"], row["ratio"]): row for row in rows}
@@ -340,10 +350,12 @@ def main() -> None:
                 }
                 rows.append(row_of(method.name, ratio, records, about))
                 found[method.name, ratio] = records
-    for row in rows:
-        ours = found.get(("SSTs", row["ratio"]))
-        if ours and row["method"] != "SSTs":  # paired, so that sessions which are hard for all don't blur it
-            row |= more_errors(found[row["method"], row["ratio"]], ours)
+    for row in rows:  # paired, so that sessions which are hard for all don't blur it
+        mine, ours = found[row["method"], row["ratio"]], found.get(("SSTs", row["ratio"]))
+        if ours and row["method"] != "SSTs":
+            row |= more_errors(mine, ours) | more_right(mine, ours, "more_right")
+        if whole := found.get(("full KV", 1)):
+            row |= more_right(mine, whole, "more_right_than_full_kv")
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
         whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)

@@ -7,6 +7,7 @@ import torchmetrics
 
 from speech_xl.evaluation.metrics import (
     accuracy,
+    accuracy_difference,
     cut_error_difference,
     cut_error_rate,
     cut_hypothesis,
@@ -140,6 +141,15 @@ def test_a_paired_difference_is_that_of_the_two_rates():
     difference, low, high = cut_error_difference(mine, theirs)
     assert difference == pytest.approx(cut_error_rate(mine).value - cut_error_rate(theirs).value)
     assert low < difference < high
+
+
+def test_a_paired_difference_of_answers_counts_those_right():
+    mine = answers("one", "two", "one", "three", reference="one")
+    theirs = answers("one", "two", "one", "one", reference="one")
+    more, low, high = accuracy_difference(theirs, mine)
+    assert more == accuracy(theirs).value - accuracy(mine).value == 0.25
+    assert low == 0.0 and high > 0.25
+    assert accuracy_difference(mine, mine) == (0.0, 0.0, 0.0)
 
 
 def test_a_paired_difference_needs_the_same_sessions():

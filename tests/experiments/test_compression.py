@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.benchmarks.compression import file_name, methods, more_errors, picture, row_of, summary_of
+from experiments.benchmarks.compression import file_name, methods, more_errors, more_right, picture, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -51,6 +51,14 @@ def test_more_errors_are_those_of_transcripts_alone():
     asked = answer("a", "qa", "three", "three", "count")
     assert more_errors([wrong, asked], [right])["more_errors"] == 0.5
     assert more_errors([asked], [asked]) == {}
+
+
+def test_more_right_are_answers_alone():
+    asked = [answer(cut, "qa", "three", said, "count") for cut, said in (("a", "three"), ("b", "four"))]
+    wrong, spoken = answer("a", "qa", "three", "two", "count"), answer("a", "asr", "one two", "one six")
+    found = more_right([spoken, *asked], [wrong, asked[1]], "more_right")
+    assert found["more_right"] == 0.5 and set(found) == {"more_right", "more_right_low", "more_right_high"}
+    assert more_right([spoken], [spoken], "more_right") == {}
 
 
 def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():

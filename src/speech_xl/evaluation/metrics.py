@@ -89,20 +89,18 @@ def cut_error_difference(records: Iterable[Record], others: Iterable[Record]) ->
     Paired: a session is drawn for both, so what makes it hard for both cancels. Several answers about a session (of
     several seeds) are drawn with it. Raises ValueError where the sessions differ.
     """
-    mine, theirs = _by_session(records, _cut_counts), _by_session(others, _cut_counts)
-    if mine.keys() != theirs.keys() or not mine:
-        raise ValueError(
-            f"a paired difference needs the same sessions on both sides, not {len(mine)} and {len(theirs)}"
-        )
-    both = np.array([mine[name] + theirs[name] for name in mine], dtype=np.int64)
-    low, high = _bootstrap(both, _difference)
-    return _difference(both.sum(axis=0)), low, high
+    return _paired(records, others, _cut_counts)
 
 
 def accuracy(records: Iterable[Record]) -> Rate:
     """Share of answers that equal their reference after normalisation."""
-    wrong = _rate(records, lambda record: (int(not is_correct(record["reference"], record["hypothesis"])), 1))
+    wrong = _rate(records, _wrong)
     return Rate(1 - wrong.value, 1 - wrong.high, 1 - wrong.low, wrong.errors, wrong.words, wrong.items)
+
+
+def accuracy_difference(records: Iterable[Record], others: Iterable[Record]) -> tuple[float, float, float]:
+    """`accuracy` of `records` less that of `others`, and its 95 % interval, paired as in `cut_error_difference`."""
+    return _paired(others, records, _wrong)
 
 
 def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
@@ -137,6 +135,10 @@ def _cut_counts(record: Record) -> tuple[int, int]:
     return wer_counts(record["reference"], cut_hypothesis(record["reference"], record["hypothesis"]))
 
 
+def _wrong(record: Record) -> tuple[int, int]:
+    return int(not is_correct(record["reference"], record["hypothesis"])), 1
+
+
 def _by_session(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> dict[str, list[int]]:
     """Errors and words of every session. What is drawn anew in the bootstrap are sessions: answers about the same audio
     are not independent of each other."""
@@ -167,6 +169,20 @@ def _rate(records: Iterable[Record], count: Callable[[Record], tuple[int, int]])
     sums = counts.sum(axis=0)
     low, high = _bootstrap(counts, _share)
     return Rate(_share(sums), low, high, int(sums[0]), int(sums[1]), len(records))
+
+
+def _paired(
+    records: Iterable[Record], others: Iterable[Record], count: Callable[[Record], tuple[int, int]]
+) -> tuple[float, float, float]:
+    """Rate of `records` less that of `others` about the same sessions, and its 95 % interval."""
+    mine, theirs = _by_session(records, count), _by_session(others, count)
+    if mine.keys() != theirs.keys() or not mine:
+        raise ValueError(
+            f"a paired difference needs the same sessions on both sides, not {len(mine)} and {len(theirs)}"
+        )
+    both = np.array([mine[name] + theirs[name] for name in mine], dtype=np.int64)
+    low, high = _bootstrap(both, _difference)
+    return _difference(both.sum(axis=0)), low, high
 
 
 def _bootstrap(counts: np.ndarray, rate: Callable[[np.ndarray], float], seed: int = 0) -> tuple[float, float]:
