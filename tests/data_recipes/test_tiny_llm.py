@@ -18,16 +18,18 @@ from data_recipes.tiny_llm import (
     answers_begin,
     as_speech,
     asked_about,
-    begin_as,
-    begin_as_stage,
     held_out,
-    layers_without_rope,
     longest_words,
-    marks,
     pretrain,
-    start_copying,
     stretched,
     suffix_of,
+)
+from data_recipes.tiny_llm_weights import (
+    begin_as,
+    begin_as_stage,
+    layers_without_rope,
+    marks,
+    start_copying,
     write_stage,
 )
 from data_recipes.tokenizer import SECONDS, make_tokenizer, write_config
