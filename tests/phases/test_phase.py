@@ -242,6 +242,10 @@ def test_frames_are_drawn_to_the_answers_where_stage_2_is_told_so(folders, tmp_p
     again = phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0)
     trainer = fit(again, Given([given], tmp_path), 12)
     assert trainer.callback_metrics["train/heard"].item() < first
+    spoken = batch(tmp_path, SHORT, LONG)
+    spoken.turns = [[turn, Turn("asr", "who speaks", "bob")] for turn in asked]
+    trainer = fit(phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0), Given([spoken], tmp_path), 1)
+    assert trainer.callback_metrics["train/heard"].item() == pytest.approx(first, rel=1e-5)
     plain = phase(ModalAlignment, folders, ADAPTER)
     assert "train/heard" not in fit(plain, Given([given], tmp_path), 1).callback_metrics
     assert plain.extra_loss(given, plain.speech(given)) == 0.0
