@@ -220,7 +220,8 @@ class VoiceAdapter(Adapter):
     Who speaks and how lies below the last layer, in small and steady differences beside large dimensions that say
     little. A linear map finds them where little speech is labelled and `AcousticAdapter` learns nothing from it
     (decision 58). Each dimension's mean and spread are those of the first batch that is trained on, and stay: a
-    data-dependent start after Salimans and Kingma (arXiv 1602.07868), so that no row feels its batch.
+    data-dependent start after Salimans and Kingma (arXiv 1602.07868), so that no row feels its batch. On several ranks
+    those of rank zero, which DDP hands to all with its buffers before the second step.
     """
 
     center: Tensor
