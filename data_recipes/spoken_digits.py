@@ -241,10 +241,9 @@ def digit_truths(digits: list[int], speakers: list[str], rng: random.Random, ask
 
 def word_questions(words: list[str], rng: random.Random) -> list[tuple[str, str, str, list[int]]]:
     """(kind, question, answer, places of the words that tell it) of all that the digits' words tell by themselves."""
-    times = Counter(words)
     asked = dict.fromkeys([rng.choice(words), number_words(rng.randrange(10))])
     said = {w: [place for place, word in enumerate(words) if word == w] for w in asked}
-    questions = [("times", f"how many times was {w} said", number_words(times[w]), said[w]) for w in asked]
+    questions = [("times", f"how many times was {w} said", number_words(len(said[w])), said[w]) for w in asked]
     follows = {}
     seen: Counter[str] = Counter()
     for place, word in enumerate(words[:-1]):

@@ -269,13 +269,13 @@ def main() -> None:
     )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     given = parser.parse_args()
+    if given.stage and given.begin:
+        parser.error("--begin and --stage are both given; one is where to begin")
     readings: Readings = GrammarReadings(given.mark_words)
     if given.corpus:
         corpus = corpus_of(given.corpus, given.corpus_dir)
         ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
         readings = CorpusReadings(texts_of(corpus), given.mark_words, given.blends, ask)
-    if given.stage and given.begin:
-        parser.error("--begin and --stage are both given; one is where to begin")
     llm = pretrain(
         given.folder,
         readings,

@@ -19,7 +19,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -225,20 +225,23 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
     """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
-    spoken = [[r for r in some if r["task"] == "asr"] for some in (records, others)]
-    if not all(spoken):
-        return {}
-    worse, low, high = cut_error_difference(*spoken)
-    return {"more_errors": worse, "more_errors_low": low, "more_errors_high": high}
+    return _paired("more_errors", cut_error_difference, "asr", records, others)
 
 
 def more_right(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
     """How many more answers are right (a share) than others about the same sessions, as `name`, and its interval."""
-    asked = [[r for r in some if r["task"] == "qa"] for some in (records, others)]
-    if not all(asked):
+    return _paired(name, accuracy_difference, "qa", records, others)
+
+
+def _paired(
+    name: str, difference: Callable[..., tuple[float, float, float]], task: str, *both: Any
+) -> dict[str, float]:
+    """A difference of a task's records of two methods and its interval, as `name`; nothing where one has none."""
+    mine, others = ([r for r in some if r["task"] == task] for some in both)
+    if not mine or not others:
         return {}
-    better, low, high = accuracy_difference(*asked)
-    return {name: better, f"{name}_low": low, f"{name}_high": high}
+    value, low, high = difference(mine, others)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:

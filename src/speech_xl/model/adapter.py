@@ -49,10 +49,14 @@ class Adapter(nn.Module):
         return (lengths + self.stride - 1) // self.stride
 
 
-def _mask(frames: Tensor, lengths: Tensor) -> Tensor:
+def inside(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Which of the frames [B, N, D] lie within their row's length: bool [B, N]."""
+    return torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+
+
+def masked(frames: Tensor, lengths: Tensor) -> Tensor:
     """Zero what lies beyond each row's length, so that padding equals the zero padding of a lone row."""
-    inside = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
-    return frames * inside[..., None]
+    return frames * inside(frames, lengths)[..., None]
 
 
 def _output_norm(width: int, scale: float) -> nn.LayerNorm:
@@ -102,8 +106,8 @@ class SemanticAdapter(Adapter):
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What is heard around each speech frame, in the LLM's width: [B, N, D]."""
-        x = self.deaf(_mask(frames[:, -1], lengths).transpose(1, 2))
-        x = _mask(gelu(self.context(x)).transpose(1, 2), lengths)
+        x = self.deaf(masked(frames[:, -1], lengths).transpose(1, 2))
+        x = masked(gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))
         return self.project(x)[:, : int(self.out_lengths(lengths).max())]
@@ -199,7 +203,7 @@ class AcousticAdapter(Adapter):
     def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
         batch, _, length, _ = frames.shape
         mixed = torch.einsum("blfd,l->bfd", frames, self.mix.softmax(0).to(frames.dtype))
-        x = self.inputs(_mask(mixed, lengths))
+        x = self.inputs(masked(mixed, lengths))
         x = pad(x, (0, 0, 0, -length % self.segment))
         segments = x.shape[1] // self.segment
         x = x.reshape(batch * segments, self.segment, self.width) + self.places
@@ -245,8 +249,7 @@ class VoiceAdapter(Adapter):
     @torch.no_grad()
     def begin(self, frames: Tensor, lengths: Tensor) -> None:
         """Take each dimension's mean and spread from frames [B, F, L * D_enc]."""
-        inside = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
-        heard = frames[inside].to(torch.promote_types(frames.dtype, torch.float32))
+        heard = frames[inside(frames, lengths)].to(torch.promote_types(frames.dtype, torch.float32))
         self.center.copy_(heard.mean(0))
         self.spread.copy_(heard.std(0, correction=0) + 1e-6)
         self.begun.fill_(True)
@@ -255,7 +258,7 @@ class VoiceAdapter(Adapter):
         beside = frames.transpose(1, 2).flatten(2)
         if self.training and not self.begun:
             self.begin(beside, lengths)
-        standard = _mask((beside - self.center) / self.spread, lengths)
+        standard = masked((beside - self.center) / self.spread, lengths)
         standard = pad(standard, (0, 0, 0, -standard.shape[1] % self.stride))
         means = standard.unflatten(1, (-1, self.stride)).mean(2)
         new = self.out_lengths(lengths)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from speech_xl.model.adapter import masked
+
 TEMPERATURE = 0.1  # of the cosines
 
 
@@ -24,8 +26,7 @@ class Heard(NamedTuple):
 
 def mean_frames(frames: Tensor, lengths: Tensor) -> Tensor:
     """Each row's mean frame [B, D] of frames [B, N, D] with lengths int64 [B]."""
-    inside = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
-    return (frames * inside[..., None]).sum(1) / lengths[:, None]
+    return masked(frames, lengths).sum(1) / lengths[:, None]
 
 
 def heard_answers(means: Tensor, asked: Sequence[tuple[int, str, str]], embed: Callable[[str], Tensor]) -> Heard:
