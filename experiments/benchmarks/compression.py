@@ -69,6 +69,12 @@ from speech_xl.phases.rising_marks import mark_rules
 ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
 WHISPER = "Whisper's own decoder"
 DIGITS = {str(n): number_words(n) for n in range(10)}
+FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
+    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    "compression_ratio_threshold": 1.35,  # of token numbers, as transformers counts; 2.4 of letters in the paper
+    "logprob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
+}
 
 
 @dataclass
@@ -177,15 +183,17 @@ def answered(
     return read_predictions(path)
 
 
-def whisper_reference(name: str, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
-    """What Whisper itself transcribes, by its own long-form decoding; digits it writes as figures are spelled out."""
-    asr: Any = pipeline("automatic-speech-recognition", name)
+def whisper_reference(name: str | Path, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
+    """What Whisper itself transcribes, by its own long-form decoding with temperature fallback; digits it writes as
+    figures are spelled out. What it draws at higher temperatures is drawn alike each time."""
+    asr: Any = pipeline("automatic-speech-recognition", str(name))
     with PredictionWriter(path) as writer:
         for cut in tqdm(cuts, desc=WHISPER, unit="session"):
             asked = [turn for turn in turns(cut) if turn.task == "asr"]
             if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
                 continue
-            options = {"language": "en", "task": "transcribe"}
+            options = {"language": "en", "task": "transcribe"} | FALLBACK
+            torch.manual_seed(0)
             heard = asr(load_audio(cut).numpy(), return_timestamps=True, generate_kwargs=options)
             text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
             for turn in asked:
@@ -311,6 +319,17 @@ def file_name(method: str, ratio: int) -> str:
     return f"{''.join(c if c.isalnum() else '_' for c in method)}_{ratio}x.jsonl"
 
 
+def command_of(given: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """The command that was given, for the record; folders by their options' names: where they lie says nothing."""
+    words = ["python experiments/benchmarks/compression.py", given.name]
+    for name, value in vars(given).items():
+        if name in ("name", "work") or value == parser.get_default(name):
+            continue
+        values = value if isinstance(value, list) else [name.upper() if isinstance(value, Path) else value]
+        words += [f"--{name}", *(f'"{one}"' if " " in str(one) else str(one) for one in values)]
+    return " ".join(words)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the table, such as digits: docs/results/compression_NAME.json")
@@ -326,6 +345,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     given = parser.parse_args()
+    if given.whisper and Path(given.whisper).is_dir():
+        given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
     commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks)
     chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
@@ -367,10 +388,9 @@ def main() -> None:
     name = f"compression_{given.name}"
     write_csv(rows, RESULTS / f"{name}.csv")
     picture(rows, ROOT / "docs" / "pictures" / f"{name}.png")
-    command = f"python experiments/benchmarks/compression.py {given.name} --base DIR --sst DIR ..."
     data = f"{len(sessions.cuts)} dev sessions of {sessions.data.corpus.name}"
     summary = summary_of(rows)
-    written = record(name, summary, command, data, len(sessions.cuts), commit=commit, rows=rows)
+    written = record(name, summary, command_of(given, parser), data, len(sessions.cuts), commit=commit, rows=rows)
     print(json.dumps(summary, indent=2), f"written: {written}", sep="\n")
 
 

@@ -1,6 +1,7 @@
 """FrameCache: keyed by the audio that is heard, whole files only, damage is a miss."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,16 @@ def test_key_changes_when_the_file_does(cache, session):
     assert cache.key(session) != before
     os.remove(path)
     assert cache.key(session) != before  # a missing file has a key too: reading it says what is wrong
+
+
+def test_a_link_to_a_file_is_that_file(cache, session, tmp_path):
+    here = tmp_path / "link"
+    here.symlink_to(Path(session.recording.sources[0].source).parent, target_is_directory=True)
+    source = session.recording.sources[0]
+    recording = fastcopy(session.recording, sources=[fastcopy(source, source=str(here / Path(source.source).name))])
+    linked = fastcopy(session, recording=recording)
+    assert linked.recording.sources[0].source != session.recording.sources[0].source
+    assert cache.key(linked) == cache.key(session)
 
 
 def test_encoders_do_not_share(tmp_path, cache, session):

@@ -1,10 +1,22 @@
 """The comparison's own arithmetic: rows, the summary's best baseline, which methods run on which weights, bytes."""
 
+import argparse
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 
-from experiments.benchmarks.compression import file_name, methods, more_errors, more_right, picture, row_of, summary_of
+from experiments.benchmarks.compression import (
+    command_of,
+    file_name,
+    methods,
+    more_errors,
+    more_right,
+    picture,
+    row_of,
+    summary_of,
+)
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -125,3 +137,16 @@ def test_the_picture_shows_questions_where_some_were_asked(tmp_path):
         picture(rows, tmp_path / "picture.png")
         widths.append(Image.open(tmp_path / "picture.png").width)
     assert widths[0] < widths[1] > widths[2]
+
+
+def test_the_record_says_the_command_without_anybodys_folders():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    for option in ("--base", "--work"):
+        parser.add_argument(option, type=Path, default=Path("runs"))
+    parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--sessions", type=int)
+    words = ["digits", "--base", "mine/stage2", "--work", "kept", "--ratios", "4", "8", "--methods", "full KV", "TOVA"]
+    said = 'compression.py digits --base BASE --ratios 4 8 --methods "full KV" TOVA'
+    assert command_of(parser.parse_args(words), parser) == f"python experiments/benchmarks/{said}"

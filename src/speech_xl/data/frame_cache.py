@@ -154,12 +154,12 @@ def _recording(recording: Recording) -> Any:
 
 def _source(source: Any) -> Any:
     if source.type == "file":
-        path = Path(source.source)
+        path = Path(source.source).resolve()  # a corpus reached by a link is the same corpus
         try:
             stat = path.stat()
         except OSError:  # reading the audio reports a missing file with its mend; here it is only a key without a match
-            return [str(path.absolute()), "missing"]
-        return [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
+            return [str(path), "missing"]
+        return [str(path), stat.st_size, stat.st_mtime_ns]
     data = source.source
     return [source.type, hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else str(data)]
 
