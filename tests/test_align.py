@@ -8,7 +8,8 @@ import torch
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 from transformers import AutoTokenizer
 
-from speech_xl.align import first_frames, spelled, word_starts
+from speech_xl.align import first_frames, word_starts
+from speech_xl.model import SpeechLLM
 
 BLANK = 3
 
@@ -62,4 +63,4 @@ def test_words_begin_where_their_first_token_does():
     assert list(found) == [told.id], "20 words have no room in a tenth of a second"
     assert found[told.id] == pytest.approx([31 / 12.5 - 2.4, 40 / 12.5 - 2.4])
     assert math.isclose(found[told.id][0], 0.08)
-    assert spelled(Model, scores).split() == ["rome", "zebu"]
+    assert SpeechLLM.spelled(Model, scores).split() == ["rome", "zebu"]

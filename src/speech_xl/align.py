@@ -77,12 +77,6 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
     return found
 
 
-def spelled(model: SpeechLLM, scores: Tensor) -> str:
-    """The text of the likeliest CTC path through scores [N, V + 1]."""
-    path = scores.argmax(-1).unique_consecutive()
-    return str(model.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1]))
-
-
 @torch.no_grad()
 def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
     """Write the word times of the corpus that the stage in `folder` was trained on."""
@@ -103,7 +97,7 @@ def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
             assert scores is not None
             mine = word_starts(model, cut, scores[0].float().log_softmax(-1))
             said = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
-            heard.append({"id": cut.id, "reference": said, "hypothesis": spelled(model, scores[0])})
+            heard.append({"id": cut.id, "reference": said, "hypothesis": model.spelled(scores[0])})
             without += len(cut.supervisions) - len(mine)
             times |= mine
         written = write_times(out, split, times)

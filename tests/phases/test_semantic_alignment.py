@@ -63,6 +63,28 @@ def test_the_llm_may_come_later(folders, tmp_path, monkeypatch):
     assert all(p.grad.abs().max() > 0 for p in alone.parameters() if p.requires_grad and p.dim() > 1)
 
 
+class Validated(Given):
+    """Validates on what it trains on."""
+
+    def val_dataloader(self):
+        return self.train_dataloader()
+
+
+def test_until_the_llm_is_run_the_adapter_is_validated(folders, tmp_path, monkeypatch):
+    options = {"adapter": PosteriorAdapter(stride=4), "embedding_ctc_weight": 100.0, "optimizer": torch.optim.Adam}
+    model = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, llm_from=41, **options)
+    answered = []
+    answer = type(model.backbone).answer
+    monkeypatch.setattr(type(model.backbone), "answer", lambda *given: answered.append(1) or answer(*given))
+    data = Validated([batch(tmp_path, ROW)], tmp_path)
+    every = {"gradient_clip_val": 1.0, "val_check_interval": 40, "check_val_every_n_epoch": None}
+    assert fit(model, data, 40, **every).callback_metrics["val/wer_1x"] == 0
+    assert [record["hypothesis"].strip() for record in model.val_records] == ["ada"] and not answered
+    later = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, llm_from=39, **options)
+    fit(later, data, 40, **every)
+    assert answered
+
+
 def test_without_another_loss_the_llm_may_not_come_later(folders):
     with pytest.raises(ValueError, match="llm_from=5: nothing to train by before"):
         phase(SemanticAlignment, folders, ADAPTER, llm_from=5)

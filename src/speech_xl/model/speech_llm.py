@@ -114,6 +114,11 @@ class SpeechLLM(nn.Module):
         padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
         return self.adapter(padded, lengths, self.llm.embedding.weight, first)
 
+    def spelled(self, scores: Tensor) -> str:
+        """The text of the likeliest CTC path through a row's token scores [N, V + 1]: what the adapter hears alone."""
+        path = scores.argmax(-1).unique_consecutive()
+        return str(self.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1]))
+
     def check_ratios(self, ratios: Ratios) -> None:
         """Raises ValueError where compression is asked of a model without SSTs."""
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):

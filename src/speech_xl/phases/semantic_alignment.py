@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 from torch.nn.utils.rnn import pad_sequence
@@ -11,7 +12,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech_llm import OnePass, Ratios, Speech
+from speech_xl.model.speech_llm import Answer, OnePass, Ratios, Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
@@ -34,7 +35,7 @@ class SemanticAlignment(Phase):
         flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
             against tokens laid evenly over their supervision's time.
         llm_from: optimizer step from which the LLM is run. Before, the losses above train the adapter alone, at a
-            third of the time a step.
+            third of the time a step, and an adapter that scores tokens is validated by what it spells itself.
 
     Everything else as in `Phase`.
     """
@@ -83,6 +84,23 @@ class SemanticAlignment(Phase):
         return OnePass(
             speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0, total_kv_tokens=0
         )
+
+    def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
+        """What the LLM answers; while training hasn't run it yet, what the adapter spells by itself."""
+        training = self.trainer.state.fn == TrainerFn.FITTING
+        if not training or not 0 < self.llm_from >= self.global_step or not self.backbone.adapter.scores_tokens:
+            return super().records(batch)
+        speech = self.speech(batch)
+        assert speech.scores is not None
+        spelled = [
+            self.backbone.spelled(scores[:length])
+            for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
+        ]
+        return [
+            self._record(batch, speech, row, turn, 1, Answer(text, finished=True), int(speech.lengths[row]))
+            for row, (turns, text) in enumerate(zip(batch.turns, spelled, strict=True))
+            for turn in turns
+        ]
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
         losses = (
