@@ -23,7 +23,8 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Allowed, Method, Sessions, ask, more_errors, rounded, row_of
+from experiments.benchmarks.compression import Allowed, Method, Sessions, ask
+from experiments.benchmarks.compression_table import more_errors, rounded, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, publish
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate

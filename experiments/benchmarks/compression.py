@@ -15,17 +15,14 @@ Writes docs/results/compression_NAME.json and .csv and docs/pictures/compression
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 from jsonargparse import ArgumentParser
 from lhotse.cut import Cut
@@ -33,6 +30,17 @@ from tqdm import tqdm
 from transformers import pipeline
 
 from data_recipes.grammar import number_words
+from experiments.benchmarks.compression_table import (
+    FULL_KV,
+    WHISPER,
+    more_errors,
+    more_right,
+    picture,
+    rounded,
+    row_of,
+    summary_of,
+    write_csv,
+)
 from experiments.benchmarks.record import RESULTS, ROOT, commit_of_tree, record
 from speech_xl.data.audio import load_audio
 from speech_xl.data.datamodule import SpeechDataModule
@@ -50,15 +58,6 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.metrics import (
-    Rate,
-    accuracy,
-    accuracy_difference,
-    cut_error_difference,
-    cut_error_rate,
-    error_rate,
-    session_id,
-)
 from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
 from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
@@ -66,8 +65,6 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.rising_marks import mark_rules
 
-ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
-WHISPER = "Whisper's own decoder"
 DIGITS = {str(n): number_words(n) for n in range(10)}
 FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
     "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
@@ -200,121 +197,6 @@ def whisper_reference(name: str | Path, cuts: Sequence[Cut], turns: Any, path: P
                 writer.write(answer_record(cut, turn, 1, text, True))
 
 
-def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
-    """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions."""
-    spoken = [r for r in records if r["task"] == "asr"]
-    asked = [r for r in records if r["task"] == "qa"]
-    sessions = {session_id(r): r for r in reversed(spoken or asked)}.values()  # the first answer of each
-    row: dict[str, Any] = {"method": method, "ratio": ratio}
-    for name in ("kept_kv_bytes", "peak_kv_bytes", "prefill_seconds", "decode_seconds"):
-        known = [r[name] for r in sessions if name in r]
-        row[name] = sum(known) / len(known) if known else None
-    rates: dict[str, Rate | None] = {
-        "wer": error_rate(spoken) if spoken else None,
-        "wer_cut": cut_error_rate(spoken) if spoken else None,
-        "qa_accuracy": accuracy(asked) if asked else None,
-    }
-    attributes = [r for r in asked if r["kind"] in ATTRIBUTES]
-    rates["attribute_accuracy"] = accuracy(attributes) if attributes else None
-    for name, rate in rates.items():
-        row[name] = None if rate is None else rate.value
-        if rate is not None:
-            row[f"{name}_low"], row[f"{name}_high"] = rate.low, rate.high
-    for kind in sorted({r["kind"] for r in asked}):
-        row[f"right_{kind}"] = accuracy(r for r in asked if r["kind"] == kind).value
-    return row | {"items": len(records), "sessions": len(sessions)} | about
-
-
-def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Four digits, and null for what can't be told."""
-    floats = {key: value for key, value in row.items() if isinstance(value, float)}
-    return row | {key: None if math.isnan(value) else round(value, 4) for key, value in floats.items()}
-
-
-def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
-    """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
-    return _paired("more_errors", cut_error_difference, "asr", records, others)
-
-
-def more_right(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
-    """How many more answers are right (a share) than others about the same sessions, as `name`, and its interval."""
-    return _paired(name, accuracy_difference, "qa", records, others)
-
-
-def _paired(
-    name: str, difference: Callable[..., tuple[float, float, float]], task: str, *both: Any
-) -> dict[str, float]:
-    """A difference of a task's records of two methods and its interval, as `name`; nothing where one has none."""
-    mine, others = ([r for r in some if r["task"] == task] for some in both)
-    if not mine or not others:
-        return {}
-    value, low, high = difference(mine, others)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def summary_of(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The figures that the targets are about."""
-    at = {(row["method"], row["ratio"]): row for row in rows}
-    found: dict[str, float | None] = {"methods": len({row["method"] for row in rows})}
-    for key, name, best in (("wer", "wer", min), ("qa_accuracy", "qa", max)):
-        found[f"{name}_1x"] = at.get(("full KV", 1), {}).get(key)
-        for ratio in (4, 8, 16):
-            found[f"sst_{name}_{ratio}x"] = at.get(("SSTs", ratio), {}).get(key)
-            others = [row for row in rows if row["ratio"] == ratio and not row["method"].startswith("SSTs")]
-            rates = [row[key] for row in others if row.get(key) is not None]
-            found[f"best_baseline_{name}_{ratio}x"] = best(rates, default=None)
-    found["whisper_wer"] = at.get((WHISPER, 1), {}).get("wer")
-    found["sst_wer_cut_8x"] = at.get(("SSTs", 8), {}).get("wer_cut")
-    return {name: round(value, 4) for name, value in found.items() if value is not None}
-
-
-def picture(rows: list[dict[str, Any]], path: Path) -> None:
-    """WER, and where questions were asked the paper's figure 5: solid all tasks (1 - WER and answers right, averaged),
-    dashed without ASR. Where nothing was transcribed the answers alone."""
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    spoken, asked = (any(row[key] is not None for row in rows) for key in ("wer", "qa_accuracy"))
-    panels = spoken + asked
-    figure, (axes,) = plt.subplots(1, panels, figsize=(3 + 5 * panels, 4.8), layout="constrained", squeeze=False)
-    names = [name for name in dict.fromkeys(row["method"] for row in rows) if name not in ("full KV", WHISPER)]
-    for number, name in enumerate(names):
-        mine = sorted((row for row in rows if row["method"] == name), key=lambda row: row["ratio"])
-        ratios, ours = [row["ratio"] for row in mine], name.startswith("SSTs")
-        style: dict[str, Any] = {"color": f"C{number % 10}", "lw": 2.5 if ours else 1, "marker": "os^v"[number // 10]}
-        if spoken:
-            axes[0].plot(ratios, [min(1.5, row["wer"]) for row in mine], label=name, **style)
-        if asked:
-            right = [row["qa_accuracy"] or 0.0 for row in mine]
-            axes[-1].plot(ratios, right, "--" if spoken else "-", label=name, **style)
-        if spoken and asked:
-            both = [(max(0.0, 1 - row["wer"]) + share) / 2 for row, share in zip(mine, right, strict=True)]
-            axes[-1].plot(ratios, both, **style)
-    for whole in (row for row in rows if row["method"] == "full KV"):
-        for axis, key in ((axes[0], "wer"), (axes[-1], "qa_accuracy")):
-            if whole[key] is not None:
-                axis.axhline(whole[key], color="k", ls=":", label="full KV")
-    if spoken:
-        axes[0].set(ylabel="WER (at most 1.5 shown)")
-    if asked:
-        axes[-1].set(ylabel="solid: (1 - WER + right) / 2; dashed: right" if spoken else "answers right")
-    ticks = [1, 2, 4, 8, 16]
-    for axis in axes:
-        axis.set(xscale="log", xlabel="frames a kept KV token", xticks=ticks, xticklabels=ticks)
-        axis.grid(alpha=0.3)
-    where: Any = "outside right"  # newer than matplotlib's own type
-    figure.legend(*axes[0].get_legend_handles_labels(), loc=where, fontsize=8)
-    figure.savefig(path, dpi=150)
-
-
-def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def file_name(method: str, ratio: int) -> str:
     return f"{''.join(c if c.isalnum() else '_' for c in method)}_{ratio}x.jsonl"
 
@@ -378,7 +260,7 @@ def main() -> None:
         mine, ours = found[row["method"], row["ratio"]], found.get(("SSTs", row["ratio"]))
         if ours and row["method"] != "SSTs":
             row |= more_errors(mine, ours) | more_right(mine, ours, "more_right")
-        if whole := found.get(("full KV", 1)):
+        if whole := found.get((FULL_KV, 1)):
             row |= more_right(mine, whole, "more_right_than_full_kv")
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"

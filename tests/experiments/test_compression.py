@@ -7,16 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.benchmarks.compression import (
-    command_of,
-    file_name,
-    methods,
-    more_errors,
-    more_right,
-    picture,
-    row_of,
-    summary_of,
-)
+from experiments.benchmarks.compression import command_of, file_name, methods
+from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
 from tests.model.tiny import listener, llm_folder, speech
 
