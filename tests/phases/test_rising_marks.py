@@ -55,6 +55,21 @@ def test_marks_may_be_kept_from_jumping_ahead():
     assert [[s for s, mark in enumerate(marks) if row[mark]] for row in free] == [[0, 1, 2, 3], [8, 9, 10], [5]]
 
 
+def test_an_opened_mark_is_closed():
+    """By a second that may follow, however likely a word or a second that is ruled out."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    rule = RisingMarks.of(Prompt(tokenizer), [30.0], 8.0, torch.device("cpu"), longest_gap=3.0)
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+    ids = torch.tensor([[*marks[7], tokenizer("hello", add_special_tokens=False)["input_ids"][0], marks[8][0]]])
+    scores = torch.zeros(1, len(tokenizer) + 5)
+    scores[0, tokenizer("hello", add_special_tokens=False)["input_ids"][0]] = 9.0
+    scores[0, marks[20][1]] = 10.0
+    scores[0, marks[9][1]] = 1.0
+    free = rule(ids, scores)
+    assert free.argmax() == marks[9][1]
+    assert (free > -torch.inf).nonzero()[:, 1].tolist() == sorted(marks[s][1] for s in (8, 9, 10))
+
+
 def test_marks_of_other_steps_than_the_tokenizers_are_noticed():
     default, spelling = Prompt(AutoTokenizer.from_pretrained(TINY)), Prompt(characters())
     finer = Prompt(make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2))

@@ -68,8 +68,11 @@ class RisingMarks(LogitsProcessor):
         end = self.ends[:, None].minimum(last.clamp(min=0) + self.longest_gap)
         may = (self.seconds > last) & (self.seconds <= end)
         out = (self.seconds >= 0) & ~may
-        out = torch.nn.functional.pad(out, (0, scores.shape[1] - out.shape[1]))  # LLMs may have more rows than tokens
         out[:, self.opening] = ~may.any(1)
+        # An opened mark is closed: else, where the second it is after is ruled out, it would go on with a word.
+        opened = (input_ids[:, -1] == self.opening) & may.any(1)
+        out = torch.where(opened[:, None], ~may, out)
+        out = torch.cat([out, opened[:, None].expand(-1, scores.shape[1] - out.shape[1])], 1)  # rows beyond the tokens
         scores = scores.masked_fill(out, -torch.inf)
         since = said.flip(1).ge(0).int().argmax(1)  # tokens after the last mark; 0 with none, which has the whole limit
         over = since > self.tokens_per_second * (self.ends.floor() + 1 - last[:, 0]) + SPARE
