@@ -6,7 +6,7 @@
 
 What follows ``--`` are the overlays and flags that the base was trained with. Finished runs are kept under `--runs` and
 broken ones gone on with. Every variant is set beside `as it is` on the same sessions, its seeds together: the
-difference of their WER and its interval. Writes docs/results/ablations.json and docs/pictures/ablations.png.
+difference of their WER and its interval. Writes results/ablations.json and pictures/ablations.png to docs or `--out`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from experiments.benchmarks.compression import Allowed, Method, Sessions, ask
 from experiments.benchmarks.compression_table import more_errors, rounded, row_of
-from experiments.benchmarks.record import ROOT, commit_of_tree, publish
+from experiments.benchmarks.record import DOCS, ROOT, commit_of_tree, publish, results_and_pictures
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.listen import load_model
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="(%(default)s)")
     parser.add_argument("--sessions", type=int, default=40, help="dev sessions asked (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
     parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")
     given = parser.parse_args()
     commit, found = commit_of_tree(), defaultdict(dict)
@@ -152,7 +153,8 @@ def main() -> None:
                 folder = train(name, seed, flags, given)
                 found[name][seed] = answers(name, seed, folder, given.sessions)
     rows = compared(found)
-    picture(rows, ROOT / "docs" / "pictures" / "ablations.png")
+    results, pictures = results_and_pictures(given.out)
+    picture(rows, pictures / "ablations.png")
     rows = [rounded(row) for row in rows]
     publish(
         __file__,
@@ -160,6 +162,7 @@ def main() -> None:
         data=f"{given.sessions} dev sessions, stage 3 of {given.steps} steps from one base, seeds {given.seeds}",
         items=given.sessions,
         commit=commit,
+        folder=results,
         rows=rows,
     )
 

@@ -9,7 +9,7 @@ Folders are of finished stages. What isn't trained to compress runs on `--base`;
 trained mean pooling on their own. Sessions come from the dev split of the corpus that the SSTs were trained on. Answers
 are kept in `--work` as they come, so a run broken off goes on; eviction needs ``pip install -e ".[baselines]"``.
 
-Writes docs/results/compression_NAME.json and .csv and docs/pictures/compression_NAME.png.
+Writes results/compression_NAME.json and .csv and pictures/compression_NAME.png to docs or to `--out`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from experiments.benchmarks.compression_table import (
     summary_of,
     write_csv,
 )
-from experiments.benchmarks.record import RESULTS, ROOT, commit_of_tree, record
+from experiments.benchmarks.record import DOCS, commit_of_tree, record, results_and_pictures
 from speech_xl.data.audio import load_audio
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.frame_cache import FrameCache
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--longest_gap", type=float, help="seconds from mark to mark (model.longest_gap of --sst)")
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
     given = parser.parse_args()
     if given.whisper and Path(given.whisper).is_dir():
         given.whisper = Path(given.whisper)
@@ -268,11 +269,13 @@ def main() -> None:
         rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": Path(given.whisper).name}))
     rows = [rounded(row) for row in rows]
     name = f"compression_{given.name}"
-    write_csv(rows, RESULTS / f"{name}.csv")
-    picture(rows, ROOT / "docs" / "pictures" / f"{name}.png")
+    results, pictures = results_and_pictures(given.out)
+    write_csv(rows, results / f"{name}.csv")
+    picture(rows, pictures / f"{name}.png")
     data = f"{len(sessions.cuts)} dev sessions of {sessions.data.corpus.name}"
     summary = summary_of(rows)
-    written = record(name, summary, command_of(given, parser), data, len(sessions.cuts), commit=commit, rows=rows)
+    command, asked = command_of(given, parser), len(sessions.cuts)
+    written = record(name, summary, command, data, asked, commit=commit, folder=results, rows=rows)
     print(json.dumps(summary, indent=2), f"written: {written}", sep="\n")
 
 

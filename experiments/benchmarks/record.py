@@ -21,7 +21,8 @@ import psutil
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "docs" / "results"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results"
 KEYS = ("command", "commit", "machine", "data", "items", "summary")
 
 
@@ -74,6 +75,14 @@ def publish(script: str, summary: Mapping[str, float | int], **told: Any) -> Non
     command = " ".join(["python", str(path.relative_to(ROOT)), *sys.argv[1:]])
     written = record(path.stem, summary, command, **told)
     print(json.dumps(dict(summary), indent=2), f"written: {written}", sep="\n")
+
+
+def results_and_pictures(out: Path) -> tuple[Path, Path]:
+    """Their folders in `out`, made where they aren't there."""
+    both = out / "results", out / "pictures"
+    for folder in both:
+        folder.mkdir(parents=True, exist_ok=True)
+    return both
 
 
 def check(entry: Mapping[str, Any], where: str) -> None:

@@ -5,10 +5,11 @@
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
+#   REHEARSE=1 experiments/reproduce/digits.sh   two steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash
-runs=${RUNS:-runs}
+runs=$RUNS
 whisper=${WHISPER:-openai/whisper-base}
 llm=$runs/digits/llm # the tiny LLM, with marks in steps of 0.2 s, after it has read rows of digits
 read=(--corpus experiments/data/spoken_digits_long.yaml)
@@ -27,7 +28,7 @@ train digits_appended stage3 -c ablations/appended.yaml "${from[@]}"
 train digits_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
 train digits_pooled_on stage3 -c ablations/mean_pooling.yaml "${high[@]}" \
     --init_from "$runs/digits_pooled/stage3/weights.safetensors"
-python experiments/benchmarks/compression.py digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits_on/stage3" \
+compare digits --tasks asr --base "$runs/digits_on/stage1" --sst "$runs/digits_on/stage3" \
     --appended "$runs/digits_appended/stage3" --pooled "$runs/digits_pooled_on/stage3" --whisper "$whisper"
 # Questions: stage 1's LLM reads the corpus's, answers them in stage 2, and from SSTs in stage 3.
 read_on "$runs/digits/asked" "$llm" "$runs/digits_on/stage1/weights.safetensors" --longest 100 --lr 1e-3 --questions 0.75 --steps 1200
@@ -38,8 +39,8 @@ from=("${asked[@]}" --init_from "$runs/digits_asked/stage2/weights.safetensors" 
 from+=(--trainer.val_check_interval 600)
 train digits_asked stage3 "${from[@]}" --model.sst.start mean
 train digits_asked_pooled stage3 "${from[@]}" -c ablations/mean_pooling.yaml
-python experiments/benchmarks/compression.py digits_asked --base "$runs/digits_asked/stage2" --sst "$runs/digits_asked/stage3" \
+compare digits_asked --base "$runs/digits_asked/stage2" --sst "$runs/digits_asked/stage3" \
     --pooled "$runs/digits_asked_pooled/stage3" --ratios 4 8 16
 # Every choice in stage 3 against the next, 160 steps each from the same stage 1, two seeds.
 python experiments/benchmarks/ablations.py --base "$runs/digits_on/stage1" --runs "$runs/ablations" --steps 160 --sessions 24 \
-    -- "${common[@]}" --data.max_duration 80
+    "${briefly[@]}" -- "${common[@]}" --data.max_duration 80

@@ -4,10 +4,11 @@
 # About four hours of a core. Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/librispeech.sh                                       downloads Whisper-base and the corpus
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech.sh  takes them from folders
+#   REHEARSE=1 experiments/reproduce/librispeech.sh   two steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash
-runs=${RUNS:-runs}/librispeech
+runs=$RUNS/librispeech
 whisper=${WHISPER:-openai/whisper-base}
 llm=$runs/llm # the tiny LLM, with marks in steps of 0.4 s, after it has read the transcripts
 read=(--corpus experiments/data/mini_librispeech_ctc.yaml)
@@ -23,7 +24,7 @@ common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$
 
 read_texts "$llm" 80 0.4 --mark_words --blends 0.5 --steps 510 --longest 160
 train spelling stage1 "${spell[@]}"
-[ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/spelling/stage1" "$runs/times" --splits train dev
+[ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/spelling/stage1" "$runs/times" --splits train dev "${aligning[@]}"
 # It has learned the train split by heart (7 % WER there, 36 % on dev), so on under more noise.
 train spelling_on stage1 "${spell[@]}" -c data/mini_librispeech_noisy.yaml \
     --init_from "$runs/spelling/stage1/weights.safetensors"
@@ -32,5 +33,5 @@ train words_on stage1 "${words[@]}" --init_from "$runs/words/stage1/weights.safe
 from=(--init_from "$runs/words_on/stage1/weights.safetensors")
 train words stage3 "${words[@]}" --model.sst.start mean "${from[@]}"
 train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
-python experiments/benchmarks/compression.py librispeech --tasks asr --sessions 12 --base "$runs/words_on/stage1" \
+compare librispeech --tasks asr --sessions 12 --base "$runs/words_on/stage1" \
     --sst "$runs/words/stage3" --pooled "$runs/words_pooled/stage3" --whisper "$whisper"

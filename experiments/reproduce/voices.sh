@@ -6,10 +6,11 @@
 # downloads (docs/data.md says where they are):
 #   EMODB=DIR SPEECHOCEAN=DIR experiments/reproduce/voices.sh
 #   WHISPER=DIR EMODB=DIR SPEECHOCEAN=DIR RUNS=DIR experiments/reproduce/voices.sh
+#   REHEARSE=1 EMODB=DIR SPEECHOCEAN=DIR experiments/reproduce/voices.sh   two steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash
-runs=${RUNS:-runs}
+runs=$RUNS
 voices=data.corpus.init_args # of the corpus VoiceAttributes
 common=(-c models/whisper_base_tiny_voices.yaml -c data/voice_attributes.yaml)
 common+=(--model.encoder.init_args.name "${WHISPER:-openai/whisper-base}")
@@ -23,5 +24,5 @@ from+=(--model.eval_ratios "[4, 8, 16]")
 from+=(--curriculum.init_args.schedule "[{start: 0, ratios: [2, 4]}, {start: 120, ratios: [2, 4, 8]}, {start: 260, ratios: [4, 8, 16]}]")
 train voices stage3 --model.sst.start mean "${from[@]}"
 train voices_pooled stage3 -c ablations/mean_pooling.yaml "${from[@]}"
-python experiments/benchmarks/compression.py voices --tasks qa --base "$runs/voices/stage2" --sst "$runs/voices/stage3" \
+compare voices --tasks qa --base "$runs/voices/stage2" --sst "$runs/voices/stage3" \
     --pooled "$runs/voices_pooled/stage3" --ratios 4 8 16

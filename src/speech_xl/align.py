@@ -78,8 +78,8 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
 
 
 @torch.no_grad()
-def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
-    """Write the word times of the corpus that the stage in `folder` was trained on."""
+def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS, sessions: int | None = None) -> None:
+    """Write the word times of the corpus that the stage in `folder` was trained on; sessions: at most, of a split."""
     model = load_model(folder)
     if not model.adapter.scores_tokens:
         raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")
@@ -91,7 +91,7 @@ def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS) -> None:
     for split in splits:
         times: dict[str, list[float]] = {}
         without, heard = 0, []
-        for cut in tqdm(list(data.corpus.cuts(split)), desc=f"aligning {split}", unit="session"):
+        for cut in tqdm(list(data.corpus.cuts(split))[:sessions], desc=f"aligning {split}", unit="session"):
             frames = kept.load_or_store(cut, lambda one: model.encoder.encode([load_audio(one)])[0])
             scores = model.adapt([frames]).scores
             assert scores is not None
@@ -111,8 +111,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of a finished stage 1 with a PosteriorAdapter")
     parser.add_argument("out", type=Path, help="folder to write train.jsonl, dev.jsonl and test.jsonl to")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="(all)")
+    parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
     given = parser.parse_args()
-    align(given.folder, given.out, given.splits)
+    align(given.folder, given.out, given.splits, given.sessions)
 
 
 if __name__ == "__main__":

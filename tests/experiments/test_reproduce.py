@@ -23,12 +23,12 @@ esac
 """
 
 
-def commands(script: Path, work: Path) -> list[list[str]]:
+def commands(script: Path, work: Path, **given: str) -> list[list[str]]:
     """Arguments of every Python that the script runs."""
     (work / "bin").mkdir()
     (work / "bin" / "python").write_text(SHIM)
     (work / "bin" / "python").chmod(0o755)
-    given = {"RUNS": str(work / "runs"), "FSDD": "fsdd", "LIBRISPEECH": "librispeech", "LOG": str(work / "log")}
+    given |= {"RUNS": str(work / "runs"), "FSDD": "fsdd", "LIBRISPEECH": "librispeech", "LOG": str(work / "log")}
     path = f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(["bash", str(script)], check=True, env=os.environ | given | {"PATH": path})
     return [shlex.split(line) for line in (work / "log").read_text().splitlines()]
@@ -44,13 +44,24 @@ def parsed():
     return Parsed(parse_command(["fit", "-c", "stage1.yaml"], EXPERIMENTS), None)
 
 
+def test_a_rehearsal_leaves_the_docs_alone_and_takes_two_steps_of_everything(tmp_path):
+    for number, script in enumerate(SCRIPTS):
+        (tmp_path / str(number)).mkdir()
+        for said in commands(script, tmp_path / str(number), REHEARSE="1"):
+            steps = {"experiments/run.py": "--trainer.max_steps", "data_recipes.tiny_llm": "--steps"}
+            option = next((steps[name] for name in said[:2] if name in steps), None)
+            assert option is None or said[len(said) - said[::-1].index(option)] == "2", "the last one counts"
+            assert "benchmarks" not in said[0] or ("--out" in said and said[said.index("--sessions") + 1])
+
+
+@pytest.mark.parametrize("rehearse", ["", "1"], ids=["whole", "rehearsal"])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_every_command_parses_and_finds_what_it_starts_from(script, tmp_path, parsed, monkeypatch):
+def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tmp_path, parsed, monkeypatch):
     made: set[str] = set()
     monkeypatch.setattr(compression, "Sessions", begun)
     monkeypatch.setattr(ablations, "train", begun)
     measured = []
-    for said in commands(script, tmp_path):
+    for said in commands(script, tmp_path, REHEARSE=rehearse):
         if said[:2] == ["experiments/run.py", "fit"]:
             command = parse_command(said[1:], EXPERIMENTS)
             assert parsed.parser.parse_args(command.argv()).fit.model.class_path
