@@ -35,6 +35,7 @@ RATIOS = (2, 4, 8)
 SCHEDULE = "--curriculum.init_args.schedule"
 SST = "--model.init_args.sst"
 SSTS = Summarization()
+FEWEST_STEPS = 6
 BASE = "as it is"  # curriculum to 8x, ratio per interval, interleaved, full projections, original positions, 4 s
 
 
@@ -146,6 +147,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
     parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")
     given = parser.parse_args()
+    if given.steps < FEWEST_STEPS:
+        parser.error(f"--steps {given.steps}: the curriculum rises in sixths of them; give {FEWEST_STEPS} or more")
     commit, found = commit_of_tree(), defaultdict(dict)
     for seed in given.seeds:
         for name, flags in variants(given.steps).items():

@@ -5,7 +5,7 @@
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
-#   REHEARSE=1 experiments/reproduce/digits.sh   two steps of everything first, in runs/rehearsal: minutes
+#   REHEARSE=1 experiments/reproduce/digits.sh   a few steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash

@@ -4,7 +4,7 @@
 # About four hours of a core. Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/librispeech.sh                                       downloads Whisper-base and the corpus
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech.sh  takes them from folders
-#   REHEARSE=1 experiments/reproduce/librispeech.sh   two steps of everything first, in runs/rehearsal: minutes
+#   REHEARSE=1 experiments/reproduce/librispeech.sh   a few steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash

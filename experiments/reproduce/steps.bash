@@ -2,13 +2,13 @@
 # They set runs, common and read.
 
 RUNS=${RUNS:-runs${REHEARSE:+/rehearsal}}
-fit=() reading=() aligning=() table=() briefly=() # REHEARSE=1: two steps of everything, one session in each table
+fit=() reading=() aligning=() table=() briefly=() # REHEARSE=1: a few steps of everything, one session in each table
 if [ -n "${REHEARSE:-}" ]; then
     fit=(--trainer.max_steps 2 --trainer.val_check_interval 2 --data.limit_dev 1 --data.excerpt null)
     reading=(--steps 2)
     aligning=(--sessions 2)
     table=(--sessions 1 --out "$RUNS/docs")
-    briefly=(--steps 2 "${table[@]}")
+    briefly=(--steps 6 "${table[@]}")
 fi
 
 train() { # train VARIANT STAGE ARGUMENTS...

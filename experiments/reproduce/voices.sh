@@ -6,7 +6,7 @@
 # downloads (docs/data.md says where they are):
 #   EMODB=DIR SPEECHOCEAN=DIR experiments/reproduce/voices.sh
 #   WHISPER=DIR EMODB=DIR SPEECHOCEAN=DIR RUNS=DIR experiments/reproduce/voices.sh
-#   REHEARSE=1 EMODB=DIR SPEECHOCEAN=DIR experiments/reproduce/voices.sh   two steps of everything first, in runs/rehearsal: minutes
+#   REHEARSE=1 EMODB=DIR SPEECHOCEAN=DIR experiments/reproduce/voices.sh   a few steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.ablations import BASE, RATIOS, compared, picture, variants
+from experiments.benchmarks.ablations import BASE, FEWEST_STEPS, RATIOS, compared, main, picture, variants
 from speech_xl.stages import parse_command
 from tests.records import answer_record
 from tests.test_configs import Parsed
@@ -34,6 +34,14 @@ def test_an_ablation_changes_one_thing(parser, name):
 def test_the_curriculum_rises_in_half_of_the_steps(parser):
     schedule = settings(parser, variants(300)[BASE])["curriculum.init_args.schedule"]
     assert [f"start={start}" in schedule or f"'start': {start}" in schedule for start in (0, 50, 100)] == [True] * 3
+
+
+def test_too_few_steps_for_a_curriculum_are_refused(parser, monkeypatch, capsys):
+    assert settings(parser, variants(FEWEST_STEPS)[BASE])
+    monkeypatch.setattr("sys.argv", ["ablations.py", "--base", "runs/stage1", "--steps", str(FEWEST_STEPS - 1)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--steps 5: the curriculum rises in sixths" in capsys.readouterr().err
 
 
 def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):

@@ -44,7 +44,7 @@ def parsed():
     return Parsed(parse_command(["fit", "-c", "stage1.yaml"], EXPERIMENTS), None)
 
 
-def test_a_rehearsal_leaves_the_docs_alone_and_takes_two_steps_of_everything(tmp_path):
+def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(tmp_path):
     for number, script in enumerate(SCRIPTS):
         (tmp_path / str(number)).mkdir()
         for said in commands(script, tmp_path / str(number), REHEARSE="1"):
