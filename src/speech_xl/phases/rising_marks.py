@@ -67,10 +67,11 @@ class RisingMarks(LogitsProcessor):
         last = said.amax(1)[:, None]
         end = self.ends[:, None].minimum(last.clamp(min=0) + self.longest_gap)
         may = (self.seconds > last) & (self.seconds <= end)
+        any_may = may.any(1)
         out = (self.seconds >= 0) & ~may
-        out[:, self.opening] = ~may.any(1)
+        out[:, self.opening] = ~any_may
         # An opened mark is closed: else, where the second it is after is ruled out, it would go on with a word.
-        opened = (input_ids[:, -1] == self.opening) & may.any(1)
+        opened = (input_ids[:, -1] == self.opening) & any_may
         out = torch.where(opened[:, None], ~may, out)
         out = torch.cat([out, opened[:, None].expand(-1, scores.shape[1] - out.shape[1])], 1)  # rows beyond the tokens
         scores = scores.masked_fill(out, -torch.inf)
