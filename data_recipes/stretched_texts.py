@@ -13,7 +13,7 @@ from speech_xl.data.time_marks import time_mark
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words
-FRAME_RATE = 12.5  # Hz
+FRAME_RATE = 12.5  # Hz, unless another is given
 MISUNDERSTOOD = 0.12  # share of words, at most, that sound like another one or like nothing from begin to end
 
 
@@ -56,6 +56,7 @@ class Stretched:
     begins: list[int]
     firsts: list[int]
     offset: int = 0  # frame of the whole audio at which these begin
+    rate: float = FRAME_RATE  # Hz
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,7 +68,7 @@ class Stretched:
         lasts = [*self.firsts[1:], max(self.places) + 1]
         before = ""
         for text, first, last in zip(marked, self.firsts, lasts, strict=True):
-            mark = time_mark((self.offset + self.begins[first]) / FRAME_RATE, step)
+            mark = time_mark((self.offset + self.begins[first]) / self.rate, step)
             if mark != before:
                 texts.append(mark)
                 evidence += [[first], [first]]  # a mark is two tokens
@@ -99,16 +100,23 @@ def piece(spoken: list[str], first: int, words: int) -> list[str]:
     return taken or [" ".join(spoken[first].split()[:words])]
 
 
-def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, seconds: float) -> Stretched:
+def stretch(
+    utterances: list[tuple[list[int], list[int]]], rng: random.Random, seconds: float, rate: float = FRAME_RATE
+) -> Stretched:
     """Tokens over about as many frames as they have letters, some silent; utterances are (tokens [N], letters [N]).
 
-    seconds: where the latest frame may be.
+    seconds: where the latest frame may be; rate: frames a second, at twice `FRAME_RATE` twice as many for a letter.
     """
+    many = rate / FRAME_RATE
+
+    def silence(fewest: int, most: int) -> list[int]:
+        return [SILENCE] * rng.randint(round(many * fewest), round(many * most))
+
     peaked = rng.random()  # from steady frames to one frame a word, as CTC likes them
     whole = sum(sum(letters) for _, letters in utterances)
-    pause = sum(len(letters) for _, letters in utterances) * 0.2 + len(utterances) * 7.5  # frames, about
-    pace = min(rng.uniform(0.6, 1.2), (0.9 * seconds * FRAME_RATE - pause) / whole)  # frames a letter
-    places = [SILENCE] * rng.randint(0, 10)
+    pause = many * (sum(len(letters) for _, letters in utterances) * 0.2 + len(utterances) * 7.5)  # frames, about
+    pace = min(many * rng.uniform(0.6, 1.2), (0.9 * seconds * rate - pause) / whole)  # frames a letter
+    places = silence(0, 10)
     begins, firsts, place = [], [], 0
     for _, letters in utterances:
         firsts.append(place)
@@ -118,15 +126,15 @@ def stretch(utterances: list[tuple[list[int], list[int]]], rng: random.Random, s
             sure = rng.randrange(length)
             places += [place if i == sure or rng.random() > peaked else SILENCE for i in range(length)]
             if rng.random() < 0.1:
-                places += [SILENCE] * rng.randint(1, 3)
+                places += silence(1, 3)
             place += 1
-        places += [SILENCE] * rng.randint(3, 12)
+        places += silence(3, 12)
     spoken = [token for tokens, _ in utterances for token in tokens]
     misheard = rng.uniform(0.0, 0.04)  # share of frames that sound like another word
     heard = misunderstood(spoken, rng.uniform(0.0, MISUNDERSTOOD), rng)
     ids = [SILENCE if p == SILENCE else rng.choice(spoken) if rng.random() < misheard else heard[p] for p in places]
-    room = max(0, round(seconds * FRAME_RATE) - len(ids))
-    return Stretched(ids, places, begins, firsts, rng.randint(0, room) if rng.random() < 0.5 else 0)
+    room = max(0, round(seconds * rate) - len(ids))
+    return Stretched(ids, places, begins, firsts, rng.randint(0, room) if rng.random() < 0.5 else 0, rate)
 
 
 def misunderstood(spoken: list[int], share: float, rng: random.Random) -> list[int]:

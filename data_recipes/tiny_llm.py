@@ -33,7 +33,7 @@ from data_recipes.readings import (
     corpus_of,
     texts_of,
 )
-from data_recipes.stretched_texts import SILENCE, Asked, Reading, Stretched, stretch
+from data_recipes.stretched_texts import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
 from data_recipes.tiny_llm_weights import (
     begin_as,
     begin_as_stage,
@@ -57,12 +57,12 @@ SLIPS = 0.02  # share of an answer's tokens read back wrong
 SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
 
 
-def stretched(llm: LLM, reading: Reading, rng: random.Random) -> Stretched:
+def stretched(llm: LLM, reading: Reading, rng: random.Random, rate: float = FRAME_RATE) -> Stretched:
     """A reading's utterances as frames."""
     tokenizer = llm.prompt.tokenizer
     tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in reading.utterances]
     letters = [[len(str(tokenizer.decode([token])).strip()) for token in ids] for ids in tokens]
-    frames = stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS)
+    frames = stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS, rate)
     if not reading.by_words:
         return frames
     sizes = [len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in reading.marked]
@@ -158,7 +158,7 @@ def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
 
 
 @torch.no_grad()
-def held_out(backbone: SpeechLLM, readings: Readings, words: int, texts: int = 8) -> float:
+def held_out(backbone: SpeechLLM, readings: Readings, words: int, rate: float = FRAME_RATE, texts: int = 8) -> float:
     """Cross entropy a token on transcripts of `words` words kept back, teacher-forced, stretched and noisy."""
     rng, llm = random.Random(f"held-out-{words}"), backbone.llm
     torch.manual_seed(words)
@@ -166,7 +166,7 @@ def held_out(backbone: SpeechLLM, readings: Readings, words: int, texts: int = 8
     loss = tokens = 0.0
     for _ in range(texts):
         reading = next(long)
-        row = stretched(llm, reading, rng)
+        row = stretched(llm, reading, rng, rate)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
         speech = as_speech([row], llm.embedding.weight, silence, 0.3)
         out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading, marks(llm)[1]))])
@@ -185,12 +185,13 @@ def pretrain(
     minutes: float = math.inf,
     begin: Path | None = None,
     questions: float = QUESTIONS,
+    rate: float = FRAME_RATE,
 ) -> LLM:
     """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
     a stage's weights file.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
-    share of steps that answer questions.
+    share of steps that answer questions; rate: frames a second.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
@@ -199,9 +200,9 @@ def pretrain(
     if begin and begin.suffix == ".safetensors":
         begin_as_stage(llm, begin)
     elif begin:
-        begin_as(llm, begin)
+        begin_as(llm, begin, rate)
     else:
-        start_copying(llm)
+        start_copying(llm, rate)
     guidance, step_of_marks = Guidance(llm), marks(llm)[1]
     backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
     optimizer = torch.optim.AdamW(llm.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
@@ -223,7 +224,7 @@ def pretrain(
             drawn = readings.dialogues(rng, words) if of_questions else readings.transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
-                rows.append(stretched(llm, reading, rng))
+                rows.append(stretched(llm, reading, rng, rate))
                 asked.append(asked_about(rows[-1], reading, step_of_marks))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
@@ -242,7 +243,7 @@ def pretrain(
                 write(llm, folder)
     write(llm, folder)
     for words in (12, 50, 150, 300):
-        print(f"held out, {words} words: {held_out(backbone, readings, words):.3f} a token")
+        print(f"held out, {words} words: {held_out(backbone, readings, words, rate):.3f} a token")
     return llm
 
 
@@ -267,6 +268,9 @@ def main() -> None:
     parser.add_argument(
         "--questions", type=float, default=QUESTIONS, help="share of steps that answer questions (%(default)s)"
     )
+    parser.add_argument(
+        "--frame_rate", type=float, default=FRAME_RATE, help="speech frames a second, by adapter.stride (%(default)s)"
+    )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     given = parser.parse_args()
     if given.stage and given.begin:
@@ -287,6 +291,7 @@ def main() -> None:
         given.minutes,
         given.stage or given.begin,
         given.questions,
+        given.frame_rate,
     )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:

@@ -30,7 +30,7 @@ def layers_without_rope(llm: LLM) -> list[int]:
 
 
 @torch.no_grad()
-def start_copying(llm: LLM) -> None:
+def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
     """Random weights with which attending to a token already makes it likelier as the next one.
 
     In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
@@ -49,24 +49,25 @@ def start_copying(llm: LLM) -> None:
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
         output.weight.copy_(0.5 * values.weight.T)
-    mark_seconds(llm)
+    mark_seconds(llm, rate)
 
 
 @torch.no_grad()
-def mark_seconds(llm: LLM) -> None:
+def mark_seconds(llm: LLM, rate: float) -> None:
     """Embed time marks by the clock, and words away from it: a time is then copied like a word."""
     llm.embedding.weight[:, -llm.width // SHARE :] = 0.0
-    place_marks(llm)
+    place_marks(llm, rate)
 
 
 @torch.no_grad()
-def place_marks(llm: LLM) -> None:
-    """Every time mark's embedding is the mean code of the frames that it stands for, as large as words are."""
+def place_marks(llm: LLM, rate: float) -> None:
+    """Every time mark's embedding is the mean code of the frames that it stands for, `rate` of them a second, as large
+    as words are."""
     table = llm.embedding.weight
     size = table.norm(dim=1).mean()
     seconds, step = marks(llm)
-    codes = clock(round(seconds * FRAME_RATE), llm.width)
-    times = torch.arange(len(codes)) / FRAME_RATE
+    codes = clock(round(seconds * rate), llm.width)
+    times = torch.arange(len(codes)) / rate
     for mark, second in enumerate(marks_of(llm.prompt.tokenizer)[1].tolist()):
         if second >= 0:
             code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
@@ -74,7 +75,7 @@ def place_marks(llm: LLM) -> None:
 
 
 @torch.no_grad()
-def begin_as(llm: LLM, folder: Path) -> None:
+def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
     """Begin with the weights of another tiny LLM. Tokens that both have keep their embeddings, time marks are placed by
     the clock, other tokens get random ones: who can copy words from frames can copy any."""
     other = LLM(str(folder))
@@ -86,10 +87,10 @@ def begin_as(llm: LLM, folder: Path) -> None:
     state = {n: w for n, w in other.model.state_dict().items() if w.shape != old.shape}
     llm.model.load_state_dict(state, strict=False)
     table.copy_(torch.cat([new, torch.zeros(len(table), llm.width // SHARE)], dim=1))
-    place_marks(llm)
     for token, number in llm.prompt.tokenizer.get_vocab().items():
         if token in known:
             table[number] = old[known[token]]
+    place_marks(llm, rate)  # last: at another rate the seconds are other frames
 
 
 def begin_as_stage(llm: LLM, weights: Path) -> None:

@@ -42,6 +42,17 @@ def test_the_longest_texts_end_before_the_last_second_that_has_a_mark():
         assert len(frames) / FRAME_RATE < 190
 
 
+def test_twice_the_frame_rate_takes_twice_the_frames_and_tells_the_same_seconds():
+    def frames(rate: float) -> int:
+        rows = [stretch([([5] * 9, [6] * 9)] * 9, random.Random(seed), 190, rate) for seed in range(60)]
+        assert all((row.offset + len(row)) / rate <= 190 for row in rows)
+        return sum(map(len, rows))
+
+    assert 1.9 < frames(2 * FRAME_RATE) / frames(FRAME_RATE) < 2.1
+    row = Stretched([3, 4, 5], [0, 1, 2], [0, 9, 26], [0, 2], offset=25, rate=25.0)
+    assert row.transcript(["i met", "peter"], 0.4).answer == "[0.8] i met [2.0] peter"
+
+
 def test_transcripts_say_when_utterances_begin():
     timed = Stretched([3, 4, 5], [0, 1, 2], [0, 9, 26], [0, 2], offset=25).transcript(["i met", "peter"], 1.0)
     assert timed == Asked(TIMED_ASR_INSTRUCTION, "[2] i met [4] peter", [[0], [0], [0], [1], [2], [2], [2]])

@@ -101,6 +101,15 @@ def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8
 
 
+def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    begin_as(llm, TINY, rate=2 * FRAME_RATE)
+    opening, mark = llm.prompt.tokenizer(time_mark(30), add_special_tokens=False)["input_ids"]
+    scores = with_clock(torch.zeros(2000, llm.width), clock(2000, llm.width)) @ llm.embedding.weight[mark]
+    assert 30 <= scores.argmax().item() / (2 * FRAME_RATE) < 31
+
+
 def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     """Everything but the embeddings is the other LLM's, and of those the tokens that both have."""
     make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=20, step=0.2).save_pretrained(tmp_path)
