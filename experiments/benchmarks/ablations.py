@@ -35,14 +35,14 @@ RATIOS = (2, 4, 8)
 SCHEDULE = "--curriculum.init_args.schedule"
 SST = "--model.init_args.sst"
 SSTS = Summarization()
-FEWEST_STEPS = 6
+FEWEST_STEPS = 6  # the curriculum rises in sixths
 BASE = "as it is"  # curriculum to 8x, ratio per interval, interleaved, full projections, original positions, 4 s
 
 
 def curriculum(steps: int) -> str:
     """Ratios rising to 8x over the first half of the steps."""
     sets = ([2], [2, 4], [2, 4, 8])
-    stages = (f"{{start: {steps * n // 6}, ratios: {ratios}}}" for n, ratios in enumerate(sets))
+    stages = (f"{{start: {steps * n // FEWEST_STEPS}, ratios: {ratios}}}" for n, ratios in enumerate(sets))
     return f"[{', '.join(stages)}]"
 
 

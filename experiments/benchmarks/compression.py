@@ -21,11 +21,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jsonargparse import ArgumentParser
 from lhotse.cut import Cut
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError
 from tqdm import tqdm
 from transformers import pipeline
 
@@ -64,6 +66,7 @@ from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases.rising_marks import mark_rules
+from speech_xl.stages import ConfigError
 
 DIGITS = {str(n): number_words(n) for n in range(10)}
 FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
@@ -97,14 +100,34 @@ def methods(folders: dict[str, Path | None]) -> list[Method]:
     return [method for method in found if folders[method.weights] is not None]
 
 
-class Sessions:
-    """The dev sessions that are asked, and their encoder frames, computed once."""
+def changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A stage's data config with "KEY=VALUE" changes; keys that it hasn't got are refused."""
+    config = OmegaConf.create(data)
+    OmegaConf.set_struct(config, True)
+    for change in changes:
+        key, _, value = change.partition("=")
+        try:
+            OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=False)
+        except ConfigAttributeError:
+            raise ConfigError(
+                f"--data {change}: the stage's data has no key {key}; take one of its config.yaml"
+            ) from None
+    return cast(dict[str, Any], OmegaConf.to_container(config))
 
-    def __init__(self, folder: Path, limit: int | None, tasks: Sequence[str] = ("asr", "qa")) -> None:
+
+class Sessions:
+    """The dev sessions that are asked, and their encoder frames, computed once.
+
+    changes: "KEY=VALUE" of the stage's `data` that are otherwise here than in training.
+    """
+
+    def __init__(
+        self, folder: Path, limit: int | None, tasks: Sequence[str] = ("asr", "qa"), changes: Sequence[str] = ()
+    ) -> None:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(SpeechDataModule, "data")
-        self.config = config_of(folder)["data"]
-        given = self.config | {"limit_dev": limit, "eval_questions": 8, "eval_tasks": list(tasks)}
+        own = changed(config_of(folder)["data"], changes)
+        given = own | {"limit_dev": limit, "eval_questions": 8, "eval_tasks": list(tasks)}
         self.data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
         self.data.prepare_data()
         self.cuts = list(self.data.cuts("dev"))
@@ -184,7 +207,7 @@ def whisper_reference(name: str | Path, cuts: Sequence[Cut], turns: Any, path: P
     """What Whisper itself transcribes, by its own long-form decoding with temperature fallback; digits it writes as
     figures are spelled out. What it draws at higher temperatures is drawn alike each time."""
     asr: Any = pipeline("automatic-speech-recognition", str(name))
-    with PredictionWriter(path) as writer:
+    with PredictionWriter(path, {"fallback": {key: str(value) for key, value in FALLBACK.items()}}) as writer:
         for cut in tqdm(cuts, desc=WHISPER, unit="session"):
             asked = [turn for turn in turns(cut) if turn.task == "asr"]
             if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
@@ -224,6 +247,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
     parser.add_argument("--tasks", nargs="+", default=["asr", "qa"], help="what is asked (%(default)s)")
     parser.add_argument("--longest_gap", type=float, help="seconds from mark to mark (model.longest_gap of --sst)")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="data settings other than the SSTs' training had, such as corpus.init_args.max_seconds=300",
+    )
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
@@ -231,7 +261,7 @@ def main() -> None:
     if given.whisper and Path(given.whisper).is_dir():
         given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
-    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks)
+    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks, given.data)
     chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
     allowed = Allowed.by(given.sst)
     if given.longest_gap is not None:

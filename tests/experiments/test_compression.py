@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.benchmarks.compression import command_of, file_name, methods
+from experiments.benchmarks.compression import changed, command_of, file_name, methods
 from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
 from speech_xl.evaluation.compressors import MeanPooled
+from speech_xl.stages import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 
 
@@ -142,3 +143,12 @@ def test_the_record_says_the_command_without_anybodys_folders():
     words = ["digits", "--base", "mine/stage2", "--work", "kept", "--ratios", "4", "8", "--methods", "full KV", "TOVA"]
     said = 'compression.py digits --base BASE --ratios 4 8 --methods "full KV" TOVA'
     assert command_of(parser.parse_args(words), parser) == f"python experiments/benchmarks/{said}"
+
+
+def test_data_settings_are_changed_by_key_and_others_refused():
+    trained = {"corpus": {"class_path": "MiniLibriSpeech", "init_args": {"max_seconds": 60.0}}, "limit_dev": None}
+    told = changed(trained, ["corpus.init_args.max_seconds=300.0", "limit_dev=4"])
+    assert told["corpus"] == {"class_path": "MiniLibriSpeech", "init_args": {"max_seconds": 300.0}}
+    assert told["limit_dev"] == 4 and trained["limit_dev"] is None
+    with pytest.raises(ConfigError, match="the stage's data has no key corpus.init_args.seconds"):
+        changed(trained, ["corpus.init_args.seconds=300"])
