@@ -76,11 +76,14 @@ def place_marks(llm: LLM, rate: float) -> None:
 
 @torch.no_grad()
 def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
-    """Begin with the weights of another tiny LLM. Tokens that both have keep their embeddings, time marks are placed by
-    the clock, other tokens get random ones: who can copy words from frames can copy any."""
+    """Begin with the weights of another tiny LLM. With another vocabulary the tokens that both have keep their embeddings,
+    time marks are placed by the clock, other tokens get random ones: who can copy words from frames can copy any."""
     other = LLM(str(folder))
     other.build()
     known = other.prompt.tokenizer.get_vocab()
+    if known == llm.prompt.tokenizer.get_vocab():  # it reads on, its marks included
+        llm.model.load_state_dict(other.model.state_dict())
+        return
     table, old = llm.embedding.weight, other.embedding.weight
     words = old[:, : -llm.width // SHARE]
     new = words.mean(0) + words.std(0) * torch.randn(len(table), words.shape[1])

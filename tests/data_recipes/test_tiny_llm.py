@@ -101,12 +101,23 @@ def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8
 
 
-def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames():
-    llm = LLM(str(TINY), pretrained=False)
+def test_the_same_vocabulary_reads_on(tmp_path):
+    llm, other = LLM(str(TINY), pretrained=False), LLM(str(TINY))
+    for one in (llm, other):
+        one.build()
+    begin_as(llm, TINY)
+    for name, weight in other.model.state_dict().items():
+        torch.testing.assert_close(llm.model.state_dict()[name], weight, msg=name)
+
+
+def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames(tmp_path):
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=40).save_pretrained(tmp_path)
+    write_config(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
+    llm = LLM(str(tmp_path), pretrained=False)
     llm.build()
     begin_as(llm, TINY, rate=2 * FRAME_RATE)
-    opening, mark = llm.prompt.tokenizer(time_mark(30), add_special_tokens=False)["input_ids"]
-    scores = with_clock(torch.zeros(2000, llm.width), clock(2000, llm.width)) @ llm.embedding.weight[mark]
+    _, mark = llm.prompt.tokenizer(time_mark(30), add_special_tokens=False)["input_ids"]
+    scores = with_clock(torch.zeros(1000, llm.width), clock(1000, llm.width)) @ llm.embedding.weight[mark]
     assert 30 <= scores.argmax().item() / (2 * FRAME_RATE) < 31
 
 
