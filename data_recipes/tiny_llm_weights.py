@@ -76,8 +76,9 @@ def place_marks(llm: LLM, rate: float) -> None:
 
 @torch.no_grad()
 def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
-    """Begin with the weights of another tiny LLM. With another vocabulary the tokens that both have keep their embeddings,
-    time marks are placed by the clock, other tokens get random ones: who can copy words from frames can copy any."""
+    """Begin with the weights of another tiny LLM. Where the vocabularies differ, tokens that both have keep their
+    embeddings, time marks are placed by the clock, other tokens get random ones: who can copy words from frames can
+    copy any."""
     other = LLM(str(folder))
     other.build()
     known = other.prompt.tokenizer.get_vocab()
