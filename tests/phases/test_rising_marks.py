@@ -12,6 +12,11 @@ from tests.model.tiny import tokenizer as characters
 TINY = "experiments/models/tiny/llm"
 
 
+def opened(ids, marks):
+    """The same rows with another mark opened."""
+    return torch.cat([ids, torch.full((len(ids), 1), marks[0][0])], dim=1)
+
+
 def test_a_mark_is_later_than_the_last_and_within_the_audio():
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     rule = RisingMarks.of(Prompt(tokenizer), [9.9, 9.9, 9.9], 8.0, torch.device("cpu"))
@@ -21,9 +26,11 @@ def test_a_mark_is_later_than_the_last_and_within_the_audio():
     ids = torch.tensor([[tokenizer.eos_token_id] * (longest - len(row)) + row for row in rows])
     scores = rule(ids, torch.zeros(3, len(tokenizer) + 5))
     free = scores > -torch.inf
-    for row, allowed in zip(free, (range(10), range(5, 10), ()), strict=True):
-        marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
-        assert [s for s, (_, mark) in enumerate(marks) if row[mark]] == list(allowed)
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+    inside = rule(opened(ids, marks), torch.zeros(3, len(tokenizer) + 5)) > -torch.inf
+    for row, within, allowed in zip(free, inside, (range(10), range(5, 10), ()), strict=True):
+        assert [s for s, (_, mark) in enumerate(marks) if within[mark]] == list(allowed)
+        assert not row[[mark for _, mark in marks]].any(), "no second without an opening"
         assert row[marks[0][0]] == bool(allowed), "no mark may open where none can follow"
         words = tokenizer("this is hello", add_special_tokens=False)["input_ids"]
         assert row[[*words, tokenizer.eos_token_id]].all() and row[-5:].all()
@@ -40,8 +47,9 @@ def test_marks_may_have_steps_of_their_own():
     rule = RisingMarks.of(Prompt(tokenizer), [2.1, 9.0, 9.0], 8.0, torch.device("cpu"))
     rows = [tokenizer(f"[{said}]", add_special_tokens=False)["input_ids"] for said in ("1.6", "3.4", "3.8")]
     free = rule(torch.tensor(rows), torch.zeros(3, len(tokenizer))) > -torch.inf
-    known = {f"{n / 5:.1f}": tokenizer(f"[{n / 5:.1f}]", add_special_tokens=False)["input_ids"][1] for n in range(20)}
-    allowed = [[name for name, mark in known.items() if row[mark]] for row in free]
+    known = {f"{n / 5:.1f}": tokenizer(f"[{n / 5:.1f}]", add_special_tokens=False)["input_ids"] for n in range(20)}
+    inside = rule(opened(torch.tensor(rows), list(known.values())), torch.zeros(3, len(tokenizer))) > -torch.inf
+    allowed = [[name for name, (_, mark) in known.items() if row[mark]] for row in inside]
     assert allowed == [["1.8", "2.0"], ["3.6", "3.8"], []]
     assert free[:, rows[0][0]].tolist() == [True, True, False]
 
@@ -50,9 +58,9 @@ def test_marks_may_be_kept_from_jumping_ahead():
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     rule = RisingMarks.of(Prompt(tokenizer), [30.0, 30.0, 5.5], 8.0, torch.device("cpu"), longest_gap=3.0)
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("hello this", "[7]", "[4]")]
-    free = rule(torch.tensor(rows), torch.zeros(3, len(tokenizer))) > -torch.inf
-    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"][1] for s in range(30)]
-    assert [[s for s, mark in enumerate(marks) if row[mark]] for row in free] == [[0, 1, 2, 3], [8, 9, 10], [5]]
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+    free = rule(opened(torch.tensor(rows), marks), torch.zeros(3, len(tokenizer))) > -torch.inf
+    assert [[s for s, (_, mark) in enumerate(marks) if row[mark]] for row in free] == [[0, 1, 2, 3], [8, 9, 10], [5]]
 
 
 def test_an_opened_mark_is_closed():

@@ -1,4 +1,4 @@
-"""Time marks rise: a transcript's next mark is later than its last and no later than the audio.
+"""Time marks rise: a transcript's next mark is later than its last and no later than the audio, and whole.
 
 Whisper decodes under the same rule (arXiv 2212.04356; ApplyTimestampRules in its decoding.py). A decoder that has lost
 its place can't go back to where it was, so it can't go round in circles. Nor can it go on for longer than the audio
@@ -68,10 +68,11 @@ class RisingMarks(LogitsProcessor):
         end = self.ends[:, None].minimum(last.clamp(min=0) + self.longest_gap)
         may = (self.seconds > last) & (self.seconds <= end)
         any_may = may.any(1)
-        out = (self.seconds >= 0) & ~may
-        out[:, self.opening] = ~any_may
-        # An opened mark is closed: else, where the second it is after is ruled out, it would go on with a word.
+        # A second stands in an opened mark and nowhere else, and an opened mark is closed: else, where the second that
+        # it is after is ruled out, it would go on with a word.
         opened = (input_ids[:, -1] == self.opening) & any_may
+        out = (self.seconds >= 0).repeat(len(said), 1)
+        out[:, self.opening] = ~any_may
         out = torch.where(opened[:, None], ~may, out)
         out = torch.cat([out, opened[:, None].expand(-1, scores.shape[1] - out.shape[1])], 1)  # rows beyond the tokens
         scores = scores.masked_fill(out, -torch.inf)
