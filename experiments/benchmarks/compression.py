@@ -89,15 +89,16 @@ class Method:
         return self.compressor.name
 
 
-def methods(folders: dict[str, Path | None]) -> list[Method]:
-    """All that can run on the folders given."""
+def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None) -> list[Method]:
+    """All that can run on the folders given, or those of these names; evictions alone need kvpress."""
     base: list[Compressor] = [Uncompressed(), Truncation(), UniformStride(), RandomFrames(), MeanPooled()]
-    base += [SimilarFrames(), *(Eviction(press) for press in PRESSES), Eviction("SnapKV", query_aware=True)]
+    evictions = [(press, False) for press in PRESSES] + [("SnapKV", True)]
+    base += [SimilarFrames(), *(Eviction(*one) for one in evictions if not names or Eviction.name_of(*one) in names)]
     found = [Method(one, "base") for one in base]
     found.append(Method(MeanPooled(trained=True), "pooled"))
     found.append(Method(Summarization("SSTs appended"), "appended"))
     found.append(Method(Summarization(), "sst"))
-    return [method for method in found if folders[method.weights] is not None]
+    return [m for m in found if folders[m.weights] is not None and (not names or m.name in names)]
 
 
 def changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -262,7 +263,7 @@ def main() -> None:
         given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
     commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks, given.data)
-    chosen = [m for m in methods(folders) if not given.methods or m.name in given.methods]
+    chosen = methods(folders, given.methods)
     allowed = Allowed.by(given.sst)
     if given.longest_gap is not None:
         allowed = replace(allowed, longest_gap=given.longest_gap)

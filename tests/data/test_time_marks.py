@@ -2,7 +2,7 @@
 
 import pytest
 
-from speech_xl.data.time_marks import decimals, time_mark, without_time_marks
+from speech_xl.data.time_marks import decimals, has_time_marks, time_mark, timed_parts, without_time_marks
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_every_step_has_a_mark_of_its_own():
 
 def test_words_are_what_is_left():
     assert without_time_marks("[0.0] one [0.4] two[1] three [x] [12.5]") == "one two three [x]"
+
+
+def test_words_are_told_by_the_mark_before_them():
+    assert timed_parts("[0.0] one [0.4] two[12] three [x]") == [(0.0, "one"), (0.4, "two"), (12.0, "three [x]")]
+    assert timed_parts("one two [3] three") == [(0.0, "one two"), (3.0, "three")]
+    assert timed_parts("one two") == [(0.0, "one two")] and timed_parts("") == []
+    assert has_time_marks("one[3]") and not has_time_marks("one [x]")

@@ -12,6 +12,7 @@ from speech_xl.evaluation.metrics import (
     cut_error_rate,
     cut_hypothesis,
     error_rate,
+    error_rate_by_time,
     is_correct,
     normalize,
     summarise,
@@ -155,3 +156,24 @@ def test_a_paired_difference_of_answers_counts_those_right():
 def test_a_paired_difference_needs_the_same_sessions():
     with pytest.raises(ValueError, match="same sessions"):
         cut_error_difference(answers("one", "two"), answers("one"))
+
+
+def test_errors_are_told_by_where_in_the_session_they_are():
+    said = "[0] one two [58] three [61.5] four [130] five"
+    heard = {
+        "a": "[0] one two [61] three four [130] five",  # a window too late: missing in one, too many in the next
+        "b": "one six [58.5] three [61.5] four [70] ten",
+    }
+    records = [answer_record(cut, 4, reference=said, hypothesis=text) for cut, text in heard.items()]
+    records.append(answer_record("c", 4, reference="no marks", hypothesis="[7] none"))
+    rates = error_rate_by_time(records)
+    assert {window: (rate.errors, rate.words, rate.items) for window, rate in rates.items()} == {
+        0: (2, 6, 2),
+        1: (2, 2, 2),
+        2: (1, 2, 2),
+    }
+    assert list(error_rate_by_time(records, seconds=200.0)) == [0]
+    assert error_rate_by_time(records, seconds=200.0)[0].errors == sum(
+        wer_counts(said, text)[0] for text in heard.values()
+    )
+    assert error_rate_by_time(records[2:]) == {}

@@ -69,3 +69,20 @@ def test_records_without_memory_figures_are_scored(make_record):
     scores = score([record])
     assert scores["ratios"]["2"]["memory"]["kept_kv_bytes_per_session"] is None
     assert markdown_table(scores).endswith("| - | - | - | - |")
+
+
+def test_a_long_sessions_errors_stand_by_minute(tmp_path, make_record):
+    path = tmp_path / "predictions.jsonl"
+    said = "[0] one two [59] three [150] four"
+    with PredictionWriter(path) as writer:
+        for ratio, heard in ((1, said), (4, "[0] one two [59] three [150] five")):
+            writer.write(make_record("s0", ratio, reference=said, hypothesis=heard))
+    write_report(path, tmp_path / "out")
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "| minute of the session | words | 1x | 4x |" in text
+    assert "| 1 | 3 | 0.0 % | 0.0 % |" in text and "| 3 | 1 | 0.0 % | 100.0 % |" in text
+
+
+def test_short_sessions_have_no_minutes(predictions, tmp_path):
+    write_report(predictions, tmp_path / "out")
+    assert "minute of the session" not in (tmp_path / "out" / "results.md").read_text()

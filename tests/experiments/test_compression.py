@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments.benchmarks.compression import changed, command_of, file_name, methods
 from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
-from speech_xl.evaluation.compressors import MeanPooled
+from speech_xl.evaluation.compressors import Eviction, MeanPooled
 from speech_xl.stages import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -111,14 +111,27 @@ def test_bytes_are_those_of_the_formula(tmp_path):
 
 def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):
     class Press:
+        name_of = staticmethod(Eviction.name_of)
+
         def __init__(self, press, query_aware=False):
-            self.name = press
+            self.name = self.name_of(press, query_aware)
 
     monkeypatch.setattr("experiments.benchmarks.compression.Eviction", Press)
     given = methods({"base": tmp_path, "sst": tmp_path, "appended": None, "pooled": None})
     assert {method.weights for method in given} == {"base", "sst"}
     assert [method.name for method in given if method.weights == "sst"] == ["SSTs"]
-    assert {"full KV", "truncation", "TOVA"} <= {method.name for method in given}
+    assert {"full KV", "truncation", "TOVA", "SnapKV, query-aware"} <= {method.name for method in given}
+
+
+def test_methods_without_eviction_need_no_kvpress(monkeypatch, tmp_path):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("speech_xl.evaluation.compressors.eviction.import_module", missing)
+    folders = {"base": tmp_path, "sst": tmp_path, "appended": None, "pooled": None}
+    assert [method.name for method in methods(folders, ["full KV", "SSTs"])] == ["full KV", "SSTs"]
+    with pytest.raises(ImportError, match="TOVA comes from kvpress"):
+        methods(folders, ["TOVA"])
 
 
 def test_the_picture_shows_questions_where_some_were_asked(tmp_path):

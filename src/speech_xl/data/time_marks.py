@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 
-_MARK = re.compile(r"\s*\[\d+(\.\d+)?\]\s*")
+_MARK = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 _TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
 
 
@@ -39,3 +39,14 @@ def decimals(step: float) -> int:
 def without_time_marks(text: str) -> str:
     """The words alone, a space where a mark stood."""
     return _MARK.sub(" ", text).strip()
+
+
+def has_time_marks(text: str) -> bool:
+    return _MARK.search(text) is not None
+
+
+def timed_parts(text: str) -> list[tuple[float, str]]:
+    """(second, words after its mark), in the order of the text; what stands before the first mark is at 0."""
+    before, *marked = _MARK.split(text)
+    parts = [(float(second), words) for second, words in zip(marked[::2], marked[1::2], strict=True)]
+    return [(0.0, before), *parts] if before.strip() else parts

@@ -13,7 +13,7 @@ from typing import Any
 import jiwer
 import numpy as np
 
-from speech_xl.data.time_marks import without_time_marks
+from speech_xl.data.time_marks import has_time_marks, timed_parts, without_time_marks
 
 Record = Mapping[str, Any]
 
@@ -78,6 +78,23 @@ def error_rate(records: Iterable[Record]) -> Rate:
     return _rate(records, lambda record: wer_counts(record["reference"], record["hypothesis"]))
 
 
+def error_rate_by_time(records: Iterable[Record], seconds: float = 60.0) -> dict[int, Rate]:
+    """Micro WER by where in the session words are said: number of the window of so many `seconds` -> rate.
+
+    Time marks say where; references without any are left out. A word that is right but marked in a neighbouring window
+    is an error in both, so windows shouldn't be short beside the marks' steps.
+    """
+    windows: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        if not has_time_marks(record["reference"]):
+            continue
+        said, heard = (_by_window(record[text], seconds) for text in ("reference", "hypothesis"))
+        for window in said.keys() | heard.keys():
+            texts = {"reference": said.get(window, ""), "hypothesis": heard.get(window, "")}
+            windows[window].append({**record, **texts})
+    return {window: error_rate(windows[window]) for window in sorted(windows)}
+
+
 def cut_error_rate(records: Iterable[Record]) -> Rate:
     """Micro WER with every hypothesis cut at 1.2 times its reference's words."""
     return _rate(records, _cut_counts)
@@ -129,6 +146,13 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
 def session_id(record: Record) -> str:
     """The cut an answer belongs to: several answers may share one."""
     return str(record.get("cut_id", record["id"]))
+
+
+def _by_window(text: str, seconds: float) -> dict[int, str]:
+    windows: dict[int, str] = defaultdict(str)
+    for second, words in timed_parts(text):
+        windows[int(second // seconds)] += f" {words}"
+    return windows
 
 
 def _cut_counts(record: Record) -> tuple[int, int]:

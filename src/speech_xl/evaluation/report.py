@@ -9,7 +9,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from speech_xl.evaluation.metrics import BOOTSTRAP_DRAWS, CUT_AT, NORMALISER, Rate, Record, session_id, summarise
+from speech_xl.evaluation.metrics import (
+    BOOTSTRAP_DRAWS,
+    CUT_AT,
+    NORMALISER,
+    Rate,
+    Record,
+    error_rate_by_time,
+    session_id,
+    summarise,
+)
 from speech_xl.evaluation.predictions import read_predictions, replace_text
 
 
@@ -26,7 +35,13 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
     for ratio in sorted({record["ratio"] for record in records}):
         mine = [record for record in records if record["ratio"] == ratio]
         rates = {name: _plain(rate) for name, rate in summary.get(ratio, {}).items()}
-        by_ratio[str(ratio)] = {"rates": rates, "memory": _memory(mine), "unfinished": _unfinished(mine)}
+        minutes = error_rate_by_time([record for record in mine if record["task"] == "asr"])
+        by_ratio[str(ratio)] = {
+            "rates": rates,
+            "wer_by_minute": {str(minute): _plain(rate) for minute, rate in minutes.items()},
+            "memory": _memory(mine),
+            "unfinished": _unfinished(mine),
+        }
     return {
         "items": len(records),
         "sessions": len({session_id(record) for record in records}),
@@ -82,6 +97,19 @@ def kinds_table(scores: dict[str, Any]) -> str:
     return _table(rows)
 
 
+def minutes_table(scores: dict[str, Any]) -> str:
+    """WER by minute of the session (rows) and ratio (columns); empty where no transcript has time marks beyond one."""
+    minutes = {int(minute) for result in scores["ratios"].values() for minute in result["wer_by_minute"]}
+    if not minutes - {0}:
+        return ""
+    rows = [["minute of the session", "words", *(f"{ratio}x" for ratio in scores["ratios"])]]
+    for minute in sorted(minutes):
+        rates = [result["wer_by_minute"].get(str(minute)) for result in scores["ratios"].values()]
+        words = max(rate["words"] for rate in rates if rate)
+        rows.append([str(minute + 1), str(words), *(_percent(rate) for rate in rates)])
+    return _table(rows)
+
+
 def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
     """Write results.json and results.md into `out_dir` and return the scores."""
     scores = score_file(jsonl)
@@ -93,6 +121,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
         f"{scores['items']} answers on {scores['sessions']} sessions, from {scores['predictions']}.",
         markdown_table(scores),
         kinds_table(scores),
+        minutes_table(scores),
         f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}.",
         f"Unfinished: {scores['unfinished']}. Normaliser: {scores['normaliser']}.",
     ]

@@ -45,7 +45,12 @@ class Eviction(Compressor):
             raise ImportError(f"{press} comes from kvpress: pip install -e '.[baselines]'") from error
         self.press: Any = getattr(kvpress, f"{press}Press")
         self.needs_question = query_aware
-        self.name = f"{press}, query-aware" if query_aware else press
+        self.name = self.name_of(press, query_aware)
+
+    @staticmethod
+    def name_of(press: str, query_aware: bool = False) -> str:
+        """What it is called, whether kvpress is installed or not."""
+        return f"{press}, query-aware" if query_aware else press
 
     def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         asked = model.llm.prompt.question(instruction) if self.needs_question else []
