@@ -6,7 +6,7 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from speech_xl.data.tasks import Turn
+from speech_xl.data.tasks import Turn, begins
 
 
 class SpeechBatch:
@@ -49,6 +49,11 @@ class SpeechBatch:
     def __repr__(self) -> str:
         cached = sum(row is not None for row in self.frames)
         return f"SpeechBatch({len(self)} rows, {self.audio_seconds:.1f} s, {cached} from the cache, epoch {self.epoch})"
+
+    @property
+    def begins(self) -> list[float]:
+        """Seconds of the session before each row's audio: what its clock and its time marks count on from."""
+        return [begins(cut) for cut in self.cuts]
 
     @property
     def audio_seconds(self) -> float:

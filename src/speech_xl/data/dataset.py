@@ -70,6 +70,8 @@ class Excerpt:
         per_session: excerpts of a session in an epoch.
         grow_epochs: begin with `min_seconds` and let the longest length grow evenly to `max_seconds` over so many
             epochs: attention finds out where to look on short excerpts first. 0 is full length from the start.
+        keep_place: the clock and the time marks of an excerpt go on from where it lies in its session, so that later
+            marks than `max_seconds` are learned too. By default every excerpt begins at 0.
     """
 
     min_seconds: float
@@ -77,6 +79,7 @@ class Excerpt:
     fixed: bool = False
     per_session: int = 1
     grow_epochs: int = 0
+    keep_place: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.min_seconds <= self.max_seconds:
@@ -127,7 +130,8 @@ class Excerpt:
             supervisions=[s for s in part.supervisions if s.id in kept],  # by rounding a neighbour may touch the border
             custom=custom
             | {"excerpt": "fixed" if self.fixed else "random"}
-            | {"session": {"start": cut.start, "duration": cut.duration}},
+            | {"session": {"start": cut.start, "duration": cut.duration}}
+            | ({"begins": start} if self.keep_place else {}),
         )
 
 

@@ -27,6 +27,11 @@ class Turn:
     kind: str = ""
 
 
+def begins(cut: Cut) -> float:
+    """The second that time marks say at the cut's beginning: 0 but for an excerpt that keeps its place."""
+    return float((getattr(cut, "custom", None) or {}).get("begins", 0.0))
+
+
 def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
@@ -39,7 +44,7 @@ def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
     if marks:
         said = [piece for s in supervisions for piece in pieces(s, marks.words)]
-        times = [time_mark(start, marks.step) for start, _ in said]
+        times = [time_mark(begins(cut) + start, marks.step) for start, _ in said]
         fresh = [time if time != before else "" for time, before in zip(times, ["", *times], strict=False)]
         timed = " ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, said, strict=True))
         return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")

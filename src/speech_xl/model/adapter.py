@@ -28,9 +28,10 @@ class Adapter(nn.Module):
     """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B], embeddings [V, D], first) -> Adapted``.
 
     `embeddings` is the LLM's table of token embeddings; only an adapter that `scores_tokens` reads it. `first` is the
-    number of the first speech frame in the audio, 0 unless a piece from amid it is given. A piece gives the frames of
-    the whole where it begins at a multiple of `grain` encoder frames and another `grain` lies before and after them.
-    `stride` encoder frames become one speech frame, a shorter remainder too: ``N = ceil(F / stride)``.
+    number of the first speech frame in the audio, or int64 [B] of each row's: 0 unless a piece from amid it is given. A
+    piece gives the frames of the whole where it begins at a multiple of `grain` encoder frames and another `grain` lies
+    before and after them. `stride` encoder frames become one speech frame, a shorter remainder too:
+    ``N = ceil(F / stride)``.
     `layers` names the encoder layers the adapter reads (L of them), -1 being the last. The last `clocked` dimensions of
     its frames say when they are and nothing else.
     """
@@ -112,14 +113,15 @@ class SemanticAdapter(Adapter):
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))
         return self.project(x)[:, : int(self.out_lengths(lengths).max())]
 
-    def timed(self, frames: Tensor, first: int) -> Tensor:
+    def timed(self, frames: Tensor, first: int | Tensor) -> Tensor:
         """Frames [B, N, D] from number `first` on with the clock in them, if there is one."""
         if not self.clock:
             return frames
-        codes = clock(first + frames.shape[1], frames.shape[2], frames.device)[first:]
-        return with_clock(frames, self.loudness * codes)
+        numbers = torch.as_tensor(first, device=frames.device).reshape(-1, 1)  # of the first frames: [1 or B, 1]
+        codes = clock(int(numbers.max()) + frames.shape[1], frames.shape[2], frames.device)
+        return with_clock(frames, self.loudness * codes[numbers + torch.arange(frames.shape[1], device=frames.device)])
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         frames = self.norm(self.neighbourhoods(frames, lengths))
         return Adapted(self.timed(frames, first), self.out_lengths(lengths))
 
@@ -156,7 +158,7 @@ class PosteriorAdapter(SemanticAdapter):
         self.tokens = TokenScores(llm_width)
         self.silence = nn.Parameter(0.5 * scale * torch.randn(1, llm_width))
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         scores = self.tokens(self.neighbourhoods(frames, lengths), embeddings)
         table = torch.cat([embeddings.to(scores.dtype), self.silence.to(scores.dtype)])
         spoken = self.norm(scores.softmax(-1) @ table)
@@ -200,7 +202,7 @@ class AcousticAdapter(Adapter):
         self.project = nn.Linear(self.width, llm_width)
         self.norm = _output_norm(llm_width, scale)
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         batch, _, length, _ = frames.shape
         mixed = torch.einsum("blfd,l->bfd", frames, self.mix.softmax(0).to(frames.dtype))
         x = self.inputs(masked(mixed, lengths))
@@ -254,7 +256,7 @@ class VoiceAdapter(Adapter):
         self.spread.copy_(heard.std(0, correction=0) + 1e-6)
         self.begun.fill_(True)
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         beside = frames.transpose(1, 2).flatten(2)
         if self.training and not self.begun:
             self.begin(beside, lengths)
@@ -285,7 +287,7 @@ class DualAdapter(Adapter):
         self.clocked = self.semantic.clocked
         nn.init.zeros_(self.acoustic.norm.weight)  # begins as the semantic adapter, so stage 2 can add it to stage 1
 
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int = 0) -> Adapted:
+    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         semantic = self.semantic(frames, lengths, embeddings, first)
         acoustic = self.acoustic(frames[:, :-1], lengths, embeddings, first)
         return semantic._replace(frames=self.semantic.timed(semantic.frames + acoustic.frames, first))

@@ -106,8 +106,8 @@ class SpeechLLM(nn.Module):
     def device(self) -> torch.device:
         return self.llm.embedding.weight.device
 
-    def adapt(self, encoded: Sequence[Tensor], first: int = 0) -> Adapted:
-        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first`."""
+    def adapt(self, encoded: Sequence[Tensor], first: int | Tensor = 0) -> Adapted:
+        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first` (or [B])."""
         parameter = next(self.adapter.parameters())
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]

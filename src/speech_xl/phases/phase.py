@@ -198,8 +198,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
 
     def speech(self, batch: SpeechBatch) -> Speech:
         """Audio (or cached frames) of a batch to speech frames and intervals."""
-        adapted = self.backbone.adapt(self.encode(batch))
         rate = self.backbone.frame_rate
+        first = torch.tensor([int(second * rate) for second in batch.begins], device=self.device)
+        adapted = self.backbone.adapt(self.encode(batch), first)
         intervals = [
             interval_frames(ends, n, rate)
             for ends, n in zip(batch.interval_ends, adapted.lengths.tolist(), strict=True)
