@@ -4,6 +4,8 @@ import pytest
 
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.loaders import TrainSampling
+from speech_xl.data.tasks import asr_turn, begins
+from speech_xl.data.time_marks import TimeMarks, timed_parts
 
 
 def test_the_longest_length_grows_evenly_and_stays():
@@ -29,3 +31,21 @@ def test_several_excerpts_of_each_session_and_not_the_same(tiny_corpus):
     assert len(one) == len(list(cuts)) and len(five) == 5 * len(one)
     recording = five[0].recording_id
     assert len({(cut.start, cut.duration) for cut in five if cut.recording_id == recording}) > 1
+
+
+def test_an_excerpt_may_keep_its_place_in_the_session(tiny_corpus):
+    """Its marks are the session's own, of the utterances that it has; by default they begin at 0."""
+    marks, late = TimeMarks(0.1), 0
+    for cut in tiny_corpus(sessions=10).cuts("train"):
+        for epoch in range(5):
+            part, placed = (Excerpt(0.3, 0.8, keep_place=keep)(cut, 0, epoch) for keep in (False, True))
+            assert part.id == placed.id and begins(part) == 0.0
+            if placed.id == cut.id:
+                continue
+            first, last = map(int, placed.id.removeprefix(f"{cut.id}-").split("-"))
+            assert begins(placed) == pytest.approx(cut.supervisions[first].start)
+            session, own = (timed_parts(asr_turn(one, marks).answer) for one in (cut, placed))
+            assert own == session[first : last + 1]
+            assert timed_parts(asr_turn(part, marks).answer)[0][0] == 0.0
+            late += begins(placed) > 0
+    assert late > 10

@@ -191,3 +191,16 @@ def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
     assert ((share > 0.25) & (share < 0.75)).all() and not heard[0, 0].equal(heard[1, 0])
     adapter.eval()
     assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
+
+
+@pytest.mark.parametrize("kind", ["semantic", "posterior", "dual"])
+def test_rows_may_begin_at_frames_of_their_own(kind):
+    adapter = make(kind)
+    words = adapter.semantic if kind == "dual" else adapter
+    words.clock, words.loudness, words.clocked = 1.0, SCALE, 2
+    x, n = frames(adapter, 40, 40)
+    out = adapter(x, n, EMBEDDINGS, torch.tensor([3, 700])).frames
+    for row, first in enumerate((3, 700)):
+        alone = adapter(x[row : row + 1], n[row : row + 1], EMBEDDINGS, first).frames
+        torch.testing.assert_close(out[row], alone[0], atol=1e-12, rtol=1e-10)
+        assert not torch.equal(alone, adapter(x[row : row + 1], n[row : row + 1], EMBEDDINGS).frames)

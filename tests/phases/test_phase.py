@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.tasks import Turn
-from speech_xl.model import Lora, SSTs
+from speech_xl.model import Lora, SemanticAdapter, SSTs
 from speech_xl.model.prompt import Prompt
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
@@ -251,6 +251,20 @@ def test_frames_are_drawn_to_the_answers_where_stage_2_is_told_so(folders, tmp_p
     assert plain.extra_loss(given, plain.speech(given)) == 0.0
     with pytest.raises(ValueError, match=r"model.heard_weight=-1: must not be negative"):
         phase(ModalAlignment, folders, ADAPTER, heard_weight=-1)
+
+
+def test_a_row_that_begins_amid_its_session_has_the_sessions_clock(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER, adapter=SemanticAdapter(stride=4, clock=1.0))
+    given = batch(tmp_path, SHORT, LONG)
+    fit(model, Given([given], tmp_path), 0)
+    plain = model.speech(given).frames
+    rate, clocked = model.backbone.frame_rate, model.backbone.adapter.clocked
+    given.cuts[1].custom = {"begins": 10 / rate + 1e-6}
+    assert given.begins == [0.0, 10 / rate + 1e-6]
+    placed = model.speech(given).frames
+    assert torch.equal(placed[0], plain[0]) and torch.equal(placed[1, :, :-clocked], plain[1, :, :-clocked])
+    codes = model.backbone.adapter.timed(plain[1:], 10)[..., -clocked:]
+    assert torch.equal(placed[1:, :, -clocked:], codes) and not torch.equal(codes, plain[1:, :, -clocked:])
 
 
 # The chain of stages

@@ -13,6 +13,7 @@ from typing import cast
 
 from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.utils import fastcopy
+from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import WORD_STARTS
@@ -78,7 +79,14 @@ class WordTimed(Corpus):
             return cuts
         with path.open(encoding="utf-8") as file:
             times = {entry["id"]: entry["starts"] for entry in map(json.loads, file)}
-        return CutSet.from_cuts(with_times(cut, times) for cut in cast(Iterable[MonoCut], cuts))
+        rows = list(cast(Iterable[MonoCut], cuts))
+        said = [s.id for cut in rows for s in cut.supervisions]
+        if without := sum(name not in times for name in said):
+            rank_zero_warn(
+                f"{path}: {without} of the {len(said)} utterances of {self.name}'s split {split} have no word times there "
+                "and stay whole; times go with the sessions they were found in: align again after changing those"
+            )
+        return CutSet.from_cuts(with_times(cut, times) for cut in rows)
 
 
 def with_times(cut: MonoCut, times: Mapping[str, Sequence[float]]) -> MonoCut:
