@@ -83,8 +83,8 @@ class WordTimed(Corpus):
         said = [s.id for cut in rows for s in cut.supervisions]
         if without := sum(name not in times for name in said):
             rank_zero_warn(
-                f"{path}: {without} of the {len(said)} utterances of {self.name}'s split {split} have no word times there "
-                "and stay whole; times go with the sessions they were found in: align again after changing those"
+                f"{path}: {without} of the {len(said)} utterances of {self.name}'s split {split} have no word times "
+                "there and stay whole; times go with the sessions they were found in: align again after changing those"
             )
         return CutSet.from_cuts(with_times(cut, times) for cut in rows)
 
