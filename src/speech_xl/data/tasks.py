@@ -44,7 +44,8 @@ def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
         raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
     if marks:
         said = [piece for s in supervisions for piece in pieces(s, marks.words)]
-        times = [time_mark(begins(cut) + start, marks.step) for start, _ in said]
+        first = begins(cut)
+        times = [time_mark(first + start, marks.step) for start, _ in said]
         fresh = [time if time != before else "" for time, before in zip(times, ["", *times], strict=False)]
         timed = " ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, said, strict=True))
         return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
