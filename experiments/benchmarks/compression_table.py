@@ -18,6 +18,7 @@ from speech_xl.evaluation.metrics import (
     cut_error_difference,
     cut_error_rate,
     error_rate,
+    error_rate_by_time,
     session_id,
 )
 
@@ -27,7 +28,10 @@ WHISPER = "Whisper's own decoder"
 
 
 def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
-    """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions."""
+    """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions.
+
+    Where transcripts have time marks beyond a minute, also the WER of each minute, `wer_minute_1` and so on.
+    """
     spoken = [r for r in records if r["task"] == "asr"]
     asked = [r for r in records if r["task"] == "qa"]
     sessions = {session_id(r): r for r in reversed(spoken or asked)}.values()  # the first answer of each
@@ -42,6 +46,9 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
     }
     attributes = [r for r in asked if r["kind"] in ATTRIBUTES]
     rates["attribute_accuracy"] = accuracy(attributes) if attributes else None
+    minutes = {minute: rate for minute, rate in error_rate_by_time(spoken).items() if rate.words}
+    if len(minutes) > 1:
+        rates |= {f"wer_minute_{minute + 1}": rate for minute, rate in minutes.items()}
     for name, rate in rates.items():
         row[name] = None if rate is None else rate.value
         if rate is not None:

@@ -40,6 +40,14 @@ def test_a_row_has_rates_with_intervals_and_means_over_sessions():
     assert (row["right_count"], row["right_times"]) == (1.0, 0.0)
 
 
+def test_a_row_of_sessions_beyond_a_minute_has_the_wer_of_each_minute():
+    long = answer("a", "asr", "[3] one two[61] three four[125] five", "[3] one two[61] three six")
+    row = row_of("ours", 4, [long, answer("b", "asr", "[3] one two", "[3] one six")], {})
+    assert (row["wer_minute_1"], row["wer_minute_2"], row["wer_minute_3"]) == (0.25, 0.5, 1.0)
+    assert row["wer_minute_1_low"] == 0.0 and row["wer_minute_1_high"] == 0.5
+    assert "wer_minute_1" not in row_of("ours", 4, [answer("b", "asr", "[3] one two", "[3] one six")], {})
+
+
 def test_a_row_of_questions_alone_counts_every_session_once():
     records = [
         answer("a", "qa", "three", "three", "count", kept_kv_bytes=10),
