@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 # Set before huggingface_hub, torch or matplotlib are imported, since they read these once. Subprocesses inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,6 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
+ROOT = Path(__file__).parents[1]
 LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
 
 
@@ -20,6 +22,24 @@ LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
 def one_thread():
     """Tiny models run faster on one thread than on several, and sums come out in one order."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def parser():
+    """What parses the commands of `experiments/run.py`; making it takes seconds, so there is one for all tests."""
+    from speech_xl.cli import SpeechCLI
+    from speech_xl.stages import parse_command
+
+    class Parsed(SpeechCLI):
+        """Parses a command and goes no further."""
+
+        def instantiate_classes(self) -> None:
+            pass
+
+        def _run_subcommand(self, subcommand: str) -> None:
+            pass
+
+    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], ROOT / "experiments"), None).parser
 
 
 @pytest.fixture(autouse=True, scope="session")

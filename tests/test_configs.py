@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speech_xl.cli import SpeechCLI
 from speech_xl.mistakes import with_places
 from speech_xl.stages import parse_command
 
@@ -17,21 +16,6 @@ OVERLAYS = sorted(
     for path in chain.from_iterable((EXPERIMENTS / kind).glob("*.yaml") for kind in ("models", "data", "hardware"))
     if ".stage" not in path.name  # these come with the overlay they are named after
 )
-
-
-class Parsed(SpeechCLI):
-    """Parses a command and goes no further; its parser serves for others too, since making one takes a second."""
-
-    def instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def parsed():
-    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], EXPERIMENTS), None)
 
 
 def command(stage: str, *overlays: str, flags: tuple[str, ...] = ()):
@@ -47,22 +31,19 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS])
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_takes_every_overlay(parsed, stage, overlay):
-    config = parsed.parser.parse_args(command(stage, *([overlay] if overlay else [])).argv())
-    made = parsed.parser.instantiate(config).fit
+def test_every_stage_takes_every_overlay(parser, stage, overlay):
+    config = parser.parse_args(command(stage, *([overlay] if overlay else [])).argv())
+    made = parser.instantiate(config).fit
     assert made.model.trainable
     assert made.data.corpus.name
 
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (EXPERIMENTS / "ablations").glob("*.yaml")))
-def test_stage_3_takes_every_ablation_and_keeps_the_rest_of_its_model(parsed, overlay):
+def test_stage_3_takes_every_ablation_and_keeps_the_rest_of_its_model(parser, overlay):
     plain, ablated = (
-        parsed.parser.parse_args(command("stage3.yaml", *overlays).argv()).fit
-        for overlays in ([], [f"ablations/{overlay}"])
+        parser.parse_args(command("stage3.yaml", *overlays).argv()).fit for overlays in ([], [f"ablations/{overlay}"])
     )
-    made = parsed.parser.instantiate(
-        parsed.parser.parse_args(command("stage3.yaml", f"ablations/{overlay}").argv())
-    ).fit
+    made = parser.instantiate(parser.parse_args(command("stage3.yaml", f"ablations/{overlay}").argv())).fit
     assert made.model.trainable
     for key in ("encoder", "adapter", "llm", "trainable", "task_weights", "eval_ratios"):
         assert ablated.model.init_args[key] == plain.model.init_args[key]
@@ -75,18 +56,18 @@ def test_an_overlay_for_one_stage_names_a_stage(overlay):
         assert f"{own.stem.rpartition('.')[2]}.yaml" in STAGES, f"{own} is never read"
 
 
-def test_corpora_may_hold_one_another(parsed):
+def test_corpora_may_hold_one_another(parser):
     inner = "{class_path: WordTimed, init_args: {times: times, corpus: MiniLibriSpeech}}"
     flags = ("--data.corpus", "Perturbed", "--data.corpus.corpus", inner, "--data.corpus.speeds", "[0.9]")
-    made = parsed.parser.instantiate(parsed.parser.parse_args(command("stage1.yaml", flags=flags).argv())).fit
+    made = parser.instantiate(parser.parse_args(command("stage1.yaml", flags=flags).argv())).fit
     assert made.data.corpus.speeds == (0.9,) and made.data.corpus.corpus.corpus.name == made.data.corpus.name
 
 
-def test_plain_names_do(parsed):
+def test_plain_names_do(parser):
     flags = ("--model.encoder", "openai/whisper-base", "--model.llm", "some/llm", "--data.corpus", "SpokenDigits")
     made = command("stage1.yaml", flags=(*flags, "--model.optimizer", "SGD", "--data.partition", "PauseWindows",
                                          "--data.partition.max_seconds", "6"))  # fmt: skip
-    config = parsed.parser.parse_args(made.argv()).fit
+    config = parser.parse_args(made.argv()).fit
     assert config.model.init_args.encoder == "openai/whisper-base"
     assert config.model.init_args.llm == "some/llm"
     assert config.model.init_args.optimizer.class_path == "torch.optim.SGD"
@@ -94,10 +75,10 @@ def test_plain_names_do(parsed):
     assert config.data.partition.init_args.max_seconds == 6.0
 
 
-def test_another_class_drops_the_first_ones_arguments(parsed, tmp_path):
+def test_another_class_drops_the_first_ones_arguments(parser, tmp_path):
     overlay = tmp_path / "pauses.yaml"
     overlay.write_text("data:\n  partition:\n    class_path: PauseWindows\n    init_args: {max_seconds: 5.0}\n")
-    config = parsed.parser.parse_args(command("stage1.yaml", str(overlay)).argv()).fit
+    config = parser.parse_args(command("stage1.yaml", str(overlay)).argv()).fit
     assert vars(config.data.partition.init_args) == {"max_seconds": 5.0}
 
 
@@ -112,12 +93,12 @@ def test_another_class_drops_the_first_ones_arguments(parsed, tmp_path):
         ("data:\n  corpus: NoSuchCorpus", "2: data.corpus"),
     ],
 )
-def test_an_unknown_key_is_shown_with_its_file_and_line(parsed, tmp_path, text, place):
+def test_an_unknown_key_is_shown_with_its_file_and_line(parser, tmp_path, text, place):
     overlay = tmp_path / "wrong.yaml"
     overlay.write_text(text)
     wrong = command("stage1.yaml", str(overlay))
     with pytest.raises(Exception) as raised:
-        parsed.parser.parse_args(wrong.argv())
+        parser.parse_args(wrong.argv())
     assert type(raised.value).__name__ == "ArgumentError"
     assert f"{overlay}:{place}" in with_places(str(raised.value), wrong.configs)
 

@@ -24,13 +24,6 @@ def blocks(language: str) -> list[str]:
 COMMANDS = re.findall(r"python (experiments/run\.py [^`\n]*)", "\n".join(blocks("bash")))
 
 
-@pytest.fixture(scope="module")
-def parser():
-    from tests.test_configs import Parsed
-
-    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], ROOT / "experiments"), None).parser
-
-
 def test_there_are_commands():
     assert len(COMMANDS) >= 10
 

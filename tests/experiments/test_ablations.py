@@ -7,14 +7,8 @@ import pytest
 from experiments.benchmarks.ablations import BASE, FEWEST_STEPS, RATIOS, compared, main, picture, variants
 from speech_xl.stages import parse_command
 from tests.records import answer_record
-from tests.test_configs import Parsed
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def parser():
-    return Parsed(parse_command(["fit", "-c", "stage3.yaml"], EXPERIMENTS), None).parser
 
 
 def settings(parser, flags):

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.benchmarks import ablations, compression
 from speech_xl.stages import WEIGHTS, parse_command
-from tests.test_configs import EXPERIMENTS, Parsed
+from tests.test_configs import EXPERIMENTS
 
 SCRIPTS = sorted((EXPERIMENTS / "reproduce").glob("*.sh"))
 # Stands in for Python: writes down what it is asked, and makes the files that the script looks for.
@@ -39,11 +39,6 @@ def begun(*_given: object) -> None:
     raise InterruptedError
 
 
-@pytest.fixture(scope="module")
-def parsed():
-    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], EXPERIMENTS), None)
-
-
 def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(tmp_path):
     for number, script in enumerate(SCRIPTS):
         (tmp_path / str(number)).mkdir()
@@ -56,7 +51,7 @@ def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(t
 
 @pytest.mark.parametrize("rehearse", ["", "1"], ids=["whole", "rehearsal"])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tmp_path, parsed, monkeypatch):
+def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tmp_path, parser, monkeypatch):
     made: set[str] = set()
     monkeypatch.setattr(compression, "Sessions", begun)
     monkeypatch.setattr(ablations, "train", begun)
@@ -64,7 +59,7 @@ def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tm
     for said in commands(script, tmp_path, REHEARSE=rehearse):
         if said[:2] == ["experiments/run.py", "fit"]:
             command = parse_command(said[1:], EXPERIMENTS)
-            assert parsed.parser.parse_args(command.argv()).fit.model.class_path
+            assert parser.parse_args(command.argv()).fit.model.class_path
             start = said[said.index("--init_from") + 1] if "--init_from" in said else "null"
             assert start == "null" or start in made, f"{start} isn't trained before"
             assert str(command.folder / WEIGHTS) not in made, f"{command.folder} is trained twice"
