@@ -9,7 +9,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash
-runs=$RUNS
 whisper=${WHISPER:-openai/whisper-base}
 llm=$runs/digits/llm # the tiny LLM, with marks in steps of 0.2 s, after it has read rows of digits
 read=(--corpus experiments/data/spoken_digits_long.yaml)
@@ -17,7 +16,7 @@ common=(-c models/whisper_base_tiny.yaml -c data/spoken_digits_long.yaml)
 common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
 [ -n "${FSDD:-}" ] && common+=(--data.corpus.init_args.corpus_dir "$FSDD") && read+=(--corpus_dir "$FSDD")
 
-read_texts "$llm" 160 0.2 --steps 550 --longest 100
+read_texts "$llm" 512 160 0.2 --steps 550 --longest 100
 train digits stage1
 train digits_on stage1 --init_from "$runs/digits/stage1/weights.safetensors" # as many steps again: 12.5 to 3.6 % WER
 from=(--init_from "$runs/digits_on/stage1/weights.safetensors")

@@ -1,7 +1,8 @@
 # What the scripts beside it have in common: a stage, an LLM and a table, each made unless it is there, all under RUNS.
-# They set runs, common and read.
+# They set common and read, and runs where their stages lie elsewhere than in RUNS.
 
 RUNS=${RUNS:-runs${REHEARSE:+/rehearsal}}
+runs=$RUNS
 fit=() reading=() aligning=() table=() briefly=() # REHEARSE=1: a few steps of everything, one session in each table
 if [ -n "${REHEARSE:-}" ]; then
     fit=(--trainer.max_steps 2 --trainer.val_check_interval 2 --data.limit_dev 1 --data.excerpt null)
@@ -18,10 +19,10 @@ train() { # train VARIANT STAGE ARGUMENTS...
     python experiments/run.py fit -c "$2.yaml" "${common[@]}" --runs "$runs" --variant "$1" "${@:3}" "${resume[@]}" "${fit[@]}"
 }
 
-read_texts() { # read_texts FOLDER SECONDS STEP ARGUMENTS...: a tiny LLM, its marks up to SECONDS in steps of STEP
+read_texts() { # read_texts FOLDER VOCABULARY SECONDS STEP ARGUMENTS...: a tiny LLM, its marks up to SECONDS in steps of STEP
     [ -f "$1/model.safetensors" ] && return
-    python -m data_recipes.tokenizer "$1.part" "${read[@]}" --vocabulary 512 --seconds "$2" --step "$3"
-    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:4}" "${reading[@]}"
+    python -m data_recipes.tokenizer "$1.part" "${read[@]}" --vocabulary "$2" --seconds "$3" --step "$4"
+    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:5}" "${reading[@]}"
     mv "$1.part" "$1"
 }
 

@@ -10,7 +10,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source experiments/reproduce/steps.bash
-runs=$RUNS
 voices=data.corpus.init_args # of the corpus VoiceAttributes
 common=(-c models/whisper_base_tiny_voices.yaml -c data/voice_attributes.yaml)
 common+=(--model.encoder.init_args.name "${WHISPER:-openai/whisper-base}")
