@@ -39,4 +39,4 @@ from+=(--curriculum.init_args.schedule "[{start: 0, ratios: [2, 4]}, {start: 150
 train words stage3 "${words[@]}" --model.sst.start mean "${from[@]}"
 train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
 compare librispeech_long --tasks asr --ratios 4 8 16 --base "$runs/words_on/stage1" --sst "$runs/words/stage3" \
-    --pooled "$runs/words_pooled/stage3" --methods "full KV" truncation "mean pooling" "mean pooling, trained" SSTs
+    --pooled "$runs/words_pooled/stage3" --methods "full KV" "mean pooling, trained" SSTs
