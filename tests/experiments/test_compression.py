@@ -41,9 +41,10 @@ def test_a_row_has_rates_with_intervals_and_means_over_sessions():
 
 
 def test_a_row_of_sessions_beyond_a_minute_has_the_wer_of_each_minute():
-    long = answer("a", "asr", "[3] one two[61] three four[125] five", "[3] one two[61] three six")
+    long = answer("a", "asr", "[3] one two[61] three four[125] five", "[3] one two[61] three six[200] seven")
     row = row_of("ours", 4, [long, answer("b", "asr", "[3] one two", "[3] one six")], {})
     assert (row["wer_minute_1"], row["wer_minute_2"], row["wer_minute_3"]) == (0.25, 0.5, 1.0)
+    assert "wer_minute_4" not in row, "nothing is said there"
     assert row["wer_minute_1_low"] == 0.0 and row["wer_minute_1_high"] == 0.5
     assert "wer_minute_1" not in row_of("ours", 4, [answer("b", "asr", "[3] one two", "[3] one six")], {})
 
