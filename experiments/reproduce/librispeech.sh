@@ -7,24 +7,12 @@
 #   REHEARSE=1 experiments/reproduce/librispeech.sh   a few steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source experiments/reproduce/steps.bash
-runs=$RUNS/librispeech
-whisper=${WHISPER:-openai/whisper-base}
-llm=$runs/llm # the tiny LLM, with marks in steps of 0.4 s, after it has read the transcripts
-read=(--corpus experiments/data/mini_librispeech_ctc.yaml)
-common=(-c models/whisper_base_tiny.yaml)
-spell=(-c data/mini_librispeech_ctc.yaml)
-words=(-c data/mini_librispeech_words.yaml --data.corpus.init_args.times "$runs/times")
-if [ -n "${LIBRISPEECH:-}" ]; then
-    read+=(--corpus_dir "$LIBRISPEECH")
-    spell+=(--data.corpus.init_args.corpus_dir "$LIBRISPEECH")
-    words+=(--data.corpus.init_args.corpus.init_args.corpus_dir "$LIBRISPEECH")
-fi
-common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
+source experiments/reproduce/librispeech.bash
 
+# The tiny LLM, with marks in steps of 0.4 s, reads the transcripts.
 read_texts "$llm" 512 80 0.4 --mark_words --blends 0.5 --steps 510 --longest 160
 train spelling stage1 "${spell[@]}"
-[ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/spelling/stage1" "$runs/times" --splits train dev "${aligning[@]}"
+word_times spelling
 # It has learned the train split by heart (7 % WER there, 36 % on dev), so on under more noise.
 train spelling_on stage1 "${spell[@]}" -c data/mini_librispeech_noisy.yaml \
     --init_from "$runs/spelling/stage1/weights.safetensors"

@@ -7,28 +7,16 @@
 #   REHEARSE=1 experiments/reproduce/librispeech_long.sh   a few steps of everything first, in runs/rehearsal: minutes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source experiments/reproduce/steps.bash
-runs=$RUNS/librispeech_long
-whisper=${WHISPER:-openai/whisper-base}
-llm=$runs/llm # the tiny LLM in pieces of words so short that five hours teach them, after it has read the transcripts
-read=(--corpus experiments/data/mini_librispeech_ctc.yaml)
-common=(-c models/whisper_base_tiny.yaml --model.adapter.init_args.stride 2)
-spell=(-c data/mini_librispeech_ctc.yaml --data.corpus.init_args.max_seconds 300 --data.excerpt.per_session 25)
-words=(-c data/mini_librispeech_words.yaml --data.corpus.init_args.times "$runs/times")
+source experiments/reproduce/librispeech.bash
+common+=(--model.adapter.init_args.stride 2) # 25 Hz
+spell+=(--data.corpus.init_args.max_seconds 300 --data.excerpt.per_session 25)
 words+=(--data.corpus.init_args.corpus.init_args.max_seconds 300 --model.max_tokens_per_second 26 --data.limit_dev 2)
-if [ -n "${LIBRISPEECH:-}" ]; then
-    read+=(--corpus_dir "$LIBRISPEECH")
-    spell+=(--data.corpus.init_args.corpus_dir "$LIBRISPEECH")
-    words+=(--data.corpus.init_args.corpus.init_args.corpus_dir "$LIBRISPEECH")
-fi
-common+=(--model.encoder.init_args.name "$whisper" --model.llm.init_args.name "$llm")
 
-placed=(--data.excerpt "{min_seconds: 10, max_seconds: 60, per_session: 12, keep_place: true}")
-
+# The tiny LLM, in pieces of words so short that five hours teach them, reads the transcripts.
 read_texts "$llm" 300 320 0.4 --mark_words --blends 0.5 --steps 510 --longest 160 --frame_rate 25 --frames 1800
 train spelling stage1 "${spell[@]}" --trainer.max_steps 800
 train spelling_on stage1 "${spell[@]}" -c data/mini_librispeech_noisy.yaml --init_from "$runs/spelling/stage1/weights.safetensors"
-[ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/spelling_on/stage1" "$runs/times" --splits train dev "${aligning[@]}"
+word_times spelling_on
 train words stage1 "${words[@]}" --init_from "$runs/spelling_on/stage1/weights.safetensors" \
     --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, grow_epochs: 2, keep_place: true}" \
     --trainer.max_steps 900 --trainer.val_check_interval 450
@@ -36,7 +24,8 @@ train words stage1 "${words[@]}" --init_from "$runs/spelling_on/stage1/weights.s
 train words_on stage1 "${words[@]}" --init_from "$runs/words/stage1/weights.safetensors" \
     --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, keep_place: true}" \
     --trainer.max_steps 550 --trainer.val_check_interval 550
-from=("${placed[@]}" --init_from "$runs/words_on/stage1/weights.safetensors" --trainer.max_steps 980 --trainer.val_check_interval 980)
+from=(--init_from "$runs/words_on/stage1/weights.safetensors" --trainer.max_steps 980 --trainer.val_check_interval 980)
+from+=(--data.excerpt "{min_seconds: 10, max_seconds: 60, per_session: 12, keep_place: true}")
 from+=(--curriculum.init_args.schedule "[{start: 0, ratios: [2, 4]}, {start: 150, ratios: [2, 4, 8]}, {start: 320, ratios: [4, 8, 16]}, {start: 560, ratios: [2, 4, 8, 16]}]")
 train words stage3 "${words[@]}" --model.sst.start mean "${from[@]}"
 train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
