@@ -140,7 +140,9 @@ class Sessions:
     def speech(self, model: SpeechLLM, cut: Cut) -> Speech:
         """One session as the model's LLM hears it."""
         encoder = model.encoder
-        frames = self.frames(encoder).load_or_store(cut, lambda one: encoder.encode([load_audio(one)])[0])
+        frames = self.frames(encoder).load_or_store(
+            cut, lambda one: encoder.encode([load_audio(one).to(model.device)])[0]
+        )
         adapted = model.adapt([frames])
         ends = self.data.partition(cut)
         intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
@@ -174,12 +176,13 @@ def ask(
         if memory is None or alone:
             start = time.perf_counter()
             memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
+            finished(model.device)
             listened = time.perf_counter() - start
         said = [turn.instruction for turn in group]
         limits = [answer_limit(turn.task, cut.duration, allowed.tokens_per_second) for turn in group]
         ends, rate, gap = [cut.duration] * len(said), allowed.tokens_per_second, allowed.longest_gap
         rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
-        start = time.perf_counter()
+        start = time.perf_counter()  # answers are texts, so nothing is left to wait for after them
         answers = method.compressor.answer(model, memory, said, limits, rules)
         spent = time.perf_counter() - start
         for turn, answer in zip(group, answers, strict=True):
@@ -188,7 +191,19 @@ def ask(
                 "peak_kv_bytes": round(memory.bytes / memory.valid.shape[1] * memory.peak),
                 "prefill_seconds": listened,
                 "decode_seconds": spent / len(group),
+                "device": name_of(model.device),
             }
+
+
+def finished(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told, so that seconds are its own."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def name_of(device: torch.device) -> str:
+    """What answered, for the record: answers may come from several machines."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def answered(
@@ -255,6 +270,7 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="data settings other than the SSTs' training had, such as corpus.init_args.max_seconds=300",
     )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
@@ -272,7 +288,7 @@ def main() -> None:
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
         assert folder is not None
-        model = load_model(folder)
+        model = load_model(folder, given.device)
         trained = sum(p.numel() for n, p in model.named_parameters() if n.startswith("sst."))
         for method in (m for m in chosen if m.weights == weights):
             one = isinstance(method.compressor, Uncompressed)
@@ -285,6 +301,7 @@ def main() -> None:
                     "trained_parameters": trained if method.compressor.trained else 0,
                     "needs_question": method.compressor.needs_question,
                     "streams": method.compressor.streams,
+                    "device": ", ".join(sorted({record.get("device", "cpu") for record in records})),
                 }
                 rows.append(row_of(method.name, ratio, records, about))
                 found[method.name, ratio] = records

@@ -123,9 +123,10 @@ def commit_of_tree(root: str | Path = ROOT) -> str:
 
 
 def machine() -> dict[str, str | int | float]:
-    """What the figures were measured on: processor, memory, versions and accelerator."""
+    """What the figures were measured on: processor, memory, versions and accelerators with their memory."""
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        names = [f"{device.name} ({device.total_memory / 2**30:.0f} GiB)" for device in devices]
         gpu = f"{len(names)} x {names[0]}" if len(set(names)) == 1 else ", ".join(names)
     else:
         gpu = "none"

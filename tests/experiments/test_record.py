@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from experiments.benchmarks.record import KEYS, RESULTS, check, commit_of_tree, record
+from experiments.benchmarks.record import KEYS, RESULTS, check, commit_of_tree, machine, record
 
 GOOD = {
     "summary": {"wer_1x": 0.03, "minutes": 12},
@@ -66,6 +68,23 @@ def test_the_commit_says_when_code_was_changed_and_ignores_docs(tmp_path):
 def test_outside_a_checkout_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit_of_tree(tmp_path) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "gpu"),
+    [
+        ([], "none"),
+        ([("NVIDIA H200", 140)], "1 x NVIDIA H200 (140 GiB)"),
+        ([("A", 16)] * 2, "2 x A (16 GiB)"),
+        ([("A", 16), ("A", 32)], "A (16 GiB), A (32 GiB)"),
+    ],
+)
+def test_the_machine_names_its_gpus_and_their_memory(monkeypatch, kinds, gpu):
+    found = [SimpleNamespace(name=name, total_memory=gib * 2**30) for name, gib in kinds]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(found))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(found))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", found.__getitem__)
+    assert machine()["gpu"] == gpu
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from speech_xl.model import AcousticAdapter, DualAdapter, PosteriorAdapter, SemanticAdapter, VoiceAdapter
+from speech_xl.model.adapter import STRETCH
 
 ENCODER, LLM, SCALE, TOKENS = 12, 20, 0.05, 30
 KINDS = ["semantic", "acoustic", "dual", "posterior", "dual posterior", "voice", "dual voice"]
@@ -191,6 +192,29 @@ def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
     assert ((share > 0.25) & (share < 0.75)).all() and not heard[0, 0].equal(heard[1, 0])
     adapter.eval()
     assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
+
+
+def test_in_training_stretches_of_frames_are_not_heard():
+    torch.manual_seed(0)
+    adapter, plain = SemanticAdapter(stride=2, time_mask=0.3), SemanticAdapter(stride=2)
+    for one in (adapter, plain):
+        one.build(16, 8, scale=0.02)
+    plain.load_state_dict(adapter.state_dict())
+    frames, lengths, embeddings = (
+        torch.randn(3, 1, 400, 16, requires_grad=True),
+        torch.tensor([400] * 3),
+        torch.randn(6, 8),
+    )
+    adapter(frames, lengths, embeddings).frames.square().sum().backward()
+    hidden = frames.grad[:, 0].abs().sum(2) == 0  # [rows, frames]
+    assert 0.15 < hidden.float().mean() < 0.45
+    edges = (hidden[:, 1:] & ~hidden[:, :-1]).sum()
+    assert hidden.sum() >= STRETCH * (edges - 3), "hidden a stretch at a time; one may begin before the first frame"
+    assert not hidden[0].equal(hidden[1])
+    adapter.eval()
+    assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
+    with pytest.raises(ValueError, match=r"adapter\.time_mask=1\.0: a share"):
+        SemanticAdapter(time_mask=1.0)
 
 
 @pytest.mark.parametrize("kind", ["semantic", "posterior", "dual"])

@@ -39,15 +39,17 @@ def allowed(layout: LayoutBatch) -> Tensor:
 
     ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``, and padding sees itself.
     """
-    length = layout.kind.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    length, device = layout.kind.shape[1], layout.kind.device
+    causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     same = layout.interval[:, :, None] == layout.interval[:, None, :]
     mask = causal & ((layout.kind != Kind.FRAME)[:, None, :] | same) & (layout.kind != Kind.PAD)[:, None, :]
-    return (mask | torch.eye(length, dtype=torch.bool))[:, None]
+    return (mask | torch.eye(length, dtype=torch.bool, device=device))[:, None]
 
 
-def sample() -> Speech:
-    return speech(*INTERVALS)
+def sample(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64) -> Speech:
+    """The same speech on every device and, but for rounding, in every number format."""
+    made = speech(*INTERVALS)
+    return Speech(made.frames.to(device, dtype), made.lengths.to(device), made.intervals)
 
 
 def streamed(model: SpeechLLM, heard: Speech, ratios: Ratios, asked: Sequence[Suffix]) -> Tensor:
@@ -57,14 +59,15 @@ def streamed(model: SpeechLLM, heard: Speech, ratios: Ratios, asked: Sequence[Su
 
 
 def after(model: SpeechLLM, memory: KVMemory, asked: Sequence[Suffix]) -> Tensor:
-    lengths = [len(suffix.ids) for suffix in asked]
-    ids = pad_sequence([torch.tensor(suffix.ids) for suffix in asked], batch_first=True)
+    """Summed cross entropy of the suffixes, read behind a memory."""
+    lengths, device = [len(suffix.ids) for suffix in asked], model.device
+    ids = pad_sequence([torch.tensor(suffix.ids, device=device) for suffix in asked], batch_first=True)
     kind = torch.full_like(ids, Kind.PAD)
     labels = torch.full_like(ids, IGNORE)
     for row, suffix in enumerate(asked):
         kind[row, : lengths[row]] = Kind.SUFFIX
-        labels[row, : lengths[row]] = torch.tensor(suffix.labels)
-    position = memory.position[:, None] + torch.arange(ids.shape[1])
+        labels[row, : lengths[row]] = torch.tensor(suffix.labels, device=device)
+    position = memory.position[:, None] + torch.arange(ids.shape[1], device=device)
     hidden = model.decode(model.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
     logits = model.llm.logits(hidden[:, :-1])
     return cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum")

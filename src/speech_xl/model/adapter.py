@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, normalize, pad
+from torch.nn.functional import gelu, max_pool1d, normalize, pad
 
 from speech_xl.model.clock import SHARE, clock, with_clock
+
+STRETCH = 10  # encoder frames that `time_mask` hides at a time: 0.2 s of Whisper's
 
 
 class Adapted(NamedTuple):
@@ -60,6 +62,12 @@ def masked(frames: Tensor, lengths: Tensor) -> Tensor:
     return frames * inside(frames, lengths)[..., None]
 
 
+def stretches(shape: tuple[int, ...], share: float, device: torch.device) -> Tensor:
+    """About so large a share of the places [B, F], drawn in stretches of `STRETCH` that may overlap: bool."""
+    begins = torch.rand(shape, device=device) < 1 - (1 - share) ** (1 / STRETCH)
+    return max_pool1d(pad(begins.float(), (STRETCH - 1, 0)), STRETCH, stride=1).bool()
+
+
 def _output_norm(width: int, scale: float) -> nn.LayerNorm:
     norm = nn.LayerNorm(width)
     nn.init.constant_(norm.weight, scale)
@@ -75,6 +83,8 @@ class SemanticAdapter(Adapter):
     clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
     deaf      share of the encoder's dimensions that a row doesn't hear in training, 0..1, where there is little speech
               (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
+    time_mask share of the encoder's frames that aren't heard in training, 0..1, in stretches of `STRETCH`: what is said
+              there has to be told from the words around (SpecAugment, arXiv 1904.08779)
     """
 
     def __init__(
@@ -84,12 +94,16 @@ class SemanticAdapter(Adapter):
         dropout: float = 0.0,
         clock: float = 0.0,
         deaf: float = 0.0,
+        time_mask: float = 0.0,
     ) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f"adapter.stride={stride}: must be at least 1")
         if clock < 0:
             raise ValueError(f"adapter.clock={clock}: must not be negative")
+        if not 0 <= time_mask < 1:
+            raise ValueError(f"adapter.time_mask={time_mask}: a share from 0 to below 1")
+        self.time_mask = time_mask
         self.stride, self.grain, self.hidden, self.rate, self.clock = stride, stride, hidden, dropout, clock
         self.deaf = nn.Dropout1d(deaf)
 
@@ -107,7 +121,10 @@ class SemanticAdapter(Adapter):
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """What is heard around each speech frame, in the LLM's width: [B, N, D]."""
-        x = self.deaf(masked(frames[:, -1], lengths).transpose(1, 2))
+        x = masked(frames[:, -1], lengths)
+        if self.training and self.time_mask:
+            x = x * ~stretches(x.shape[:2], self.time_mask, x.device)[..., None]
+        x = self.deaf(x.transpose(1, 2))
         x = masked(gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))

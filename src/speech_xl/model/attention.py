@@ -133,6 +133,8 @@ def attend(
     keys, values = memory_keys.extend(module, key, value)
     if memory_keys.pieces is not None:
         return in_pieces(module, query, keys, values, memory_keys.pieces, **options), None
+    # Under autocast RoPE leaves queries and keys in float32; not every FlexAttention takes them beside bfloat16 values.
+    query, keys = query.to(values.dtype), keys.to(values.dtype)
     if query.is_cuda:
         return flex_attention_forward(module, query, keys, values, attention_mask, **options)
     # The compiled kernel for CPUs fails for some lengths; this is its reference, and has a forward alone.

@@ -1,0 +1,58 @@
+"""The GPU benchmark on small shapes and a CPU: every figure is there, failures don't end it, the lines add up."""
+
+import json
+
+import pytest
+import torch
+
+from experiments.benchmarks import gpu
+from speech_xl.model.attention import pieces
+
+CPU = torch.device("cpu")
+
+
+def test_the_quick_run_measures_every_cell_and_writes_result_and_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "CAP", 0.0)  # one step of each
+    gpu.main(["--quick", "--out", str(tmp_path)])
+    entry = json.loads((tmp_path / "results" / "gpu.json").read_text())
+    assert (tmp_path / "pictures" / "gpu.png").stat().st_size > 10_000
+    cells = {(row["rows"], row["method"]): row for row in entry["training"]["cells"]}
+    wanted = gpu.methods(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    assert set(cells) == {(rows, method) for rows in (2, 1) for method in wanted}
+    assert not [row for row in cells.values() if "failed" in row]
+    for rows in (2, 1):
+        ours = [cells[rows, method]["loss"] for method in wanted if method != gpu.PLAIN]
+        assert ours == pytest.approx([ours[0]] * len(ours), rel=2e-2), "one function, computed in several ways"
+    assert entry["training"]["mask"]["percent_left_out"] >= 0
+    kept = {run["ratio"]: [mark["kept_tokens"] for mark in run["marks"]] for run in entry["listening"]}
+    prefix = kept[1][0] - 2 * gpu.INTERVAL
+    assert kept == {ratio: [prefix + n * -(-gpu.INTERVAL // ratio) for n in (2, 4)] for ratio in (1, 8, 16)}
+    assert all(mark["tokens_a_second"] > 0 for run in entry["listening"] for mark in run["marks"])
+    assert "listen_0.133333min_8x_seconds" in entry["summary"]
+    assert capsys.readouterr().out.splitlines()[-1].endswith("tokens/s")
+
+
+def test_the_answer_is_as_long_as_a_transcript():
+    suffix = gpu.Bench(gpu.small(), CPU).suffix(20 * gpu.MINUTE)
+    assert sum(label != gpu.IGNORE for label in suffix.labels) == pytest.approx(20 * gpu.ANSWERED, rel=0.02)
+
+
+def test_a_cell_that_runs_out_of_memory_is_null_and_says_so():
+    def step():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried\nmore")
+
+    row = gpu.steps(step, CPU)
+    assert row == {"ms": None, "failed": "OutOfMemoryError: CUDA out of memory. Tried"}
+    cell = {"method": gpu.FLEX, "rows": 1, "minutes": 60} | row
+    varying = [{"frames": 800, "ms": 2.0, "graphs": 1}]
+    trained = {"cells": [cell], "varying": varying, "mask": {"queries": 9, "ms": None, "failed": "x"}}
+    assert set(gpu.summary_of(trained, [])) == {"compiling_ms", "last_of_varying_lengths_ms"}
+    assert "1 x 60 min" in gpu.table(trained, []) and "OutOfMemoryError" in gpu.table(trained, [])
+
+
+def test_pieces_are_as_large_as_the_method_says(monkeypatch):
+    bench, sizes = gpu.Bench(gpu.small(), CPU), []
+    monkeypatch.setattr(gpu, "pieces", lambda *told, size: sizes.append(size) or pieces(*told, size=size))
+    for method in gpu.PIECES:
+        bench.step(method, bench.speech(1, 60), bench.suffix(60))
+    assert sizes == [128, 1024]
