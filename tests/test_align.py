@@ -40,10 +40,13 @@ class Model:
     """As much of a SpeechLLM as `word_starts` asks for."""
 
     frame_rate = 12.5
+    spelling = None
 
     class llm:
         class prompt:
             tokenizer = AutoTokenizer.from_pretrained("experiments/models/tiny/llm")
+
+    spell, text_of, heard_alone = SpeechLLM.spell, SpeechLLM.text_of, SpeechLLM.heard_alone
 
 
 def test_words_begin_where_their_first_token_does():
@@ -59,8 +62,8 @@ def test_words_begin_where_their_first_token_does():
     scores[torch.arange(80), torch.tensor(spoken)] = -0.01
     told = dummy_supervision(0, start=2.4, duration=2.4, text="rome zebu")
     short = dummy_supervision(1, start=5.0, duration=0.08, text="rome " * 20)
-    found = word_starts(Model, dummy_cut(0, duration=6.4, supervisions=[told, short]), scores)
+    found = word_starts(Model(), dummy_cut(0, duration=6.4, supervisions=[told, short]), scores)
     assert list(found) == [told.id], "20 words have no room in a tenth of a second"
     assert found[told.id] == pytest.approx([31 / 12.5 - 2.4, 40 / 12.5 - 2.4])
     assert math.isclose(found[told.id][0], 0.08)
-    assert SpeechLLM.spelled(Model, scores).split() == ["rome", "zebu"]
+    assert Model().heard_alone(scores).split() == ["rome", "zebu"]

@@ -95,6 +95,17 @@ ENCODERS = {
 }
 
 
+def letters_tokenizer(without: str = "") -> PreTrainedTokenizerFast:
+    """A byte-level BPE that joins a space and a letter, but not the letter `without`, and knows nothing else."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", letter) for letter in string.ascii_lowercase + "'" if letter != without]
+    vocabulary = {token: number for number, token in enumerate(["<eos>", *alphabet, *("".join(m) for m in merges)])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
+
+
 def tokenizer(
     template: str | None = CHATML, eos: str = "<|im_end|>", bos: str | None = None
 ) -> PreTrainedTokenizerFast:

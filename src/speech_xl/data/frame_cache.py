@@ -72,7 +72,7 @@ class FrameCache:
         """Frames [..., F, D] of `duration` seconds from `start` on; a started frame counts, as the encoder counts."""
         first = round(start * self.frame_rate)
         last = first + max(1, math.ceil(duration * self.frame_rate - 1e-6))
-        return whole[..., first:last, :]
+        return whole[..., first:last, :].clone()  # a view would take its whole session through a worker's queue
 
     def holds(self, cut: Cut) -> bool:
         """Whether the cut's frames are there, damaged or not."""

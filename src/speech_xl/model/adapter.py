@@ -6,7 +6,7 @@ token embeddings (posterior), one is a linear map of several layers (voice). All
 treat audio of any length alike, and give the same frames whether a row stands alone or in a padded batch.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,11 @@ class Adapted(NamedTuple):
 class Adapter(nn.Module):
     """Base type. After `build`, ``forward(frames [B, L, F, D_enc], lengths [B], embeddings [V, D], first) -> Adapted``.
 
-    `embeddings` is the LLM's table of token embeddings; only an adapter that `scores_tokens` reads it. `first` is the
-    number of the first speech frame in the audio, or int64 [B] of each row's: 0 unless a piece from amid it is given. A
-    piece gives the frames of the whole where it begins at a multiple of `grain` encoder frames and another `grain` lies
-    before and after them. `stride` encoder frames become one speech frame, a shorter remainder too:
-    ``N = ceil(F / stride)``.
+    `embeddings` is the LLM's table of token embeddings, of its letters alone where the adapter has `letters`
+    (`Spelling`); only an adapter that `scores_tokens` reads it. `first` is the number of the first speech frame in the
+    audio, or int64 [B] of each row's: 0 unless a piece from amid it is given. A piece gives the frames of the whole
+    where it begins at a multiple of `grain` encoder frames and another `grain` lies before and after them. `stride`
+    encoder frames become one speech frame, a shorter remainder too: ``N = ceil(F / stride)``.
     `layers` names the encoder layers the adapter reads (L of them), -1 being the last. The last `clocked` dimensions of
     its frames say when they are and nothing else.
     """
@@ -42,6 +42,7 @@ class Adapter(nn.Module):
     grain: int
     layers: tuple[int, ...] = (-1,)
     scores_tokens: bool = False
+    letters: bool = False
     clocked: int = 0
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
@@ -165,10 +166,18 @@ class PosteriorAdapter(SemanticAdapter):
     LegoSLM's (Ma et al., arXiv 2505.11352); AlignVLM (arXiv 2502.01341) does so for pictures. Words pass, a voice
     doesn't: `DualAdapter` adds it. The scores are V + 1 numbers a frame, so a large vocabulary costs memory.
 
-    Arguments as in `SemanticAdapter`.
+    letters   score the LLM's single-letter tokens alone: for a large vocabulary, most of whose tokens little speech
+              never says. Any word can be spelled, and the LLM reads it letter by letter. About 15 letters are said a
+              second, so frames should come faster than that
+
+    Other arguments as in `SemanticAdapter`.
     """
 
     scores_tokens = True
+
+    def __init__(self, *args: Any, letters: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.letters = letters
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         super().build(encoder_width, llm_width, scale)
@@ -296,7 +305,7 @@ class DualAdapter(Adapter):
         self.semantic, self.acoustic, self.stride = semantic, acoustic, semantic.stride
         self.grain = acoustic.grain  # the stride or a multiple of it
         self.layers = (*acoustic.layers, -1)
-        self.scores_tokens = semantic.scores_tokens
+        self.scores_tokens, self.letters = semantic.scores_tokens, semantic.letters
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         self.semantic.build(encoder_width, llm_width, scale)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -27,6 +28,8 @@ NAME = "speech_xl"  # attn_implementation of every LLM
 
 
 PIECE = 128  # queries of one SDPA call
+
+SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 Turned = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
 
@@ -144,9 +147,14 @@ def attend(
 
 
 def sdpa(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **options: Any) -> Tensor:
-    """Torch's own attention: [B, T, H, D]. CPUs group query heads without copying keys, under a mask too."""
+    """Torch's own attention: [B, T, H, D]. CPUs group query heads without copying keys, under a mask too.
+
+    On a GPU without cuDNN's kernel, which torch 2.11 and later prefer on Hopper: under a mask its backward pass gives
+    NaN for some lengths (pytorch/pytorch#196678), and ours stopped at an illegal memory access.
+    """
     if query.device.type != "cpu":
-        return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
+        with sdpa_kernel(SAFE_KERNELS):
+            return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
     dropout, scale = options.get("dropout", 0.0), options.get("scaling")
     out = scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale, enable_gqa=True)
     return out.transpose(1, 2)

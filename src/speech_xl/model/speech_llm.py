@@ -23,6 +23,7 @@ from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement,
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.spelling import Spelling
 from speech_xl.model.sst import SSTs, attention_modules
 
 R = TypeVar("R")
@@ -80,6 +81,7 @@ class SpeechLLM(nn.Module):
         super().__init__()
         self.encoder, self.adapter, self.llm = encoder, adapter, llm
         self.sst: SSTs | None = None
+        self.spelling: Spelling | None = None
         self.built = False
 
     def build(self) -> None:
@@ -90,6 +92,7 @@ class SpeechLLM(nn.Module):
         self.encoder.build(self.adapter.layers)
         scale = self.llm.embedding.weight.detach().float().square().mean().sqrt().item()
         self.adapter.build(self.encoder.width, self.llm.width, scale)
+        self.spelling = Spelling(self.llm.prompt.tokenizer) if self.adapter.letters else None
         self.built = True
 
     def add_sst(self, sst: SSTs) -> None:
@@ -112,12 +115,27 @@ class SpeechLLM(nn.Module):
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
         padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
-        return self.adapter(padded, lengths, self.llm.embedding.weight, first)
+        return self.adapter(padded, lengths, self.llm.embedding.weight[self.scored_tokens()], first)
 
-    def spelled(self, scores: Tensor) -> str:
-        """The text of the likeliest CTC path through a row's token scores [N, V + 1]: what the adapter hears alone."""
+    def scored_tokens(self) -> Tensor | slice:
+        """Which of the LLM's tokens the adapter's scores are of, ascending: int64 [V], or a slice of all."""
+        return slice(None) if self.spelling is None else torch.tensor(self.spelling.ids, device=self.device)
+
+    def spell(self, text: str) -> list[int]:
+        """A text in the tokens that the adapter scores, as places among its scores."""
+        if self.spelling is not None:
+            return self.spelling(text)
+        return self.llm.prompt.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def text_of(self, spelled: Sequence[int]) -> str:
+        """The text that tokens at these places among the adapter's scores are."""
+        ids = spelled if self.spelling is None else [self.spelling.ids[place] for place in spelled]
+        return str(self.llm.prompt.tokenizer.decode(ids))
+
+    def heard_alone(self, scores: Tensor) -> str:
+        """The text of the likeliest CTC path through a row's token scores [N, V + 1]: what the adapter hears."""
         path = scores.argmax(-1).unique_consecutive()
-        return str(self.llm.prompt.tokenizer.decode(path[path != scores.shape[1] - 1]))
+        return self.text_of(path[path != scores.shape[1] - 1].tolist()).strip()
 
     def check_ratios(self, ratios: Ratios) -> None:
         """Raises ValueError where compression is asked of a model without SSTs."""

@@ -93,7 +93,7 @@ class SemanticAlignment(Phase):
         speech = self.speech(batch)
         assert speech.scores is not None
         spelled = [
-            self.backbone.spelled(scores[:length])
+            self.backbone.heard_alone(scores[:length])
             for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
         ]
         return [
@@ -116,10 +116,8 @@ class SemanticAlignment(Phase):
         return total
 
     def answer_ids(self, batch: SpeechBatch) -> list[Tensor]:
-        """Each row's transcript in the LLM's tokens."""
-        tokenizer = self.backbone.llm.prompt.tokenizer
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in spoken_words(batch)]
-        return [torch.tensor(i).to(self.device) for i in ids]
+        """Each row's transcript in the LLM's tokens; with an adapter that scores some alone, as places among these."""
+        return [torch.tensor(self.backbone.spell(text)).to(self.device) for text in spoken_words(batch)]
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
@@ -142,15 +140,15 @@ class SemanticAlignment(Phase):
 
     def flat_labels(self, batch: SpeechBatch, speech: Speech, tokens: Tensor) -> Tensor:
         """Place in `tokens` of the token of every frame, their number in silence: int64 [B, N], `IGNORE` in padding."""
-        tokenizer, rate = self.backbone.llm.prompt.tokenizer, self.backbone.frame_rate
+        rate = self.backbone.frame_rate
         place = {token: number for number, token in enumerate(tokens.tolist())}
         rows = []
         for cut, length in zip(batch.cuts, speech.lengths.tolist(), strict=True):
             spoken = []
             for said in cut.supervisions:
                 # A text's tokens may differ where it is tokenized alone; those the batch lacks are left out.
-                ids = [i for i in tokenizer(said.text, add_special_tokens=False)["input_ids"] if i in place]
-                sizes = [len(tokenizer.decode([i])) for i in ids]
+                ids = [i for i in self.backbone.spell(said.text) if i in place]
+                sizes = [len(self.backbone.text_of([i])) for i in ids]
                 spoken.append(Spoken(said.start * rate, said.end * rate, [place[i] for i in ids], sizes))
             rows.append(flat_labels(spoken, length, len(tokens)))
         return pad_sequence(rows, batch_first=True, padding_value=IGNORE).to(self.device)
