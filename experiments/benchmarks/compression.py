@@ -28,6 +28,7 @@ from jsonargparse import ArgumentParser
 from lhotse.cut import Cut
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import pipeline
 
@@ -206,17 +207,74 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+@torch.no_grad()
+def ask_together(
+    method: Method,
+    model: SpeechLLM,
+    cuts: Sequence[Cut],
+    speech: Speech,
+    turns: Sequence[Sequence[Turn]],
+    ratio: int,
+    allowed: Allowed,
+) -> Iterator[dict[str, Any]]:
+    """One record a turn of sessions that are heard at once; what time and peak memory one of them takes isn't told."""
+    memory = method.compressor.listen(model, speech, ratio)
+    a_token = memory.bytes // memory.valid.numel()
+    for qa in (False, True):
+        asked = [(row, turn) for row, mine in enumerate(turns) for turn in mine if (turn.task == "qa") == qa]
+        if not asked:
+            continue
+        said, ends = [turn.instruction for _, turn in asked], [cuts[row].duration for row, _ in asked]
+        rate, gap = allowed.tokens_per_second, allowed.longest_gap
+        limits = [answer_limit(turn.task, end, rate) for (_, turn), end in zip(asked, ends, strict=True)]
+        rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
+        answers = method.compressor.answer(model, memory, said, limits, rules, [row for row, _ in asked])
+        for (row, turn), answer in zip(asked, answers, strict=True):
+            yield answer_record(cuts[row], turn, ratio, answer.text, answer.finished) | {
+                "kept_kv_bytes": int(memory.valid[row].sum()) * a_token,
+                "device": name_of(model.device),
+            }
+
+
 def answered(
-    method: Method, model: SpeechLLM, ratio: int, sessions: Sessions, allowed: Allowed, path: Path, weights: Path
+    method: Method,
+    model: SpeechLLM,
+    ratio: int,
+    sessions: Sessions,
+    allowed: Allowed,
+    path: Path,
+    weights: Path,
+    together: int = 1,
 ) -> list[dict[str, Any]]:
-    """All sessions' records, read from `path` where they are written already."""
-    with PredictionWriter(path, {"weights": str(weights), "sessions": len(sessions.cuts)} | asdict(allowed)) as writer:
-        for cut in tqdm(sessions.cuts, desc=f"{method.name} {ratio}x", unit="session"):
-            turns = sessions.data.evaluation(cut)
-            if not all(writer.done(answer_id(cut.id, t.task, ratio, t.instruction)) for t in turns):
-                for one in ask(method, model, cut, sessions.speech(model, cut), turns, ratio, allowed):
-                    writer.write(one)
+    """All sessions' records, read from `path` where they are written already.
+
+    together: sessions that are asked at once, by methods that can; else, and by the others, one at a time.
+    """
+    at_once = together if method.compressor.takes_rows else 1
+    cuts = sessions.cuts
+    with PredictionWriter(path, {"weights": str(weights), "sessions": len(cuts)} | asdict(allowed)) as writer:
+        for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
+            mine = cuts[first : first + at_once]
+            turns = [sessions.data.evaluation(cut) for cut in mine]
+            wanted = [
+                answer_id(c.id, t.task, ratio, t.instruction) for c, ts in zip(mine, turns, strict=True) for t in ts
+            ]
+            if all(writer.done(one) for one in wanted):
+                continue
+            speech = [sessions.speech(model, cut) for cut in mine]
+            if len(mine) == 1:
+                found = ask(method, model, mine[0], speech[0], turns[0], ratio, allowed)
+            else:
+                found = ask_together(method, model, mine, stacked(speech), turns, ratio, allowed)
+            for one in found:
+                writer.write(one)
     return read_predictions(path)
+
+
+def stacked(rows: Sequence[Speech]) -> Speech:
+    """Sessions of a row each as one batch."""
+    frames = pad_sequence([row.frames[0] for row in rows], batch_first=True)
+    return Speech(frames, torch.cat([row.lengths for row in rows]), [row.intervals[0] for row in rows])
 
 
 def whisper_reference(name: str | Path, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
@@ -271,6 +329,12 @@ def main() -> None:
         help="data settings other than the SSTs' training had, such as corpus.init_args.max_seconds=300",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    parser.add_argument(
+        "--together",
+        type=int,
+        default=1,
+        help="sessions asked at once, on a GPU; then without seconds and peaks (%(default)s)",
+    )
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
@@ -295,7 +359,7 @@ def main() -> None:
             also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else also_whole + given.ratios:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                records = answered(method, model, ratio, sessions, allowed, path, folder)
+                records = answered(method, model, ratio, sessions, allowed, path, folder, given.together)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained if method.compressor.trained else 0,

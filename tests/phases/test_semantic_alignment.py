@@ -9,6 +9,7 @@ from speech_xl.model.adapter import TokenScores
 from speech_xl.model.speech_llm import Speech
 from speech_xl.phases import SemanticAlignment
 from speech_xl.phases.semantic_alignment import mean_ctc
+from tests.model.tiny import letters_tokenizer, llm_folder
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 ROW = ("one", 0.7, [("say", "ada")])
@@ -83,6 +84,20 @@ def test_until_the_llm_is_run_the_adapter_is_validated(folders, tmp_path, monkey
     later = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, llm_from=39, **options)
     fit(later, data, 40, **every)
     assert answered
+
+
+def test_an_adapter_of_letters_spells_words_that_are_no_tokens(folders, tmp_path):
+    folder = llm_folder(tmp_path / "letters", vocab_size=300)
+    letters_tokenizer().save_pretrained(folder)
+    options = {"adapter": PosteriorAdapter(stride=2, letters=True), "embedding_ctc_weight": 100.0}
+    options |= {"optimizer": torch.optim.Adam, "llm_from": 121, "flat_steps": 30}
+    model = phase(SemanticAlignment, folders | {"llm": folder}, {"adapter.*": 3e-3}, **options)
+    data = Validated([batch(tmp_path, ("one", 0.7, [("say", "It's Ada")]))], tmp_path)
+    every = {"gradient_clip_val": 1.0, "val_check_interval": 120, "check_val_every_n_epoch": None}
+    fit(model, data, 120, **every)
+    assert [record["hypothesis"] for record in model.val_records] == ["it's ada"]
+    speech = model.speech(next(iter(data.train_dataloader())))
+    assert speech.scores.shape[2] == len(model.backbone.spelling.ids) + 1 < 300
 
 
 def test_without_another_loss_the_llm_may_not_come_later(folders):

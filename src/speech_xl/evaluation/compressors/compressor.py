@@ -23,16 +23,18 @@ class Compressor(ABC):
     streams         whether it can listen to a live source, holding no more than an interval beside what it keeps
     needs_question  whether it must know the question while it listens, so that another one needs listening anew
     trained         whether the model has to be trained for it
+    takes_rows      whether it hears several sessions at once, each as it would alone
     """
 
     name: str
     streams = True
     needs_question = False
     trained = False
+    takes_rows = False
 
     @abstractmethod
     def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
-        """Hear the one row of `speech` and keep the prefix and `budget` KV tokens of it.
+        """Hear the row of `speech`, or all where it `takes_rows`, and keep the prefix and `budget` KV tokens of each.
 
         instruction: the question, for those that need it; the others don't look at it.
         """
@@ -44,10 +46,14 @@ class Compressor(ABC):
         instructions: Sequence[str],
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
+        rows: Sequence[int] | None = None,
     ) -> list[Answer]:
-        """Greedy answers from what was kept, as `SpeechLLM.answer` gives them; the memory is left as it was."""
+        """Greedy answers from what was kept, as `SpeechLLM.answer` gives them; the memory is left as it was.
+
+        rows: which row each question goes to; all go to the first where they are left out.
+        """
         with self.answering(model, memory):
-            return model.answer(memory, [0] * len(instructions), instructions, limits, rules)
+            return model.answer(memory, rows or [0] * len(instructions), instructions, limits, rules)
 
     def answering(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
         """What has to hold while the model answers from this memory: nothing, for most."""
@@ -58,6 +64,7 @@ class Uncompressed(Compressor):
     """All frames' KV is kept, whatever the ratio."""
 
     name = "full KV"
+    takes_rows = True
 
     def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         return uncompressed(model, speech)

@@ -14,6 +14,8 @@ from speech_xl.model.speech_llm import Speech
 class IntervalFrames(Compressor):
     """Each interval by itself: `change` takes its frames [n, D] to [ceil(n / ratio), D]."""
 
+    takes_rows = True
+
     def change(self, frames: Tensor, ratio: int) -> Tensor:
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ class Summarization(Compressor):
     """Speech Summarization Tokens (Speech-XL, arXiv 2602.05373)."""
 
     trained = True
+    takes_rows = True
 
     def __init__(self, name: str = "SSTs") -> None:
         self.name = name
