@@ -5,11 +5,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from lhotse.testing.dummies import dummy_cut
 from PIL import Image
 
-from experiments.benchmarks.compression import changed, command_of, file_name, methods
+from experiments.benchmarks.compression import (
+    Allowed,
+    Method,
+    ask,
+    ask_together,
+    changed,
+    command_of,
+    file_name,
+    methods,
+    stacked,
+)
 from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
-from speech_xl.evaluation.compressors import Eviction, MeanPooled
+from speech_xl.data.tasks import Turn
+from speech_xl.evaluation.compressors import Eviction, MeanPooled, Summarization, Uncompressed
 from speech_xl.stages import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -116,6 +128,24 @@ def test_bytes_are_those_of_the_formula(tmp_path):
     memory = MeanPooled().listen(model, speech([10, 7]), 4)
     # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
     assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("compressor", [Uncompressed(), MeanPooled(), Summarization()], ids=lambda one: one.name)
+def test_sessions_asked_together_answer_and_keep_what_each_does_alone(tmp_path, compressor):
+    """Of unlike lengths, one with a question too."""
+    model = listener(llm_folder(tmp_path)).eval()
+    cuts = [dummy_cut(number, duration=1.0 + number) for number in range(3)]
+    rows = [speech([6, 5]), speech([4]), speech([7, 2, 4])]
+    turns = [[Turn("asr", "transcribe", "ada")] for _ in cuts]
+    turns[1].append(Turn("qa", "who?", "bob", "first"))
+    method, allowed = Method(compressor, "sst"), Allowed(4.0, None)
+    alone = [list(ask(method, model, *one, 2, allowed)) for one in zip(cuts, rows, turns, strict=True)]
+    told = [{key: one[key] for key in ("id", "hypothesis", "kept_kv_bytes")} for records in alone for one in records]
+    found = list(ask_together(method, model, cuts, stacked(rows), turns, 2, allowed))
+    assert sorted(one["id"] for one in found) == sorted(one["id"] for one in told)
+    assert all({key: one[key] for key in told[0]} in told for one in found)
+    assert len({one["hypothesis"] for one in found}) > 1, "answers say nothing if all are alike"
 
 
 def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):
