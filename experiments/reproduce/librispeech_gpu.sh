@@ -15,9 +15,11 @@ common+=(--model.encoder.init_args.name "${WHISPER:-openai/whisper-base}")
 common+=(--model.llm.init_args.name "${SMOLLM:-HuggingFaceTB/SmolLM2-135M-Instruct}")
 [ -n "${LIBRISPEECH:-}" ] && common+=(--data.corpus.init_args.corpus.init_args.corpus_dir "$LIBRISPEECH")
 
+# Letters without the LLM, recorded speed alone: a quarter of an hour on two cores.
 train spelling stage1 --model.llm_from 100000 --model.flat_steps 100 --model.trainable '{"adapter.*": 3.0e-3}' \
-    --data.excerpt "{min_seconds: 2, max_seconds: 30, per_session: 25, grow_epochs: 1}" --data.limit_dev null \
-    --trainer.max_steps 1500 --trainer.val_check_interval 500
+    --data.corpus.init_args.speeds "[]" --data.max_duration 240 --data.limit_dev null \
+    --data.excerpt "{min_seconds: 2, max_seconds: 30, per_session: 25, grow_epochs: 2}" \
+    --trainer.max_steps 720 --trainer.val_check_interval 720
 train words stage1 --init_from "$runs/spelling/stage1/weights.safetensors"
 from=(--init_from "$runs/words/stage1/weights.safetensors")
 train words stage3 --model.sst.start mean "${from[@]}"
