@@ -139,7 +139,9 @@ def attend(
     # Under autocast RoPE leaves queries and keys in float32; not every FlexAttention takes them beside bfloat16 values.
     query, keys = query.to(values.dtype), keys.to(values.dtype)
     if query.is_cuda:
-        return flex_attention_forward(module, query, keys, values, attention_mask, **options)
+        # For fewer than 128 queries torch would take its decoding kernel, which has no choice of blocks for them.
+        kernel = {"FORCE_USE_FLEX_ATTENTION": True}
+        return flex_attention_forward(module, query, keys, values, attention_mask, kernel_options=kernel, **options)
     # The compiled kernel for CPUs fails for some lengths; this is its reference, and has a forward alone.
     scale = options["scaling"]
     out = flex_attention(query, keys, values, block_mask=attention_mask, scale=scale, enable_gqa=True)
