@@ -21,5 +21,5 @@ train words_on stage1 "${words[@]}" --init_from "$runs/words/stage1/weights.safe
 from=(--init_from "$runs/words_on/stage1/weights.safetensors")
 train words stage3 "${words[@]}" --model.sst.start mean "${from[@]}"
 train words_pooled stage3 "${words[@]}" -c ablations/mean_pooling.yaml "${from[@]}"
-compare librispeech --tasks asr --sessions 12 --base "$runs/words_on/stage1" \
+compare librispeech_12hz --tasks asr --sessions 12 --base "$runs/words_on/stage1" \
     --sst "$runs/words/stage3" --pooled "$runs/words_pooled/stage3" --whisper "$whisper"

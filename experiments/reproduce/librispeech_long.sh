@@ -2,7 +2,7 @@
 # Read speech with an open vocabulary (Mini LibriSpeech, 5 h) in sessions of up to five minutes: as librispeech.sh, with 25 frames
 # a second, shorter pieces of words, and training on runs of utterances that keep their place in the session. Its last 2,800
 # steps, uncompressed, with SSTs and with pooled frames, take five minutes each on one H200 and eight hours each of a core; all
-# before takes six hours of a core. Goes on where it was broken off.
+# before takes six hours of a core. Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/librispeech_long.sh                                       downloads Whisper-base and the corpus
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech_long.sh  takes them from folders
 #   REHEARSE=1 experiments/reproduce/librispeech_long.sh   a few steps of everything first, in runs/rehearsal: minutes
@@ -38,5 +38,7 @@ train long_pooled stage3 "${long[@]}" -c ablations/mean_pooling.yaml "${from[@]}
 train long_pooled_on stage3 "${long[@]}" -c ablations/mean_pooling.yaml \
     --init_from "$runs/long_pooled/stage3/weights.safetensors" "${again[@]}"
 folders=(--base "$runs/long_on/stage1" --sst "$runs/long_on/stage3" --pooled "$runs/long_pooled_on/stage3" --tasks asr --ratios 4 8 16)
-compare librispeech_25hz "${folders[@]}" --sessions 12 --data corpus.init_args.corpus.init_args.corpus.init_args.max_seconds=60
+minute=corpus.init_args.corpus.init_args.corpus.init_args.max_seconds=60
+compare librispeech "${folders[@]}" --sessions 12 --data $minute --whisper "$whisper"
+compare librispeech_all "${folders[@]}" --data $minute --methods "full KV" "mean pooling, trained" SSTs
 compare librispeech_long "${folders[@]}" --methods "full KV" "mean pooling, trained" SSTs

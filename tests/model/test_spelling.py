@@ -18,7 +18,7 @@ def test_a_text_is_spelled_word_by_word():
 def test_letters_that_have_no_token_of_their_own_are_left_out():
     tokenizer = letters_tokenizer()
     spelling = Spelling(tokenizer)
-    assert spelling("café 4") == spelling("caf")
+    assert spelling("señor 4") == spelling("seor")
     assert {tokenizer.decode([i]).strip() for i in spelling.ids} == set("abcdefghijklmnopqrstuvwxyz'"), "no bytes"
 
 

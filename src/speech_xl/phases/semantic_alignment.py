@@ -147,7 +147,7 @@ class SemanticAlignment(Phase):
             spoken = []
             for said in cut.supervisions:
                 # A text's tokens may differ where it is tokenized alone; those the batch lacks are left out.
-                ids = [i for i in self.backbone.spell(said.text) if i in place]
+                ids = [i for i in self.backbone.spell(said.text or "") if i in place]
                 sizes = [len(self.backbone.text_of([i])) for i in ids]
                 spoken.append(Spoken(said.start * rate, said.end * rate, [place[i] for i in ids], sizes))
             rows.append(flat_labels(spoken, length, len(tokens)))
