@@ -129,7 +129,7 @@ class SpeechLLM(nn.Module):
 
     def text_of(self, spelled: Sequence[int]) -> str:
         """The text that tokens at these places among the adapter's scores are."""
-        ids = spelled if self.spelling is None else [self.spelling.ids[place] for place in spelled]
+        ids = list(spelled) if self.spelling is None else [self.spelling.ids[place] for place in spelled]
         return str(self.llm.prompt.tokenizer.decode(ids))
 
     def heard_alone(self, scores: Tensor) -> str:
