@@ -65,7 +65,8 @@ from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer
 from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.memory import KVMemory
+from speech_xl.model.speech_llm import Answer, Speech
 from speech_xl.phases.rising_marks import mark_rules
 from speech_xl.stages import ConfigError
 
@@ -179,12 +180,8 @@ def ask(
             memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
             finished(model.device)
             listened = time.perf_counter() - start
-        said = [turn.instruction for turn in group]
-        limits = [answer_limit(turn.task, cut.duration, allowed.tokens_per_second) for turn in group]
-        ends, rate, gap = [cut.duration] * len(said), allowed.tokens_per_second, allowed.longest_gap
-        rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
         start = time.perf_counter()  # answers are texts, so nothing is left to wait for after them
-        answers = method.compressor.answer(model, memory, said, limits, rules)
+        answers = replies(method, model, memory, [(0, cut, turn) for turn in group], allowed)
         spent = time.perf_counter() - start
         for turn, answer in zip(group, answers, strict=True):
             yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
@@ -221,19 +218,33 @@ def ask_together(
     memory = method.compressor.listen(model, speech, ratio)
     a_token = memory.bytes // memory.valid.numel()
     for qa in (False, True):
-        asked = [(row, turn) for row, mine in enumerate(turns) for turn in mine if (turn.task == "qa") == qa]
-        if not asked:
-            continue
-        said, ends = [turn.instruction for _, turn in asked], [cuts[row].duration for row, _ in asked]
-        rate, gap = allowed.tokens_per_second, allowed.longest_gap
-        limits = [answer_limit(turn.task, end, rate) for (_, turn), end in zip(asked, ends, strict=True)]
-        rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
-        answers = method.compressor.answer(model, memory, said, limits, rules, [row for row, _ in asked])
-        for (row, turn), answer in zip(asked, answers, strict=True):
-            yield answer_record(cuts[row], turn, ratio, answer.text, answer.finished) | {
+        asked = [
+            (row, cut, turn)
+            for row, (cut, mine) in enumerate(zip(cuts, turns, strict=True))
+            for turn in mine
+            if (turn.task == "qa") == qa
+        ]
+        answers = replies(method, model, memory, asked, allowed) if asked else []
+        for (row, cut, turn), answer in zip(asked, answers, strict=True):
+            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
                 "kept_kv_bytes": int(memory.valid[row].sum()) * a_token,
                 "device": name_of(model.device),
             }
+
+
+def replies(
+    method: Method,
+    model: SpeechLLM,
+    memory: KVMemory,
+    asked: Sequence[tuple[int, Cut, Turn]],
+    allowed: Allowed,
+) -> list[Answer]:
+    """The answers to turns, each about the session that the memory's row so numbered has heard."""
+    rows, said = [row for row, _, _ in asked], [turn.instruction for _, _, turn in asked]
+    ends, rate, gap = [cut.duration for _, cut, _ in asked], allowed.tokens_per_second, allowed.longest_gap
+    limits = [answer_limit(turn.task, cut.duration, rate) for _, cut, turn in asked]
+    rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
+    return method.compressor.answer(model, memory, said, limits, rules, rows)
 
 
 def answered(
@@ -256,10 +267,8 @@ def answered(
         for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
             mine = cuts[first : first + at_once]
             turns = [sessions.data.evaluation(cut) for cut in mine]
-            wanted = [
-                answer_id(c.id, t.task, ratio, t.instruction) for c, ts in zip(mine, turns, strict=True) for t in ts
-            ]
-            if all(writer.done(one) for one in wanted):
+            pairs = [(cut, turn) for cut, asked in zip(mine, turns, strict=True) for turn in asked]
+            if all(writer.done(answer_id(cut.id, turn.task, ratio, turn.instruction)) for cut, turn in pairs):
                 continue
             speech = [sessions.speech(model, cut) for cut in mine]
             if len(mine) == 1:
