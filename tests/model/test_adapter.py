@@ -178,41 +178,37 @@ def test_what_does_not_fit_is_refused():
         DualAdapter(SemanticAdapter(stride=4), AcousticAdapter(layers=[1], stride=2))
 
 
-def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
+def heard_in_training(shape, lengths, **noise):
+    """What of encoder frames [rows, frames, dimensions] moves the speech frames while training; later all does."""
     torch.manual_seed(0)
-    adapter, plain = SemanticAdapter(stride=2, deaf=0.5), SemanticAdapter(stride=2)
+    adapter, plain = SemanticAdapter(stride=2, **noise), SemanticAdapter(stride=2)
     for one in (adapter, plain):
-        one.build(64, 32, scale=0.02)
+        one.build(shape[2], 32, scale=0.02)
     plain.load_state_dict(adapter.state_dict())
-    frames, lengths, embeddings = torch.randn(2, 1, 8, 64, requires_grad=True), torch.tensor([8, 6]), torch.randn(6, 32)
+    frames, lengths, embeddings = (
+        torch.randn(shape)[:, None].requires_grad_(),
+        torch.tensor(lengths),
+        torch.randn(6, 32),
+    )
     adapter(frames, lengths, embeddings).frames.square().sum().backward()
-    heard = frames.grad[:, 0].abs() > 0  # [rows, frames, dimensions]
+    adapter.eval()
+    assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
+    return frames.grad[:, 0].abs() > 0
+
+
+def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
+    heard = heard_in_training((2, 8, 64), [8, 6], deaf=0.5)
     assert heard[0].any(0).equal(heard[0].all(0)), "a dimension is heard all the time or never"
     share = heard[:, 0].float().mean(1)
     assert ((share > 0.25) & (share < 0.75)).all() and not heard[0, 0].equal(heard[1, 0])
-    adapter.eval()
-    assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
 
 
 def test_in_training_stretches_of_frames_are_not_heard():
-    torch.manual_seed(0)
-    adapter, plain = SemanticAdapter(stride=2, time_mask=0.3), SemanticAdapter(stride=2)
-    for one in (adapter, plain):
-        one.build(16, 8, scale=0.02)
-    plain.load_state_dict(adapter.state_dict())
-    frames, lengths, embeddings = (
-        torch.randn(3, 1, 400, 16, requires_grad=True),
-        torch.tensor([400] * 3),
-        torch.randn(6, 8),
-    )
-    adapter(frames, lengths, embeddings).frames.square().sum().backward()
-    hidden = frames.grad[:, 0].abs().sum(2) == 0  # [rows, frames]
+    hidden = ~heard_in_training((3, 400, 16), [400] * 3, time_mask=0.3).any(2)
     assert 0.15 < hidden.float().mean() < 0.45
     edges = (hidden[:, 1:] & ~hidden[:, :-1]).sum()
     assert hidden.sum() >= STRETCH * (edges - 3), "hidden a stretch at a time; one may begin before the first frame"
     assert not hidden[0].equal(hidden[1])
-    adapter.eval()
-    assert adapter(frames, lengths, embeddings).frames.equal(plain.eval()(frames, lengths, embeddings).frames)
     with pytest.raises(ValueError, match=r"adapter\.time_mask=1\.0: a share"):
         SemanticAdapter(time_mask=1.0)
 

@@ -28,14 +28,15 @@ class Spelling:
                 f"adapter.letters: this LLM's tokenizer has no token for the letter {missing[0]!r} both with a space "
                 "before it and without; leave letters out, and frames are scored against all its tokens"
             )
-        self.begin, self.inside = begin, inside
         self.ids = sorted({*begin.values(), *inside.values()})
-        self.place = {token: place for place, token in enumerate(self.ids)}
+        place = {token: number for number, token in enumerate(self.ids)}
+        self.begin = {letter: place[token] for letter, token in begin.items()}
+        self.inside = {letter: place[token] for letter, token in inside.items()}
 
     def __call__(self, text: str) -> list[int]:
         """What spells a text, as places in `ids`, each word's first letter in the form that has a space before it."""
         found: list[int] = []
         for word in text.lower().split():
             known = [letter for letter in word if letter in self.begin and letter in self.inside]
-            found += [(self.inside if place else self.begin)[letter] for place, letter in enumerate(known)]
-        return [self.place[token] for token in found]
+            found += [(self.inside if number else self.begin)[letter] for number, letter in enumerate(known)]
+        return found
