@@ -176,6 +176,9 @@ class SpeechCLI(LightningCLI):
             "weights": tag,
             "partition": str(self._get(self.config, "data.partition")),
             "max_tokens_per_second": self.model.max_tokens_per_second,
+            "longest_gap": self.model.longest_gap,
+            "marks": str(self.datamodule.mixture.marks),
+            "precision": str(self.trainer.precision),
         }
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         self.model.predictions = PredictionWriter(self.jsonl, settings, rank=rank, world_size=ranks)

@@ -32,6 +32,7 @@ from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
 __all__ = ["Listener", "load_model"]
 
 PIECE_SECONDS = 30.0
+RATIO, INTERVAL_SECONDS = 4, 4.0  # of a new listener
 ANSWER_TOKENS = 512
 
 
@@ -88,8 +89,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", help="a finished stage, such as runs/default/stage3")
     parser.add_argument("audio", nargs="*", help="audio files, heard in this order as one session")
     parser.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; may be repeated")
-    parser.add_argument("--ratio", type=int, default=4, help="frames an SST stands for, 1: uncompressed (%(default)s)")
-    parser.add_argument("--interval", type=float, default=4.0, help="length of an interval in seconds (%(default)s)")
+    parser.add_argument("--ratio", type=int, help=f"frames an SST stands for, 1: uncompressed ({RATIO}, or as --load)")
+    parser.add_argument("--interval", type=float, help=f"length of an interval in seconds ({INTERVAL_SECONDS:g})")
     parser.add_argument("--limit", type=int, help=f"most tokens of an answer ({ANSWER_TOKENS}; of a transcript, more)")
     parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
@@ -105,9 +106,22 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(2) from error
 
 
+def listener_for(given: argparse.Namespace, model: SpeechLLM) -> Listener:
+    """A listener as the command line says: a new one, or the one whose memory `--load` names."""
+    if not given.load:
+        return Listener(model, given.ratio or RATIO, given.interval or INTERVAL_SECONDS)
+    listener = Listener.load(given.load, model)
+    if given.interval not in (None, listener.interval_seconds):
+        held = f"{listener.interval_seconds:g} s"
+        raise ConfigError(f"--interval {given.interval:g}: {given.load} was heard in intervals of {held}; leave it out")
+    if given.ratio is not None:
+        listener.ratio = given.ratio
+    return listener
+
+
 def run(given: argparse.Namespace) -> None:
     model = load_model(given.folder, given.device)
-    listener = Listener.load(given.load, model) if given.load else Listener(model, given.ratio, given.interval)
+    listener = listener_for(given, model)
     for path in given.audio:
         length = Recording.from_file(path).duration
         with tqdm(total=round(length), desc=Path(path).name, unit="s") as bar:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from speech_xl.data.partition import window_ends
 from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLLM, SSTs
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech_llm import Speech
@@ -38,11 +39,10 @@ def backbone(folders, positions="original", llm="llm", sst=True, projections="lo
 
 
 @torch.no_grad()
-def at_once(model, sound, ratios):
-    """The memory of a whole file: the batch path."""
+def at_once(model, sound, ratios, interval=INTERVAL):
+    """The memory of a whole file: the batch path, in the windows of training and evaluation."""
     adapted = model.adapt(model.encoder.encode([sound]))
-    seconds = len(sound) / 16_000
-    ends = [*(INTERVAL * n for n in range(1, round(seconds / INTERVAL + 0.499))), seconds]
+    ends = window_ends(0.0, len(sound) / 16_000, interval, 16_000)
     intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
     speech = Speech(adapted.frames, adapted.lengths, [intervals])
     return model.listen(speech, [[None if ratios(n) == 1 else ratios(n) for n in range(len(intervals))]])
@@ -69,7 +69,7 @@ def test_pieces_give_the_memory_of_the_whole(folders, positions, size):
     listener.flush()
     whole = at_once(model, sound, lambda _: 4)
     same(listener.memory, whole)
-    assert listener.kept == 6 * 3 + 1 and listener.frames == 73
+    assert listener.kept == 5 * 3 + 4 and listener.frames == 73  # the last two hundredths join the sixth window
     assert listener.ask(WHO, limit=9) == model.answer(whole, [0], [WHO], [9])[0]
 
 
@@ -77,12 +77,56 @@ def test_the_ratio_may_change_from_one_interval_to_the_next(folders):
     model, sound = backbone(folders, "compact"), audio(SECONDS)
     listener = Listener(model, ratio=1, interval_seconds=INTERVAL)
     ratios = [1, 2, 16, 3, 1, 2, 2]
-    frames = model.adapt(model.encoder.encode([sound])).frames[0]
+    adapted = model.adapt(model.encoder.encode([sound]))
+    frames = adapted.frames[0]
     for number, ratio in enumerate(ratios):
         listener.ratio = ratio
         listener.push_frames(frames[number * 12 : (number + 1) * 12])
     listener.flush()
-    same(listener.memory, at_once(model, sound, lambda n: ratios[n]))
+    speech = Speech(adapted.frames, adapted.lengths, [[12] * 6 + [1]])
+    same(listener.memory, model.listen(speech, [[None if ratio == 1 else ratio for ratio in ratios]]))
+
+
+@pytest.mark.parametrize("interval", [0.3, 0.55, 0.7, 1.0])
+@pytest.mark.parametrize("samples", [72_000, 73_000, 74_000, 75_200])
+def test_intervals_are_the_windows_of_training(folders, interval, samples):
+    """Seconds without an exact binary fraction, and last windows shorter and longer than the shortest."""
+    model, sound = backbone(folders), audio(samples=samples)
+    listener = Listener(model, ratio=3, interval_seconds=interval)
+    hear(listener, sound, 5_000)
+    listener.flush()
+    same(listener.memory, at_once(model, sound, lambda _: 3, interval))
+
+
+def test_who_has_heard_the_end_hears_no_more(folders):
+    listener = Listener(backbone(folders), 4, INTERVAL)
+    listener.push(audio(1.0))
+    fork = listener.fork()
+    listener.flush()
+    memory = listener.memory.tensors()
+    listener.flush()  # nothing more to hear
+    assert listener.memory.tensors()["valid"].equal(memory["valid"])
+    for push in (listener.push, listener.push_frames):
+        with pytest.raises(ValueError, match=r"the audio has ended \(flush\)"):
+            push(audio(1.0))
+    fork.push(audio(1.0))
+
+
+def test_an_llm_without_prompt_listens_from_the_first_second(folders, tmp_path):
+    """No chat template, no beginning of text: nothing is read before the first interval ends."""
+    model, sound = backbone(folders), audio(0.3)
+    model.llm.prompt.prefix = []
+    listener = Listener(model, 4, INTERVAL)
+    with pytest.raises(ValueError, match="nothing was heard yet"):
+        listener.ask(WHO)
+    with pytest.raises(ValueError, match=r"seal\('static'\): nothing was heard yet"):
+        listener.memory.seal("static")
+    listener.push(sound)
+    answer = listener.ask(WHO, limit=5)
+    assert answer == model.answer(at_once(model, sound, lambda _: 4), [0], [WHO], [5])[0]
+    listener.save(tmp_path / "memory.safetensors")
+    again = Listener.load(tmp_path / "memory.safetensors", model)
+    assert again.memory.bytes == 0 and again.ask(WHO, limit=5) == answer
 
 
 def test_a_question_on_the_way_is_answered_from_what_was_heard_and_leaves_no_trace(folders):

@@ -57,7 +57,7 @@ def phase(
     made = kind(
         encoder=options.pop("encoder", None) or HFEncoder(folders["encoder"]),
         adapter=options.pop("adapter", None) or SemanticAdapter(stride=4),
-        llm=LLM(folders["llm"], lora=lora),
+        llm=options.pop("llm", None) or LLM(folders["llm"], lora=lora),
         trainable=trainable,
         **options,
     )

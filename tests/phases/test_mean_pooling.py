@@ -32,4 +32,6 @@ def test_a_step_of_it_moves_the_adapter(folders, tmp_path):
     fit(model, Given([batch(tmp_path, ROW)], tmp_path), 0)
     before = [p.detach().clone() for p in model.backbone.adapter.parameters()]
     fit(model, Given([batch(tmp_path, ROW)], tmp_path), 1)
+    step = model.last_step
+    assert step.total_kv_tokens == 9 > step.kept_kv_tokens  # 0.7 s at 12.5 Hz, before any were averaged
     assert any(not old.equal(new) for old, new in zip(before, model.backbone.adapter.parameters(), strict=True))

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.tasks import Turn
-from speech_xl.model import Lora, SemanticAdapter, SSTs
+from speech_xl.model import LLM, Lora, SemanticAdapter, SSTs
 from speech_xl.model.prompt import Prompt
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
@@ -92,8 +92,64 @@ def test_a_step_is_counted_for_the_callbacks(folders, tmp_path):
     assert (step.total_kv_tokens, step.kept_kv_tokens) == (13, 2 + 1 + 2 + 2 + 2)
     assert step.audio_seconds == pytest.approx(1.0)
     assert step.label_tokens == labels_of(folders, SHORT) + labels_of(folders, LONG)
-    assert step.llm_tokens > step.label_tokens + 13 and step.model_flops > 0
+    assert step.llm_tokens > step.label_tokens + 13
+    llm = model.backbone.llm
+    table = llm.embedding.weight.numel()  # looked up, not multiplied with; the head is of that size too
+    layers = sum(p.numel() for p in llm.decoder.parameters()) - table
+    assert step.model_flops == 4 * (layers * step.llm_tokens + table * step.label_tokens)  # frozen: no weight gradients
     assert step.kv_bytes_per_token == 2 * 2 * 2 * 8 * 4  # k and v, layers, heads, width, bytes
+
+
+def test_gradient_checkpointing_runs_layers_again_in_a_fit(folders, tmp_path, monkeypatch):
+    runs = []
+    for again in (False, True):
+        llm = LLM(folders["llm"], gradient_checkpointing=again)
+        model = phase(SemanticAlignment, folders, ADAPTER, llm=llm)
+        data = Given([batch(tmp_path, SHORT)], tmp_path)
+        fit(model, data, 0)
+        count = []
+        hook = model.backbone.llm.decoder.layers[0].mlp.register_forward_pre_hook(lambda *_, c=count: c.append(1))
+        fit(model, data, 1)
+        hook.remove()
+        runs.append(len(count))
+    assert runs == [1, 2]
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear"])
+def test_the_schedule_falls_from_its_warmup_to_the_last_step(folders, tmp_path, scheduler):
+    model = phase(SemanticAlignment, folders, ADAPTER, scheduler=scheduler, warmup_steps=2)
+    rates = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    fit(model, Given([batch(tmp_path, SHORT)] * 6, tmp_path), 6, callbacks=[Watch()])
+    assert rates[0] == pytest.approx(0.25) and rates[1] == pytest.approx(0.5) and rates[-1] == pytest.approx(0.0)
+    assert sorted(rates[1:], reverse=True) == rates[1:]
+
+
+def test_a_schedule_that_ends_needs_the_last_step(folders, tmp_path):
+    data = Endless([batch(tmp_path, SHORT)] * 2, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"model\.scheduler=cosine must know when training ends.*set trainer\.max_steps"
+    ):
+        fit(phase(SemanticAlignment, folders, ADAPTER, scheduler="cosine"), data, -1, max_epochs=2)
+    trainer = fit(phase(SemanticAlignment, folders, ADAPTER), data, -1, max_epochs=2)  # constant
+    assert trainer.global_step == 4
+
+
+class Endless(Given):
+    """A loader that doesn't know its length, as lhotse's samplers don't."""
+
+    def train_dataloader(self):
+        batches = self.batches
+
+        class Batches(torch.utils.data.IterableDataset):
+            def __iter__(self):
+                return iter(batches)
+
+        return torch.utils.data.DataLoader(Batches(), batch_size=None, collate_fn=lambda one: one)
 
 
 # The frame cache
@@ -174,10 +230,10 @@ def test_no_frames_are_kept_of(folders, tmp_path, case):
     assert all("layers.1." in name for name in changed)
 
 
-def test_a_frozen_encoder_has_no_dropout(folders, tmp_path):
+def test_all_but_a_frozen_encoder_trains_in_training_mode(folders, tmp_path):
+    """Hugging Face hands pretrained parts over in eval mode."""
     model = phase(SemanticAlignment, folders, ADAPTER)
     fit(model, Given([batch(tmp_path, SHORT)], tmp_path))
-    model.train()
     assert model.backbone.adapter.training and model.backbone.llm.training
     assert not any(module.training for module in model.backbone.encoder.modules())
 
@@ -259,11 +315,13 @@ def test_a_row_that_begins_amid_its_session_has_the_sessions_clock(folders, tmp_
     fit(model, Given([given], tmp_path), 0)
     plain = model.speech(given).frames
     rate, clocked = model.backbone.frame_rate, model.backbone.adapter.clocked
-    given.cuts[1].custom = {"begins": 10 / rate + 1e-6}
-    assert given.begins == [0.0, 10 / rate + 1e-6]
+    begins = 2.32  # number 29 at 12.5 frames a second, though 2.32 * 12.5 is a little less
+    assert begins * rate < round(begins * rate) == 29
+    given.cuts[1].custom = {"begins": begins}
+    assert given.begins == [0.0, begins]
     placed = model.speech(given).frames
     assert torch.equal(placed[0], plain[0]) and torch.equal(placed[1, :, :-clocked], plain[1, :, :-clocked])
-    codes = model.backbone.adapter.timed(plain[1:], 10)[..., -clocked:]
+    codes = model.backbone.adapter.timed(plain[1:], 29)[..., -clocked:]
     assert torch.equal(placed[1:, :, -clocked:], codes) and not torch.equal(codes, plain[1:, :, -clocked:])
 
 

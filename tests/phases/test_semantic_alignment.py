@@ -79,11 +79,12 @@ def test_until_the_llm_is_run_the_adapter_is_validated(folders, tmp_path, monkey
     monkeypatch.setattr(type(model.backbone), "answer", lambda *given: answered.append(1) or answer(*given))
     data = Validated([batch(tmp_path, ROW)], tmp_path)
     every = {"gradient_clip_val": 1.0, "val_check_interval": 40, "check_val_every_n_epoch": None}
-    assert fit(model, data, 40, **every).callback_metrics["val/wer_1x"] == 0
+    metrics = fit(model, data, 40, **every).callback_metrics
+    assert (metrics["val/wer_1x"], metrics["val/errors"]) == (0, 100), "no match for an LLM that was run"
     assert [record["hypothesis"].strip() for record in model.val_records] == ["ada"] and not answered
     later = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, llm_from=39, **options)
-    fit(later, data, 40, **every)
-    assert answered
+    metrics = fit(later, data, 40, **every).callback_metrics
+    assert answered and metrics["val/errors"] == metrics["val/wer_1x"]
 
 
 def test_an_adapter_of_letters_spells_words_that_are_no_tokens(folders, tmp_path):

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 from lhotse.cut import Cut
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.callbacks.pictures import log_mel, session_picture
 from speech_xl.callbacks.scalars import tensorboard_writers
+from speech_xl.data.audio import load_audio
 from speech_xl.evaluation.metrics import is_correct, wer_counts
 
 
@@ -48,6 +47,9 @@ class Samples(pl.Callback):
         self._heard: set[str] = set()  # cut ids whose audio is written
         self._drawn: dict[str, Any] = {}  # cut id: what its last picture showed
 
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        pl_module.examples_kept = self.n
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or not self.n:
             return
@@ -75,7 +77,7 @@ class Samples(pl.Callback):
         wants_picture = self.picture and self._drawn.get(cut_id) != _shown(example)
         if not wants_audio and not wants_picture:
             return
-        samples = load_mono(example.cut)
+        samples = load_audio(example.cut)
         if wants_audio:
             writer.add_audio(f"samples/{cut_id}/audio", samples[None], global_step=step, sample_rate=SAMPLE_RATE)
         if wants_picture:
@@ -97,12 +99,6 @@ class Samples(pl.Callback):
             print(text)
         else:
             bar.print(text)  # above the bar, without breaking it
-
-
-def load_mono(cut: Cut) -> torch.Tensor:
-    """The cut's audio as float32 [S] at 16 kHz, its channels averaged."""
-    audio = np.asarray(cut.resample(SAMPLE_RATE).load_audio(), dtype=np.float32)
-    return torch.from_numpy(audio.mean(axis=0) if audio.ndim == 2 else audio)
 
 
 def answers_table(records: Sequence[Mapping[str, Any]]) -> str:

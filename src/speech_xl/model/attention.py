@@ -31,6 +31,8 @@ PIECE = 128  # queries of one SDPA call
 
 SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
+UNKNOWN = {"softcap": "a cap on attention's scores (Gemma 2)", "s_aux": "attention sinks (gpt-oss)"}
+
 Turned = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
 
 
@@ -129,6 +131,12 @@ def attend(
             f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
             "future. Give `attention_mask` of shape [B, 1, queries, keys]."
         )
+    for name in UNKNOWN:
+        if options.pop(name, None) is not None:
+            raise ValueError(
+                f"{type(module).__name__} asks for {name}, {UNKNOWN[name]}, which attention over SSTs leaves out: "
+                "choose an LLM without it"
+            )
     options |= {"dropout": dropout}
     options.pop("sliding_window", None)  # the mask alone says what is seen, in every layer alike
     if memory_keys is None:

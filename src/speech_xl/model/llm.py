@@ -8,12 +8,14 @@ from typing import Literal, cast
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PretrainedConfig
 
 from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import Turn
 from speech_xl.model.pretrained import existing
 from speech_xl.model.prompt import Prompt
+
+CHANGING_ROPE = {"dynamic", "longrope"}  # whose angles depend on how long a sequence has become
 
 
 @dataclass
@@ -35,6 +37,13 @@ class Lora:
 def cache_argument(decoder: nn.Module) -> str:
     """What a decoder calls its KV cache: `cache` in newer releases of transformers, `past_key_values` before."""
     return "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
+
+
+def rope_types(config: PretrainedConfig) -> set[str]:
+    """The kinds of RoPE a config names, those of single layer types included."""
+    told = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    each = [told, *(value for value in told.values() if isinstance(value, dict))]
+    return {str(kind) for one in each if (kind := one.get("rope_type", one.get("type")))}
 
 
 class LLM(nn.Module):
@@ -78,13 +87,12 @@ class LLM(nn.Module):
         else:
             config = AutoConfig.from_pretrained(name, **options)
             self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
-        if (
-            getattr(self.model.config, "rope_scaling", None)
-            and self.model.config.rope_scaling.get("rope_type") == "dynamic"
-        ):
+        if changing := rope_types(self.model.config) & CHANGING_ROPE:
             raise ValueError(
-                f"llm.name={self.name}: dynamic RoPE changes old keys as audio grows; pruned KV can't follow"
+                f"llm.name={self.name}: {changing.pop()} RoPE changes old keys as audio grows; pruned KV can't follow"
             )
+        # Answers are greedy: penalties and the like that come with a model would change them unseen.
+        self.model.generation_config = GenerationConfig()
         self.prompt = Prompt(AutoTokenizer.from_pretrained(name, **options))
         if self.lora is not None:
             spec = LoraConfig(

@@ -112,11 +112,15 @@ class KVMemory:
         return KVMemory.from_tensors({name: tensor[index] for name, tensor in self.tensors().items()}, self.peak)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a memory is made of, by name; keys and values are views that the memory goes on writing behind."""
+        """All that a memory is made of, by name; keys and values are views that the memory goes on writing behind.
+
+        Of layers that have read nothing, as without a prefix, they are [B, 0, 0, 0].
+        """
         layers: dict[str, Tensor] = {}
+        nothing = torch.zeros(len(self.valid), 0, 0, 0, device=self.valid.device)
         for number, layer in enumerate(self.cache.layers):
-            assert layer.keys is not None and layer.values is not None, "nothing was read yet"
-            layers |= {f"layers.{number}.keys": layer.keys, f"layers.{number}.values": layer.values}
+            keys, values = (layer.keys, layer.values) if layer.is_initialized else (nothing, nothing)
+            layers |= {f"layers.{number}.keys": keys, f"layers.{number}.values": values}
         return layers | {"valid": self.valid, "position": self.position}
 
     @classmethod
@@ -126,8 +130,9 @@ class KVMemory:
         memory = cls(sum(name.endswith(".keys") for name in tensors), len(valid), valid.device)
         for number, layer in enumerate(memory.cache.layers):
             keys, values = tensors[f"layers.{number}.keys"], tensors[f"layers.{number}.values"]
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
+            if keys.shape[1]:
+                layer.lazy_initialization(keys, values)
+                layer.keys, layer.values = keys, values
         memory.valid, memory.position, memory.peak = valid, tensors["position"], peak
         return memory
 
@@ -145,6 +150,8 @@ class KVMemory:
         fp8 = getattr(cache_utils, "Fp8QuantizedLayer", None)
         if kind not in ("static", "fp8") or (kind == "fp8" and fp8 is None):
             raise ValueError(f"seal({kind!r}): choose 'static', or 'fp8' with a newer transformers that has it")
+        if not self.valid.shape[1]:
+            raise ValueError(f"seal({kind!r}): nothing was heard yet")
         length = self.valid.shape[1] + room
         make = fp8 if kind == "fp8" and fp8 is not None else lambda: StaticLayer(length)
         layers = [make() for _ in self.cache.layers]
@@ -152,7 +159,7 @@ class KVMemory:
             assert mine.keys is not None and mine.values is not None, "nothing was read yet"
             sealed.update(mine.keys, mine.values)
         nothing = self.cache.layers[0].keys[:, :, :0]
-        return SealedMemory(layers, make, nothing, self.valid, self.position)
+        return SealedMemory(layers, make, nothing, self.valid, self.position, room if kind == "static" else None)
 
     def step_mask(self, kind: Tensor) -> Tensor:
         """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
@@ -186,6 +193,7 @@ class SealedMemory:
 
     make     makes an empty layer of that kind
     nothing  no keys at all, [B, heads, 0, head dim]: what a layer is given to have it give out what it holds
+    room     tokens that a question and its answer may have, None for any number
     """
 
     def __init__(
@@ -195,9 +203,10 @@ class SealedMemory:
         nothing: Tensor,
         valid: Tensor,
         position: Tensor,
+        room: int | None = None,
     ) -> None:
         self.cache, self.make, self.nothing = Cache(layers=layers), make, nothing
-        self.valid, self.position = valid, position
+        self.valid, self.position, self.room = valid, position, room
 
     def select(self, rows: Sequence[int]) -> "SealedMemory":
         """A new one with these rows (copies), one for each question to ask."""
@@ -207,4 +216,5 @@ class SealedMemory:
             held = layer.update(self.nothing, self.nothing)
             layers.append(self.make())
             layers[-1].update(*(tensor[index, :, : self.valid.shape[1]] for tensor in held))
-        return SealedMemory(layers, self.make, self.nothing[index], self.valid[index], self.position[index])
+        nothing, valid, position = self.nothing[index], self.valid[index], self.position[index]
+        return SealedMemory(layers, self.make, nothing, valid, position, self.room)

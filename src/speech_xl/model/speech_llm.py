@@ -312,13 +312,18 @@ class SpeechLLM(nn.Module):
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
         rules: what else the next token must obey. The memory itself is left as it was. Each limit holds on its own,
-        whatever the batch.
+        whatever the batch. Raises ValueError where a sealed memory has no room for a question and its answer.
         """
         prompt, device = self.llm.prompt, self.device
         fork = memory.select(rows)
         asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
         ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
         real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
+        if isinstance(fork, SealedMemory) and fork.room is not None and fork.room < ids.shape[1] + max(limits):
+            raise ValueError(
+                f"a question of {ids.shape[1]} tokens and an answer of up to {max(limits)} don't fit the room of "
+                f"{fork.room}: seal the memory with more room, or limit the answer"
+            )
         output = self.llm.model.generate(
             input_ids=ids,
             # Both are needed: without them a suffix longer than the cache would lose its head, and places be wrong.

@@ -21,7 +21,7 @@ from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
 from speech_xl.phases.rising_marks import mark_rules
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
-EXAMPLES = 2  # cuts shown by the samples callback
+SCORED = ("asr", "qa")  # tasks whose answers have an error rate
 
 
 @dataclass
@@ -37,6 +37,7 @@ class EvaluationLoops:
     """Mixed into `Phase`: its validation, test and predict steps."""
 
     predictions: PredictionWriter | None = None  # set by the command line for test and predict
+    examples_kept = 0  # validation cuts that are kept to be shown; set by the samples callback
 
     if TYPE_CHECKING:  # what `Phase` brings
         backbone: SpeechLLM
@@ -100,12 +101,17 @@ class EvaluationLoops:
 
     # Validation
 
+    @property
+    def handicap(self) -> float:
+        """Added to the errors that checkpoints are chosen by."""
+        return 0.0
+
     def on_validation_epoch_start(self) -> None:
         self.val_records, self.val_examples = [], []
 
     def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
         self.val_records += self.records(batch)
-        for row in range(min(len(batch), EXAMPLES - len(self.val_examples))):
+        for row in range(min(len(batch), self.examples_kept - len(self.val_examples))):
             self.val_examples.append(self._example(batch, row))
 
     def _example(self, batch: SpeechBatch, row: int) -> Example:
@@ -132,8 +138,8 @@ class EvaluationLoops:
                     self.log(f"val/{name}_{ratio}x", float(rates[name].value))
             errors += [rates["wer"].value] if rates.get("wer") else []
             errors += [1.0 - rates["qa"].value] if rates.get("qa") else []
-        # What checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios.
-        self.log("val/errors", sum(errors) / max(1, len(errors)), prog_bar=True)
+        if errors:  # what checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios
+            self.log("val/errors", sum(errors) / len(errors) + self.handicap, prog_bar=True)
 
     # Test and predict: JSONL first, scored from the file
 

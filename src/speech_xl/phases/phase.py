@@ -4,6 +4,7 @@ import json
 import random
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import floor, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix, with_slips
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech_llm import OnePass, Ratios, Speech
-from speech_xl.phases.generation import EvaluationLoops, Example
+from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
+
+TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
+UNENDING = ("constant", "constant_with_warmup")  # schedules that need not know when training ends
 
 
 @dataclass
@@ -132,6 +136,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
         self.groups = select_trainable(self, self.trainable)
         self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
         self._use_frame_cache()
+        # Hugging Face hands pretrained parts over in eval mode, and Lightning leaves them so: no dropout, and no
+        # gradient checkpointing.
+        self.train()
 
     def load(self) -> None:
         """Build the backbone and load the weights of `initial`; all that answering needs."""
@@ -170,6 +177,12 @@ class Phase(EvaluationLoops, pl.LightningModule):
         """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
         datamodule = getattr(self.trainer, "datamodule", None)
         marks = getattr(getattr(datamodule, "mixture", None), "marks", None)
+        asked = getattr(getattr(datamodule, "evaluation", None), "tasks", SCORED)
+        if not set(SCORED) & set(asked) and self.trainer.limit_val_batches:
+            raise ValueError(
+                f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one of "
+                "them, or set trainer.limit_val_batches to 0"
+            )
         if marks is not None and (wrong := unknown_marks(self.backbone.llm.prompt, marks.step)):
             rank_zero_warn(wrong)
         cache, sampling = getattr(datamodule, "frame_cache", None), getattr(datamodule, "sampling", None)
@@ -181,8 +194,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
             or sampling.excerpt.fixed
         ):
             return
-        missing = [cut for cut in datamodule.cuts("train") if not cache.holds(cut)]
-        mine = missing[self.trainer.global_rank :: self.trainer.world_size]
+        # Shared out before looking: other ranks are storing already, and what is missing changes.
+        mine = list(datamodule.cuts("train"))[self.trainer.global_rank :: self.trainer.world_size]
+        mine = [cut for cut in mine if not cache.holds(cut)]
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             for cut in tqdm(mine, desc="encoding", unit="session", disable=not mine or self.trainer.global_rank > 0):
                 cache.store(cut, self.backbone.encoder.encode([load_audio(cut).to(self.device)])[0])
@@ -199,7 +213,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def speech(self, batch: SpeechBatch) -> Speech:
         """Audio (or cached frames) of a batch to speech frames and intervals."""
         rate = self.backbone.frame_rate
-        first = torch.tensor([int(second * rate) for second in batch.begins], device=self.device)
+        first = torch.tensor([floor(second * rate + TICK) for second in batch.begins], device=self.device)
         adapted = self.backbone.adapt(self.encode(batch), first)
         intervals = [
             interval_frames(ends, n, rate)
@@ -253,9 +267,9 @@ class Phase(EvaluationLoops, pl.LightningModule):
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
             label_tokens=out.label_tokens,
-            model_flops=self._flops(out.tokens),
+            model_flops=self._flops(out.tokens, out.label_tokens),
             kept_kv_tokens=out.kept_kv_tokens,
-            total_kv_tokens=out.total_kv_tokens,
+            total_kv_tokens=int(speech.lengths.sum()) if out.tokens else 0,  # frames, before any are averaged
             kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
         )
         self._label_weight += out.label_weight
@@ -283,19 +297,30 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._label_weight = 0.0
 
-    def _flops(self, tokens: int) -> float:
-        """Forward and backward FLOPs of the decoder on `tokens`: 2 per weight and token each way, and 2 more where the
-        weight itself is trained (attention's quadratic part left out)."""
-        parameters = list(self.backbone.llm.decoder.parameters())
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
-        return tokens * (4.0 * sum(p.numel() for p in parameters) + 2.0 * trained)
+    def _flops(self, tokens: int, label_tokens: int) -> float:
+        """Forward and backward FLOPs of the LLM: 2 per weight and token each way, and 2 more where the weight itself is
+        trained. The head works on label tokens alone; looking up embeddings and attention's quadratic part are left out."""
+        llm = self.backbone.llm
+        looked_up, head = llm.embedding.weight, llm.model.get_output_embeddings().weight
+        decoder = [p for p in llm.decoder.parameters() if p is not looked_up]
+
+        def a_token(parameters: list[Tensor]) -> float:
+            return sum(p.numel() * (6.0 if p.requires_grad else 4.0) for p in parameters)
+
+        return tokens * a_token(decoder) + label_tokens * a_token([head])
 
     def configure_optimizers(self) -> Any:
         groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
         optimizer = self.optimizer(groups)
-        steps = int(self.trainer.estimated_stepping_batches) if self.trainer.max_steps < 0 else self.trainer.max_steps
+        steps = self.trainer.estimated_stepping_batches if self.trainer.max_steps < 0 else self.trainer.max_steps
+        known = int(steps) if steps >= 0 and isfinite(steps) else None
+        if known is None and self.scheduler not in UNENDING:
+            raise ValueError(
+                f"model.scheduler={self.scheduler} must know when training ends, and an epoch's batches aren't counted "
+                f"before they are made: set trainer.max_steps, or a scheduler of {', '.join(UNENDING)}"
+            )
         schedule = get_scheduler(
-            self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=steps
+            self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=known
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -17,6 +17,7 @@ from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
 BLANK = 256  # CTC's blank comes after the 256 bytes
+NOT_RUN = 100.0  # errors, far beyond what any LLM that is run makes of all its words
 SUBFRAMES = 4  # CTC steps a speech frame: letters come faster than 12.5 a second
 
 
@@ -35,7 +36,8 @@ class SemanticAlignment(Phase):
         flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
             against tokens laid evenly over their supervision's time.
         llm_from: optimizer step from which the LLM is run. Before, the losses above train the adapter alone, at a
-            third of the time a step, and an adapter that scores tokens is validated by what it spells itself.
+            third of the time a step, and an adapter that scores tokens is validated by what it spells itself; `val/errors`
+            is then 100 more, so that no such checkpoint is better than one whose LLM was run.
 
     Everything else as in `Phase`.
     """
@@ -85,10 +87,19 @@ class SemanticAlignment(Phase):
             speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0, total_kv_tokens=0
         )
 
+    @property
+    def alone(self) -> bool:
+        """Whether training hasn't run the LLM yet, and the adapter is validated without it."""
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        return fitting and 0 < self.llm_from >= self.global_step and self.backbone.adapter.scores_tokens
+
+    @property
+    def handicap(self) -> float:
+        return NOT_RUN if self.alone else 0.0
+
     def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
         """What the LLM answers; while training hasn't run it yet, what the adapter spells by itself."""
-        training = self.trainer.state.fn == TrainerFn.FITTING
-        if not training or not 0 < self.llm_from >= self.global_step or not self.backbone.adapter.scores_tokens:
+        if not self.alone:
             return super().records(batch)
         speech = self.speech(batch)
         assert speech.scores is not None

@@ -1,0 +1,55 @@
+"""What a Hugging Face decoder brings along: kept where streaming can follow it, refused by name where it can't."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Gemma2Config, GptOssConfig, LlamaConfig
+
+from speech_xl.model import LLM
+from speech_xl.model.llm import rope_types
+from tests.model.tiny import DECODERS, listener, llm_folder, speech, suffixes
+
+ONE = speech([6, 5])
+
+
+@torch.no_grad()
+def test_answers_are_greedy_whatever_the_model_would_generate_with(tmp_path):
+    """Qwen2.5-Instruct, for one, comes with a penalty on words said before, and sampling."""
+    folder = llm_folder(tmp_path / "llm", "qwen2")
+    model = listener(folder)
+    wanted = model.answer(model.listen(ONE, [[2, 2]]), [0], ["who?"], [12])
+    (Path(folder) / "generation_config.json").write_text(
+        json.dumps({"repetition_penalty": 1.7, "do_sample": True, "no_repeat_ngram_size": 1, "suppress_tokens": [9]})
+    )
+    again = listener(folder)
+    assert again.answer(again.listen(ONE, [[2, 2]]), [0], ["who?"], [12]) == wanted
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_rope_that_changes_old_keys_is_refused(tmp_path, kind, nested):
+    scaling = {"rope_type": kind, "factor": 2.0, "rope_theta": 10_000.0, "original_max_position_embeddings": 64}
+    scaling |= {"long_factor": [2.0] * 4, "short_factor": [1.0] * 4} if kind == "longrope" else {}
+    if nested:
+        config = LlamaConfig()
+        config.rope_parameters = {"full_attention": scaling, "sliding_attention": {"rope_type": "default"}}
+        assert kind in rope_types(config)
+        return
+    folder = llm_folder(tmp_path / "llm", "llama", rope_scaling=scaling)
+    with pytest.raises(ValueError, match=f"{kind} RoPE changes old keys as audio grows"):
+        LLM(folder).build()
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "term"),
+    [(Gemma2Config, {"query_pre_attn_scalar": 8}, "softcap"), (GptOssConfig, {"num_local_experts": 2}, "s_aux")],
+)
+def test_attention_with_terms_of_its_own_is_refused_by_name(tmp_path, monkeypatch, config, changes, term):
+    monkeypatch.setitem(DECODERS, "peculiar", config)
+    model = listener(llm_folder(tmp_path / "llm", "peculiar", **changes))
+    with pytest.raises(ValueError, match=f"asks for {term}, .*: choose an LLM without it"):
+        model(ONE, [[2, 2]], suffixes(model, [("who?", "ada")]))
+    with pytest.raises(ValueError, match=f"asks for {term}"):
+        model.listen(ONE, [[2, 2]])
