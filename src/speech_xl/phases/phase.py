@@ -180,8 +180,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
         asked = getattr(getattr(datamodule, "evaluation", None), "tasks", SCORED)
         if not set(SCORED) & set(asked) and self.trainer.limit_val_batches:
             raise ValueError(
-                f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one of "
-                "them, or set trainer.limit_val_batches to 0"
+                f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one "
+                "of them, or set trainer.limit_val_batches to 0"
             )
         if marks is not None and (wrong := unknown_marks(self.backbone.llm.prompt, marks.step)):
             rank_zero_warn(wrong)
@@ -299,7 +299,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
 
     def _flops(self, tokens: int, label_tokens: int) -> float:
         """Forward and backward FLOPs of the LLM: 2 per weight and token each way, and 2 more where the weight itself is
-        trained. The head works on label tokens alone; looking up embeddings and attention's quadratic part are left out."""
+        trained. The head sees label tokens alone; looking up embeddings and attention's quadratic part are left out."""
         llm = self.backbone.llm
         looked_up, head = llm.embedding.weight, llm.model.get_output_embeddings().weight
         decoder = [p for p in llm.decoder.parameters() if p is not looked_up]

@@ -36,8 +36,8 @@ class SemanticAlignment(Phase):
         flat_steps: for so many optimizer steps, before it may align as it likes, that CTC loss is a cross entropy
             against tokens laid evenly over their supervision's time.
         llm_from: optimizer step from which the LLM is run. Before, the losses above train the adapter alone, at a
-            third of the time a step, and an adapter that scores tokens is validated by what it spells itself; `val/errors`
-            is then 100 more, so that no such checkpoint is better than one whose LLM was run.
+            third of the time a step, and an adapter that scores tokens is validated by what it spells itself;
+            `val/errors` is then 100 more, so that no such checkpoint is better than one whose LLM was run.
 
     Everything else as in `Phase`.
     """
