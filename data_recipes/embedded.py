@@ -10,7 +10,6 @@ import random
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from data_recipes.espeak import Spoken, read_chunk, speak_chunk
 from data_recipes.grammar import make_caption, make_questions
+from data_recipes.prepared import only_one
 from data_recipes.session_plan import LOWEST_SPAN_SECONDS, SHORTEST_SECONDS, Line, SessionPlan, plan_session
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, read_split, write_split
@@ -98,7 +98,7 @@ class EmbeddedSpeech(Corpus):
         if self._marker.is_file():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(self.folder.with_suffix(".lock")):
+        with only_one(self.folder.with_suffix(".lock")):
             if not self._marker.is_file():
                 self._make()
 
@@ -206,19 +206,6 @@ class EmbeddedSpeech(Corpus):
 
 
 _Said = tuple[Line, Spoken]
-
-
-@contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Let a second run that wants the same corpus wait for the first; a killed run holds nothing."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: there, don't start two runs before the corpus is made
-        yield
-        return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _at_level(samples: np.ndarray, level_db: float) -> np.ndarray:

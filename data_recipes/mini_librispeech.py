@@ -20,7 +20,7 @@ from data_recipes.librispeech_readings import (
     share_speakers,
 )
 from data_recipes.prepared import (
-    is_prepared,
+    making,
     mark_prepared,
     parallel_map,
     read_mono,
@@ -100,8 +100,11 @@ class MiniLibriSpeech(Corpus):
         return read_split(require_prepared(self.folder), split)
 
     def prepare(self) -> None:
-        if is_prepared(self.folder):
-            return
+        with making(self.folder) as needed:
+            if needed:
+                self._make()
+
+    def _make(self) -> None:
         corpus = self._downloaded_corpus() if self.corpus_dir is None else self._existing_corpus(self.corpus_dir)
         genders = read_genders(corpus)
         dev_part = self.dev_part or _dev_part(corpus)

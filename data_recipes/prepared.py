@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,6 +47,30 @@ def mark_prepared(folder: Path, settings: Mapping, facts: Mapping) -> None:
     part = folder / "recipe.json.part"
     part.write_text(json.dumps({"settings": settings, "facts": facts}, indent=2) + "\n", encoding="utf-8")
     part.replace(folder / "recipe.json")
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Let a second run that wants the same corpus wait for the first; a killed run holds nothing."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: there, don't start two runs before the corpus is made
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[bool]:
+    """Whether a recipe is to make `folder`. One process makes it, and others wait and find it made."""
+    if is_prepared(folder):
+        yield False
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(folder.parent / "prepare.lock"):  # of all settings: they share what is downloaded
+        yield not is_prepared(folder)
 
 
 def folder_with(places: Iterable[Path], name: re.Pattern[str]) -> Path | None:

@@ -18,7 +18,7 @@ from lhotse.utils import resumable_download
 from data_recipes.grammar import number_words
 from data_recipes.prepared import (
     folder_with,
-    is_prepared,
+    making,
     mark_prepared,
     named_files,
     parallel_map,
@@ -128,8 +128,11 @@ class SpokenDigits(Corpus):
         return [Asked(text, answer, [told] if told else []) for _, text, answer, told in questions]
 
     def prepare(self) -> None:
-        if is_prepared(self.folder):
-            return
+        with making(self.folder) as needed:
+            if needed:
+                self._make()
+
+    def _make(self) -> None:
         splits = split_files(self._recordings_folder())
         facts = {}
         for split in SPLITS:

@@ -12,7 +12,7 @@ from lhotse import CutSet, MonoCut
 
 from data_recipes.grammar import number_words
 from data_recipes.prepared import (
-    is_prepared,
+    making,
     mark_prepared,
     parallel_map,
     read_mono,
@@ -114,8 +114,11 @@ class VoiceAttributes(Corpus):
         return read_split(require_prepared(self.folder), split)
 
     def prepare(self) -> None:
-        if is_prepared(self.folder):
-            return
+        with making(self.folder) as needed:
+            if needed:
+                self._make()
+
+    def _make(self) -> None:
         clips = {corpus: self._read(corpus) for corpus in self.folders}
         facts = {}
         for split in SPLITS:

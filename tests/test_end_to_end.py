@@ -18,7 +18,7 @@ from transformers import MinLengthLogitsProcessor
 from experiments.run import main
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
-from speech_xl.listen import Listener, load_model, pieces_of
+from speech_xl.listen import Listener, load_model, pieces_of, recording_of
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
 from tests.model.tiny import encoder_folder, llm_folder
@@ -158,6 +158,31 @@ def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
     assert (work / "runs" / "killed" / "two" / "weights.safetensors").is_file()
 
 
+def test_a_run_that_starts_over_has_curves_of_its_own(work, trained):
+    for _ in range(2):
+        run("fit", "-c", "first.yaml", "--variant", "again", "--trainer.max_steps", "1")
+    curves = work / "runs" / "again" / "one" / "tensorboard"
+    assert [len(list(folder.glob("events*"))) for folder in (curves, curves / "earlier-1")] == [1, 1]
+
+
+def test_a_run_killed_between_validations_goes_on_from_the_next_batch(work, trained):
+    """Every batch is heard once, and the weights are those of a run that was never broken off."""
+    never = ["--trainer.limit_val_batches", "0", "--checkpoint.every_minutes", "0"]
+    never += ["--model.init_args.scheduler", "constant", "--trainer.max_steps"]  # no other depends on them
+    for variant, stops in (("whole", ["4"]), ("broken", ["2", "4"])):
+        folder = work / "runs" / variant / "one"
+        for stop in stops:
+            more = ["--ckpt_path", "last"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
+            run("fit", "-c", "first.yaml", "--variant", variant, *never, stop, *more)
+    whole, broken = (
+        torch.load(work / "runs" / variant / "one" / "checkpoints" / "last.ckpt", weights_only=True)
+        for variant in ("whole", "broken")
+    )
+    assert whole["global_step"] == broken["global_step"] == 4
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(broken["state_dict"][name], value, msg=name)
+
+
 def test_nothing_but_the_run_is_spoken_of(trained, capfd, recwarn):
     run("validate", "-c", "second.yaml")
     said = "".join(capfd.readouterr())
@@ -185,6 +210,13 @@ def test_test_writes_predictions_and_results_and_predict_goes_on(trained, capfd)
     assert again[:5] == records[:5]
     assert {r["id"]: r["hypothesis"] for r in again} == {r["id"]: r["hypothesis"] for r in records}
     assert len(again) == len(records)
+    # other rules or other truths: asked anew, in a file of its own
+    run("predict", "-c", "second.yaml", "--model.init_args.longest_gap", "0.5")
+    run("predict", "-c", "second.yaml", "--data.eval_tasks", "[asr]")
+    others = sorted(set((trained / "two" / "predictions").glob("*.jsonl")) - {path})
+    assert sorted(len(file.read_text().splitlines()) for file in others) == [len(records) // 2, len(records)]
+    events = list((trained / "two" / "tensorboard").glob("events*"))
+    assert len(events) == 1, "evaluations are no points of the training's curves"
 
 
 def overlay(name: str, content: dict) -> list[str]:
@@ -259,7 +291,7 @@ def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
     listen([str(trained / "two"), path, "--ratio", "1", "--interval", "60", "--limit", "6", "--ask", "how many"])
     model = load_model(trained / "two")
     listener = Listener(model, ratio=1, interval_seconds=60)
-    for piece in pieces_of(path):
+    for piece in pieces_of(recording_of(path)):
         listener.push(piece)
     shown = capsys.readouterr()
     assert listener.ask("how many", limit=6).text == shown.out.strip()
@@ -290,6 +322,24 @@ def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(tra
     capsys.readouterr()
     listen([str(trained / "two"), path, "--ratio", "1", "--limit", "1"])
     assert "cut at 1 tokens; --limit allows more" in capsys.readouterr().err
+
+
+def test_what_cannot_be_heard_is_named_before_anything_is(trained, work, tmp_path, capsys):
+    good, memory = str(work / "audio" / "test0.flac"), str(tmp_path / "memory.safetensors")
+    (tmp_path / "text.flac").write_text("no audio")
+    for name, said in (("gone.flac", "is missing"), ("text.flac", "can't be read as audio")):
+        with pytest.raises(SystemExit, match="2"):
+            listen([str(trained / "two"), good, str(tmp_path / name)])
+        shown = capsys.readouterr()
+        assert f"error: {tmp_path / name} {said}" in shown.err and " s heard" not in shown.err and not shown.out
+    listen([str(trained / "two"), good, "--save", memory])
+    with pytest.raises(SystemExit, match="2"):
+        listen([str(trained / "two"), "--load", memory, "--interval", "7"])
+    assert "was heard in intervals of 0.4 s; leave it out" in capsys.readouterr().err, "0.4 s are the stage's own"
+    listen([str(trained / "two"), good, "--load", memory, "--ratio", "1", "--save", memory])
+    assert Listener.load(memory, load_model(trained / "two")).ratio == 1
+    listen([str(trained / "one"), good])  # a stage without SSTs listens uncompressed
+    assert "KV tokens kept" in capsys.readouterr().err
 
 
 def test_listening_through_an_unfinished_stage_names_the_file(work, capsys):

@@ -37,7 +37,10 @@ def test_every_command_parses(parser, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = parse_command(argv, ROOT / "experiments")
     config = parser.parse_args([arg for arg in command.argv() if arg != "--print_config"])
-    assert config[command.subcommand].model.class_path
+    model = config[command.subcommand].model
+    assert model.class_path
+    tuned = [pattern for pattern in model.init_args.trainable if "lora_" in pattern]
+    assert not tuned or model.init_args.llm.init_args.lora, "a whole new llm would have no LoRA to train"
 
 
 def test_every_link_and_file_exists():

@@ -95,13 +95,13 @@ def test_a_config_that_is_none_is_named(experiments, text, said):
 
 
 def test_the_stage_before_is_trained_where_it_is_missing(experiments, trained):
-    args = ["-c", "b.yaml", "-c", "models/m.yaml", "--data.turns", "3", "--trainer.precision=32-true"]
+    args = ["-c", "b.yaml", "-c", "models/m.yaml", "--data.seed", "3", "--trainer.precision=32-true"]
     command = parse_command(["fit", *args, "--trainer.max_steps", "7", "--model.encoder", "e"], experiments)
     assert starting_weights(command, experiments) == Path("runs/m/a/weights.safetensors")
     (argv,) = trained
     assert argv[1:] == [
         str(experiments / "run.py"), "fit", "-c", str(experiments / "a.yaml"), "-c", "models/m.yaml",
-        "--data.turns", "3", "--trainer.precision=32-true", "--model.encoder", "e", "--runs", "runs", "--variant", "m",
+        "--data.seed", "3", "--trainer.precision=32-true", "--model.encoder", "e", "--runs", "runs", "--variant", "m",
     ]  # fmt: skip
 
 
@@ -174,3 +174,33 @@ def test_resuming_never_trains_the_stage_before_anew(experiments, trained):
     with pytest.raises(ConfigError, match=r"runs/default/a/weights\.safetensors"):
         starting_weights(command, experiments)
     assert not trained
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_a_path_in_a_config_is_where_training_starts_not_what_is_evaluated(experiments, subcommand):
+    own = finish(Path("runs/o/b"))
+    Path("start.safetensors").write_bytes(b"x")
+    Path("o.yaml").write_text("init_from: start.safetensors\n")
+    args = ["-c", "b.yaml", "-c", "o.yaml"]
+    assert starting_weights(parse_command([subcommand, *args], experiments), experiments) == own
+    assert starting_weights(parse_command(["fit", *args], experiments), experiments) == Path("start.safetensors")
+    told = [subcommand, *args, "--init_from", "start.safetensors"]
+    assert starting_weights(parse_command(told, experiments), experiments) == Path("start.safetensors")
+
+
+def test_a_stages_own_data_flags_stay_with_it(experiments, trained, capsys):
+    args = [
+        "-c",
+        "b.yaml",
+        "--data.tasks",
+        "{qa: 1.0}",
+        "--data.corpus=C",
+        "--data.excerpt",
+        "null",
+        "--data.seed",
+        "4",
+    ]
+    starting_weights(parse_command(["fit", *args], experiments), experiments)
+    (argv,) = trained
+    assert argv[5:] == ["--data.corpus=C", "--data.seed", "4", "--runs", "runs", "--variant", "default"]
+    assert "--data.tasks {qa: 1.0} --data.excerpt null is for b alone" in capsys.readouterr().out

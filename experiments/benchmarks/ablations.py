@@ -29,6 +29,7 @@ from experiments.benchmarks.record import DOCS, ROOT, commit_of_tree, publish, r
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.listen import load_model
+from speech_xl.phases.weights import weights_tag
 from speech_xl.stages import LAST, WEIGHTS
 
 RATIOS = (2, 4, 8)
@@ -81,7 +82,7 @@ def train(name: str, seed: int, flags: list[str], given: argparse.Namespace) -> 
 
 def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dict[str, Any]]:
     """Answers at every ratio about dev sessions; kept beside the weights."""
-    kept = folder / f"answers_to_{sessions_asked}.json"
+    kept = folder / f"answers_to_{sessions_asked}-{weights_tag(folder / WEIGHTS)}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
     model, sessions, method = load_model(folder), Sessions(folder, sessions_asked, ["asr"]), Method(SSTS, "sst")

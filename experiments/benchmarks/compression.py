@@ -61,14 +61,23 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record, read_predictions
+from speech_xl.evaluation.predictions import (
+    PredictionWriter,
+    answer_id,
+    answer_limit,
+    answer_record,
+    asked_of,
+    digest_of,
+    read_predictions,
+)
 from speech_xl.listen import config_of, load_model, tokens_per_second
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.speech_llm import Answer, Speech
 from speech_xl.phases.rising_marks import mark_rules
-from speech_xl.stages import ConfigError
+from speech_xl.phases.weights import weights_tag
+from speech_xl.stages import WEIGHTS, ConfigError
 
 DIGITS = {str(n): number_words(n) for n in range(10)}
 FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
@@ -134,6 +143,8 @@ class Sessions:
         self.data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
         self.data.prepare_data()
         self.cuts = list(self.data.cuts("dev"))
+        heard = {key: given.get(key) for key in ("corpus", "partition")}
+        self.about = {"asked": asked_of(self.cuts, self.data.evaluation), "data": digest_of(heard)}
 
     @cache  # noqa: B019  (lives as long as the benchmark; a fingerprint reads all weights)
     def frames(self, encoder: Encoder) -> FrameCache:
@@ -257,13 +268,14 @@ def answered(
     weights: Path,
     together: int = 1,
 ) -> list[dict[str, Any]]:
-    """All sessions' records, read from `path` where they are written already.
+    """All sessions' records, read from `path` where they are written already; ValueError where these are answers of
+    other weights, or to other questions.
 
     together: sessions that are asked at once, by methods that can; else, and by the others, one at a time.
     """
     at_once = together if method.compressor.takes_rows else 1
     cuts = sessions.cuts
-    with PredictionWriter(path, {"weights": str(weights), "sessions": len(cuts)} | asdict(allowed)) as writer:
+    with PredictionWriter(path, {"weights": weights_tag(weights)} | sessions.about | asdict(allowed)) as writer:
         for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
             mine = cuts[first : first + at_once]
             turns = [sessions.data.evaluation(cut) for cut in mine]
@@ -286,13 +298,14 @@ def stacked(rows: Sequence[Speech]) -> Speech:
     return Speech(frames, torch.cat([row.lengths for row in rows]), [row.intervals[0] for row in rows])
 
 
-def whisper_reference(name: str | Path, cuts: Sequence[Cut], turns: Any, path: Path) -> None:
+def whisper_reference(name: str | Path, sessions: Sessions, path: Path) -> None:
     """What Whisper itself transcribes, by its own long-form decoding with temperature fallback; digits it writes as
     figures are spelled out. What it draws at higher temperatures is drawn alike each time."""
     asr: Any = pipeline("automatic-speech-recognition", str(name))
-    with PredictionWriter(path, {"fallback": {key: str(value) for key, value in FALLBACK.items()}}) as writer:
-        for cut in tqdm(cuts, desc=WHISPER, unit="session"):
-            asked = [turn for turn in turns(cut) if turn.task == "asr"]
+    about = {"whisper": Path(name).name, "fallback": {key: str(value) for key, value in FALLBACK.items()}}
+    with PredictionWriter(path, about | sessions.about) as writer:
+        for cut in tqdm(sessions.cuts, desc=WHISPER, unit="session"):
+            asked = [turn for turn in sessions.data.evaluation(cut) if turn.task == "asr"]
             if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
                 continue
             options = {"language": "en", "task": "transcribe"} | FALLBACK
@@ -368,7 +381,7 @@ def main() -> None:
             also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else also_whole + given.ratios:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                records = answered(method, model, ratio, sessions, allowed, path, folder, given.together)
+                records = answered(method, model, ratio, sessions, allowed, path, folder / WEIGHTS, given.together)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained if method.compressor.trained else 0,
@@ -386,7 +399,7 @@ def main() -> None:
             row |= more_right(mine, whole, "more_right_than_full_kv")
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
-        whisper_reference(given.whisper, sessions.cuts, sessions.data.evaluation, path)
+        whisper_reference(given.whisper, sessions, path)
         rows.append(row_of(WHISPER, 1, read_predictions(path), {"weights": Path(given.whisper).name}))
     rows = [rounded(row) for row in rows]
     name = f"compression_{given.name}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import sys
 import warnings
@@ -14,7 +13,7 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
@@ -24,13 +23,13 @@ from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
-from speech_xl.evaluation.predictions import PredictionWriter
+from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
 from speech_xl.mistakes import with_places
 from speech_xl.phases import Phase
-from speech_xl.phases.weights import read_weights, save_weights
+from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.precision import best_precision
-from speech_xl.stages import LAST, SUBCOMMANDS, WEIGHTS, Command, ConfigError
+from speech_xl.stages import CONFIG, LAST, SUBCOMMANDS, WEIGHTS, Command, ConfigError
 
 
 class SpeechCLI(LightningCLI):
@@ -62,7 +61,7 @@ class SpeechCLI(LightningCLI):
                 # lhotse's samplers split the data over ranks themselves.
                 "use_distributed_sampler": False,
                 "default_root_dir": str(command.folder),
-                "logger": logger,
+                "logger": logger if command.subcommand == "fit" else False,  # an evaluation is no point of a curve
             },
             # Errors are raised, so that `parse_arguments` can add where in the configs they come from.
             parser_kwargs={
@@ -134,6 +133,8 @@ class SpeechCLI(LightningCLI):
         finished = (self.command.folder / WEIGHTS).is_file()
         if last.is_file() and not finished and kwargs.get("ckpt_path") is None:
             rank_zero_info(f"{last} is of a run that was broken off; this one starts over (--ckpt_path last goes on)")
+        if kwargs.get("ckpt_path") is None:
+            set_aside(self.command.folder / CONFIG.parent)
         try:
             self._run("fit", kwargs)
         except SystemExit:  # Lightning's answer to Ctrl-C
@@ -170,16 +171,18 @@ class SpeechCLI(LightningCLI):
     def _predicting(self, name: str, kwargs: dict[str, Any]) -> None:
         source = kwargs.get("ckpt_path") or self.initial or "untrained"
         tag = weights_tag(source)
-        # Named after the weights: another training's answers are never taken for this one's.
-        self.jsonl = self.command.folder / "predictions" / f"test-{tag}.jsonl"
+        self.datamodule.prepare_data()
         settings = {
             "weights": tag,
             "partition": str(self._get(self.config, "data.partition")),
             "max_tokens_per_second": self.model.max_tokens_per_second,
             "longest_gap": self.model.longest_gap,
-            "marks": str(self.datamodule.mixture.marks),
             "precision": str(self.trainer.precision),
+            "asked": asked_of(self.datamodule.cuts("test"), self.datamodule.evaluation),
         }
+        # Named after weights and settings: what another training, or another question, had answered is never taken
+        # for this one's.
+        self.jsonl = self.command.folder / "predictions" / f"test-{tag}-{digest_of(settings)}.jsonl"
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         self.model.predictions = PredictionWriter(self.jsonl, settings, rank=rank, world_size=ranks)
         rank_zero_info(f"predictions: {self.jsonl}")
@@ -195,16 +198,15 @@ class SpeechCLI(LightningCLI):
             print((self.command.folder / "results.md").read_text(encoding="utf-8"))
 
 
-def weights_tag(source: Path | str) -> str:
-    """Eight hex digits that change with the weights."""
-    path = Path(source)
-    if not path.is_file():
-        return path.name
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:8]
+@rank_zero_only
+def set_aside(curves: Path) -> None:
+    """Move the curves of an earlier run out of the way of one that starts over; TensorBoard shows both, apart."""
+    events = list(curves.glob("events.out.tfevents.*"))
+    if events:
+        earlier = curves / f"earlier-{1 + len(list(curves.glob('earlier-*')))}"
+        earlier.mkdir()
+        for file in events:
+            file.rename(earlier / file.name)
 
 
 def quieten() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from speech_xl import SAMPLE_RATE
-from speech_xl.data.audio import load_audio
+from speech_xl.data.audio import AudioError, load_audio
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
 from speech_xl.mistakes import message_of
@@ -32,7 +32,7 @@ from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
 __all__ = ["Listener", "load_model"]
 
 PIECE_SECONDS = 30.0
-RATIO, INTERVAL_SECONDS = 4, 4.0  # of a new listener
+RATIO, INTERVAL_SECONDS = 4, 4.0  # of a new listener, where its stage says nothing else
 ANSWER_TOKENS = 512
 
 
@@ -75,9 +75,20 @@ def longest_answer(folder: str | Path, question: str, seconds: float) -> int:
     return answer_limit("asr", seconds, tokens_per_second(folder))
 
 
-def pieces_of(path: str) -> Iterator[Tensor]:
+def recording_of(path: str) -> Recording:
+    """A file's description. Raises AudioError where it is missing or no audio."""
+    try:
+        found = Recording.from_file(path)
+    except Exception as error:  # each of lhotse's audio backends has its own exception types
+        why = "is missing" if not Path(path).exists() else f"can't be read as audio ({type(error).__name__})"
+        raise AudioError(f"{path} {why}; name an audio file") from error
+    if not found.num_samples:
+        raise AudioError(f"{path} holds no audio; leave it out")
+    return found
+
+
+def pieces_of(recording: Recording) -> Iterator[Tensor]:
     """A file's audio in pieces, 16 kHz mono, resampled and mixed where needed; no more than one in memory."""
-    recording = Recording.from_file(path)
     for cut in recording.to_cut().cut_into_windows(PIECE_SECONDS):
         yield load_audio(cut)
 
@@ -89,8 +100,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", help="a finished stage, such as runs/default/stage3")
     parser.add_argument("audio", nargs="*", help="audio files, heard in this order as one session")
     parser.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; may be repeated")
-    parser.add_argument("--ratio", type=int, help=f"frames an SST stands for, 1: uncompressed ({RATIO}, or as --load)")
-    parser.add_argument("--interval", type=float, help=f"length of an interval in seconds ({INTERVAL_SECONDS:g})")
+    parser.add_argument("--ratio", type=int, help=f"frames an SST stands for ({RATIO}; without SSTs 1, uncompressed)")
+    parser.add_argument("--interval", type=float, help="length of an interval in seconds (as in training)")
     parser.add_argument("--limit", type=int, help=f"most tokens of an answer ({ANSWER_TOKENS}; of a transcript, more)")
     parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
@@ -106,10 +117,20 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(2) from error
 
 
+def usual(folder: str | Path, model: SpeechLLM) -> tuple[int, float]:
+    """Ratio and seconds of an interval where nothing else is asked for: what the stage can do, and was trained with."""
+    partition = config_of(folder)["data"].get("partition") or {}
+    told = partition.get("init_args", {})
+    seconds = told.get("seconds", told.get("max_seconds", INTERVAL_SECONDS))
+    return (1 if model.sst is None else RATIO), float(seconds)
+
+
 def listener_for(given: argparse.Namespace, model: SpeechLLM) -> Listener:
     """A listener as the command line says: a new one, or the one whose memory `--load` names."""
     if not given.load:
-        return Listener(model, given.ratio or RATIO, given.interval or INTERVAL_SECONDS)
+        ratio, seconds = usual(given.folder, model)
+        ratio = ratio if given.ratio is None else given.ratio
+        return Listener(model, ratio, seconds if given.interval is None else given.interval)
     listener = Listener.load(given.load, model)
     if given.interval not in (None, listener.interval_seconds):
         held = f"{listener.interval_seconds:g} s"
@@ -120,12 +141,12 @@ def listener_for(given: argparse.Namespace, model: SpeechLLM) -> Listener:
 
 
 def run(given: argparse.Namespace) -> None:
-    model = load_model(given.folder, given.device)
-    listener = listener_for(given, model)
-    for path in given.audio:
-        length = Recording.from_file(path).duration
-        with tqdm(total=round(length), desc=Path(path).name, unit="s") as bar:
-            for piece in pieces_of(path):
+    config_of(given.folder)  # a folder that holds no finished stage is told first
+    recordings = [recording_of(path) for path in given.audio]  # all of them, before any is listened to
+    listener = listener_for(given, load_model(given.folder, given.device))
+    for path, recording in zip(given.audio, recordings, strict=True):
+        with tqdm(total=round(recording.duration), desc=Path(path).name, unit="s") as bar:
+            for piece in pieces_of(recording):
                 listener.push(piece)
                 bar.update(len(piece) / SAMPLE_RATE)
     if given.save:

@@ -21,7 +21,13 @@ CONFIG = Path("tensorboard") / "config.yaml"  # what Lightning saves beside the 
 LAST = Path("checkpoints") / "last.ckpt"
 # Flags that the stage trained first takes over too: what is heard, what hears, and on which machine.
 PASSED_ON = (
-    "--data",
+    "--data.corpus",
+    "--data.cache_dir",
+    "--data.time_marks",
+    "--data.mark_words",
+    "--data.partition",
+    "--data.num_workers",
+    "--data.seed",
     "--model.encoder",
     "--model.adapter",
     "--model.llm",
@@ -75,6 +81,7 @@ class Command:
     runs: Path
     init_from: str | None
     named: list[str] = field(default_factory=list)  # the configs as the user wrote them
+    told: bool = False  # whether init_from is the command line's rather than a config's
 
     @property
     def folder(self) -> Path:
@@ -176,9 +183,10 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     variant = _take(flags, "--variant", merged.get("variant"))
     variant = variant or "+".join(Path(name).stem for name in named[1:]) or "default"
     runs = Path(_take(flags, "--runs", merged.get("runs")) or "runs")
+    told = any(flag.split("=")[0] == "--init_from" for flag in flags)
     init_from = _take(flags, "--init_from", merged.get("init_from"))
     init_from = None if init_from in (None, "null", "None", "") else str(init_from)
-    command = Command(argv[0], configs, flags, stage, str(variant), runs, init_from, named)
+    command = Command(argv[0], configs, flags, stage, str(variant), runs, init_from, named, told)
     _settle_checkpoint(command)
     return command
 
@@ -197,15 +205,17 @@ def _settle_checkpoint(command: Command) -> None:
 def starting_weights(command: Command, experiments: Path) -> Path | None:
     """The weights the model starts from; for `fit`, trains the stage that makes them where they are missing."""
     resumed = command.flag("--ckpt_path")
-    before = None if command.init_from is None else stage_config(command.init_from, command, experiments)
-    if command.init_from is not None and before is None:
-        path = Path(command.init_from)
+    trains = command.subcommand == "fit"
+    start = command.init_from if trains or command.told else None  # a config says where training starts from
+    before = None if start is None else stage_config(start, command, experiments)
+    if start is not None and before is None:
+        path = Path(start)
         if not path.is_file():
             raise ConfigError(
                 f"init_from: {path} is missing. Give a .safetensors or .ckpt file, a stage's name, or null."
             )
         return path
-    if command.subcommand != "fit":
+    if not trains:
         own = command.folder / WEIGHTS
         if not own.is_file() and not resumed:
             raise ConfigError(
@@ -239,17 +249,26 @@ def train_first(command: Command, config: Path, folder: Path, script: Path) -> N
     """Train the stage of `config` with the same overlays; a run that was broken off is resumed."""
     argv = ["fit", "-c", str(config)]
     argv += [arg for name in command.named[1:] for arg in ("-c", name)]
-    flags = iter(command.flags)
+    flags, own = iter(command.flags), []
     for flag in flags:
+        words = [flag] if "=" in flag else [flag, next(flags, "")]
         if flag.split("=")[0].startswith(PASSED_ON):
-            argv += [flag] if "=" in flag else [flag, next(flags, "")]
+            argv += words
+        elif flag.startswith("--data"):
+            own += words
     argv += ["--runs", str(command.runs), "--variant", command.variant]
     resume = (folder / LAST).is_file()
     if resume:
         argv += ["--ckpt_path", str(folder / LAST)]
     what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
     print(f"\n{command.stage} starts from {folder / WEIGHTS}, which is missing: {what}.", flush=True)
-    print(f"  python {script} {' '.join(argv)}\n", flush=True)
+    print(f"  python {script} {' '.join(argv)}", flush=True)
+    if own:
+        print(
+            f"  {' '.join(own)} is for {command.stage} alone; train {config.stem} by itself to have it there",
+            flush=True,
+        )
+    print(flush=True)
     done = subprocess.run([sys.executable, str(script), *argv])
     if done.returncode:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """BestAndLast: a worse validation leaves the best checkpoint alone and is still where a resumed run goes on."""
 
 import lightning.pytorch as pl
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
@@ -28,8 +29,10 @@ class Given(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def test_last_is_of_the_latest_validation_and_best_of_the_best(tmp_path):
-    callback = BestAndLast(tmp_path, "step={step}", monitor="val/errors", save_last=True, auto_insert_metric_name=False)
+@pytest.mark.parametrize("every_minutes", [None, 0])
+def test_last_is_of_the_latest_validation_and_best_of_the_best(tmp_path, every_minutes):
+    options = {"monitor": "val/errors", "save_last": True, "auto_insert_metric_name": False}
+    callback = BestAndLast(tmp_path, "step={step}", every_minutes=every_minutes, **options)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=4,
@@ -49,3 +52,27 @@ def test_last_is_of_the_latest_validation_and_best_of_the_best(tmp_path):
     trainer.fit(Given(), DataLoader(torch.ones(8)), DataLoader(torch.ones(1)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "step=2.ckpt"]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+@pytest.mark.parametrize(("every_minutes", "wanted"), [(0, [1, 2, 3]), (60, []), (None, [])])
+def test_last_is_written_between_validations_but_not_amid_accumulated_batches(tmp_path, every_minutes, wanted):
+    callback = BestAndLast(tmp_path, monitor="val/errors", save_last=True, every_minutes=every_minutes)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=3,
+        accumulate_grad_batches=2,
+        limit_val_batches=0,
+        callbacks=[callback],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    seen = []
+    trainer.save_checkpoint = lambda path, *_: seen.append(trainer.global_step)
+    trainer.fit(Given(), DataLoader(torch.ones(8)))
+    assert seen[: len(wanted)] == wanted and len(seen) - len(wanted) <= 1  # Lightning may save once more at the end
+
+
+def test_minutes_below_nothing_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="every_minutes=-1"):
+        BestAndLast(tmp_path, every_minutes=-1)

@@ -105,8 +105,13 @@ def test_damaged_file_is_a_miss_with_a_warning(cache, session, damage):
     path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
     with pytest.warns(UserWarning, match=f"{path.name}: damaged cached frames"):
         assert cache.load(session) is None
+    assert not path.exists(), "or who looks whether it is there would never make it anew"
     cache.store(session, torch.ones(50, 8))
-    assert cache.load(session) is not None
+    assert cache.load(session) is not None and cache.holds(session)
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    with pytest.warns(UserWarning, match="damaged cached frames"):
+        assert not cache.holds(session)
+    assert not path.exists()
 
 
 def test_killed_in_the_middle_leaves_nothing_to_read(cache, session, monkeypatch):

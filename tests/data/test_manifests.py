@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment
+from lhotse.utils import fastcopy
 
 from speech_xl.data.manifests import ManifestCorpus
 
@@ -86,3 +87,37 @@ def test_cuts_without_audio_or_with_one_id_twice(tmp_path, paths):
     save_to_jsonl([item, item], path)
     with pytest.raises(ValueError, match="MonoCut a is there twice"):
         ManifestCorpus(**(paths | {"train": str(path)})).prepare()
+
+
+def changed(tmp_path, name: str, **changes) -> MonoCut:
+    """A cut of a second whose only utterance is otherwise."""
+    item = cut(tmp_path, name)
+    item.supervisions = [fastcopy(item.supervisions[0], **changes)]
+    return item
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"duration": 2.5}, r"supervision dev-9, 0\.00 to 2\.50 s, reaches beyond the cut's 1\.00 s; trim it"),
+        ({"start": -0.5}, r"-0\.50 to 0\.50 s, reaches beyond"),
+        ({"text": "  "}, r"has an empty text; write what is said"),
+    ],
+)
+def test_a_misplaced_utterance_is_told_before_training(tmp_path, paths, changes, message):
+    CutSet.from_cuts([changed(tmp_path, "dev-9", **changes)]).to_file(paths["dev"])
+    with pytest.raises(ValueError, match=rf"dev: .*MonoCut dev-9: .*{message}"):
+        ManifestCorpus(**paths).prepare()
+
+
+def test_people_who_speak_at_once_and_recordings_in_two_splits_are_told(tmp_path, paths):
+    both = cut(tmp_path, "train-7")
+    both.supervisions = [fastcopy(both.supervisions[0], id=f"s{n}", start=n * 0.3, duration=0.5) for n in range(2)]
+    CutSet.from_cuts([both]).to_file(paths["train"])
+    CutSet.from_cuts([cut(tmp_path, "train-7"), cut(tmp_path, "dev-1")]).to_file(paths["dev"])
+    with pytest.warns(UserWarning) as told:
+        ManifestCorpus(**paths).prepare()
+    said = [str(one.message) for one in told]
+    assert any("train: in 1 of 1 cuts, such as train-7, people speak at once" in one for one in said)
+    assert any("recording train-7 is in train and in dev, as are 0 more" in one for one in said)
+    assert len(said) == 2

@@ -49,14 +49,14 @@ def test_an_adapter_that_scores_tokens_is_its_own_classifier(folders, tmp_path):
 
 def test_the_llm_may_come_later(folders, tmp_path, monkeypatch):
     data = Given([batch(tmp_path, ROW)] * 3, tmp_path)
-    model = phase(SemanticAlignment, folders, ADAPTER, embedding_ctc_weight=1.0, llm_from=2)
+    model = phase(SemanticAlignment, folders, ADAPTER | {"token_ctc.*": 0.5}, embedding_ctc_weight=1.0, llm_from=2)
     ran = []
     read = type(model.backbone).forward
     monkeypatch.setattr(type(model.backbone), "forward", lambda *given: ran.append(model.global_step) or read(*given))
     trainer = fit(model, data, 3)
     assert ran == [2]
     assert {"train/loss", "train/embedding_ctc"} <= set(trainer.callback_metrics)
-    alone = phase(SemanticAlignment, folders, ADAPTER, embedding_ctc_weight=1.0, llm_from=3)
+    alone = phase(SemanticAlignment, folders, ADAPTER | {"token_ctc.*": 0.5}, embedding_ctc_weight=1.0, llm_from=3)
     trainer = fit(alone, data, 3)
     assert "train/loss" not in trainer.callback_metrics and ran == [2]
     adapters = [weights(one, "backbone.adapter.") for one in (alone, model)]
@@ -104,6 +104,13 @@ def test_an_adapter_of_letters_spells_words_that_are_no_tokens(folders, tmp_path
 def test_without_another_loss_the_llm_may_not_come_later(folders):
     with pytest.raises(ValueError, match="llm_from=5: nothing to train by before"):
         phase(SemanticAlignment, folders, ADAPTER, llm_from=5)
+
+
+@pytest.mark.parametrize(("key", "head"), [("ctc_weight", "ctc_head"), ("embedding_ctc_weight", "token_ctc")])
+def test_a_random_head_that_nothing_trains_is_refused(folders, tmp_path, key, head):
+    model = phase(SemanticAlignment, folders, ADAPTER, **{key: 1.0})
+    with pytest.raises(ValueError, match=rf'model\.{key}=1\.0: its head is random .*add "{head}\.\*"'):
+        fit(model, Given([batch(tmp_path, ROW)], tmp_path), 0)
 
 
 def test_a_negative_weight_is_named(folders):

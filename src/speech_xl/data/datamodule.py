@@ -136,9 +136,19 @@ class SpeechDataModule(pl.LightningDataModule):
             if limit < len(sessions):
                 rank_zero_info(f"data: {limit} of the {len(sessions)} {split} sessions are used (limit_{split})")
                 cuts = CutSet.from_cuts(sessions[i * len(sessions) // limit] for i in range(limit))
-        if split != "train":
+        if split == "train":
+            self._report_training(cuts)
+        else:
             self._report_evaluation(cuts, split)
         return cuts
+
+    def _report_training(self, cuts: CutSet) -> None:
+        """Find a session that nothing can be asked of before its turn comes, and count what has less to ask."""
+        offered = [self.mixture.offers(cut) for cut in iter(cuts)]
+        for task in self.mixture.weights:
+            without = sum(task not in tasks for tasks in offered)
+            if without:
+                rank_zero_warn(f"data: {without} of {len(offered)} train sessions have no truth for {task}")
 
     def _report_evaluation(self, cuts: CutSet, split: str) -> None:
         """Say what is not asked, so that nothing is left out unnoticed."""

@@ -17,6 +17,7 @@ import torch
 from lhotse import Recording
 from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut, PaddingCut
 from lhotse.utils import fastcopy
+from safetensors import safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -65,7 +66,7 @@ class FrameCache:
         except FileNotFoundError:
             return None
         except Exception as error:  # safetensors and the file system raise many kinds; all of them mean: encode again
-            warnings.warn(f"{path}: damaged cached frames ({error}); they are computed again", stacklevel=2)
+            _forget(path, error)
             return None
 
     def _part(self, whole: Tensor, start: float, duration: float) -> Tensor:
@@ -75,8 +76,16 @@ class FrameCache:
         return whole[..., first:last, :].clone()  # a view would take its whole session through a worker's queue
 
     def holds(self, cut: Cut) -> bool:
-        """Whether the cut's frames are there, damaged or not."""
-        return self.path(session_of(cut) or cut).is_file()
+        """Whether the cut's frames are there and whole, as far as a file's head and length tell."""
+        path = self.path(session_of(cut) or cut)
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, "pt"):
+                return True
+        except Exception as error:  # as above
+            _forget(path, error)
+            return False
 
     def load_or_store(self, cut: Cut, encode: Callable[[Cut], Tensor]) -> Tensor:
         """The cut's frames as the cache keeps them, encoded and stored first where they aren't there."""
@@ -112,6 +121,12 @@ class FrameCache:
         note = self.folder / "fingerprint.txt"
         if not note.exists():
             note.write_text(self.fingerprint + "\n")
+
+
+def _forget(path: Path, error: Exception) -> None:
+    """Take a damaged file away, so that the next one who looks makes it anew."""
+    warnings.warn(f"{path}: damaged cached frames ({error}); they are computed again", stacklevel=3)
+    path.unlink(missing_ok=True)
 
 
 def session_of(cut: Cut) -> MonoCut | MultiCut | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 from lhotse import CutSet
-from lhotse.cut import Cut
+from lhotse.cut import Cut, MixedCut
 from lhotse.serialization import load_manifest_lazy_or_eager
+from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE
+
+SLACK_SECONDS = 0.1  # what a supervision may reach beyond its cut, or into another: rounded times
 
 
 class ManifestCorpus(Corpus):
@@ -31,9 +35,23 @@ class ManifestCorpus(Corpus):
         self.audio_dir = audio_dir
 
     def prepare(self) -> None:
-        """There is nothing to make; a manifest that is missing or damaged is told before training starts."""
+        """There is nothing to make; what is wrong with a manifest is told before training starts."""
+        heard: dict[str, str] = {}
         for split in SPLITS:
-            self._read(split)
+            cuts = self._read(split)
+            overlapping = [cut.id for cut in cuts if overlaps(cut)]
+            if overlapping:
+                rank_zero_warn(
+                    f"ManifestCorpus: {split}: in {len(overlapping)} of {len(cuts)} cuts, such as {overlapping[0]}, "
+                    "people speak at once: excerpts there hear more than their transcripts say; leave data.excerpt null"
+                )
+            recordings = {recording for cut in cuts for recording in recordings_of(cut)}
+            if shared := sorted(recordings & heard.keys()):
+                rank_zero_warn(
+                    f"ManifestCorpus: recording {shared[0]} is in {heard[shared[0]]} and in {split}, as are "
+                    f"{len(shared) - 1} more: what is measured on them is no measure"
+                )
+            heard |= dict.fromkeys(recordings, split)
 
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
@@ -67,5 +85,30 @@ class ManifestCorpus(Corpus):
                 raise ValueError(f"{what} has no recording; cuts of features only won't do, keep the audio")
             if item.id in ids:
                 raise ValueError(f"{what} is there twice; give every cut its own id")
+            if wrong := misplaced(item):
+                raise ValueError(f"{what}: {wrong}")
             ids.add(item.id)
         return cast(list[Cut], items)
+
+
+def misplaced(cut: Cut) -> str | None:
+    """What is wrong with a cut's supervisions, and the mend: those beyond its audio, and those without words."""
+    for said in cut.supervisions:
+        where = f"supervision {said.id}, {said.start:.2f} to {said.end:.2f} s,"
+        if said.start < -SLACK_SECONDS or said.end > cut.duration + SLACK_SECONDS:
+            return f"{where} reaches beyond the cut's {cut.duration:.2f} s; trim it, or let the cut be longer"
+        if said.text is not None and not said.text.strip():
+            return f"{where} has an empty text; write what is said there, or take the supervision out"
+    return None
+
+
+def overlaps(cut: Cut) -> bool:
+    """Whether two utterances are spoken at once."""
+    times = sorted((said.start, said.end) for said in cut.supervisions)
+    return any(after[0] < before[1] - SLACK_SECONDS for before, after in pairwise(times))
+
+
+def recordings_of(cut: Cut) -> set[str]:
+    """Ids of all that is heard in a cut."""
+    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
+    return {part.recording.id for part in parts if getattr(part, "recording", None) is not None}

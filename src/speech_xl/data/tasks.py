@@ -100,8 +100,8 @@ class TaskMixture:
         self.turns = turns
         self.marks = marks
 
-    def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
-        """The turns of one sample; the same for the same cut and generator state."""
+    def offers(self, cut: Cut) -> dict[str, list[Turn]]:
+        """Task -> what may be asked of a cut. Raises ValueError where that is nothing."""
         offers: dict[str, list[Turn]] = {}
         if "asr" in self.weights and _has_asr_truth(cut):
             offers["asr"] = [asr_turn(cut, self.marks)]
@@ -114,6 +114,11 @@ class TaskMixture:
                 f"cut {cut.id}: has no truth for any of the tasks {', '.join(self.weights)}; "
                 "add a task it has truth for: asr needs text, caption and qa the corpus's custom fields"
             )
+        return offers
+
+    def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
+        """The turns of one sample; the same for the same cut and generator state."""
+        offers = self.offers(cut)
         tasks = list(offers)
         task = rng.choices(tasks, weights=[self.weights[t] for t in tasks])[0]
         if task != "qa":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,17 @@ def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: b
         "finished": finished,
         "duration": cut.duration,
     }
+
+
+def digest_of(told: Any) -> str:
+    """Eight hex digits that change with plain data: what was asked, say, and what the truth was."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def asked_of(cuts: Iterable[Cut], turns: Callable[[Cut], Iterable[Turn]]) -> str:
+    """A digest of every question of these cuts, and its truth."""
+    said = [[cut.id, cut.duration, [(t.task, t.instruction, t.answer) for t in turns(cut)]] for cut in cuts]
+    return digest_of(said)
 
 
 class PredictionWriter:

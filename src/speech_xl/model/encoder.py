@@ -47,6 +47,9 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
+WINDOWS_AT_ONCE = 16  # of a long session: all of an hour's at once would not fit into memory
+
+
 class HFEncoder(Encoder):
     """An encoder by its Hugging Face name or folder.
 
@@ -135,9 +138,9 @@ class HFEncoder(Encoder):
                 kept.append(slice((first - start) // self.hop, self.frames_of(last - start)))
         encoded: list[Tensor | None] = [None] * len(windows)
         for group in self.front.groups([len(window) for window in windows]):
-            frames = self._encode_batch([windows[i] for i in group])
-            for i, frame in zip(group, frames, strict=True):
-                encoded[i] = frame[:, kept[i]]
+            for few in (group[i : i + WINDOWS_AT_ONCE] for i in range(0, len(group), WINDOWS_AT_ONCE)):
+                for i, frame in zip(few, self._encode_batch([windows[i] for i in few]), strict=True):
+                    encoded[i] = frame[:, kept[i]]
         rows: list[list[Tensor]] = [[] for _ in audio]
         for owner, frames in zip(owners, encoded, strict=True):
             rows[owner].append(frames)

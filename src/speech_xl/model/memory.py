@@ -116,7 +116,7 @@ class KVMemory:
 
         Of layers that have read nothing, as without a prefix, they are [B, 0, 0, 0].
         """
-        layers: dict[str, Tensor] = {}
+        layers: dict[str, Any] = {}
         nothing = torch.zeros(len(self.valid), 0, 0, 0, device=self.valid.device)
         for number, layer in enumerate(self.cache.layers):
             keys, values = (layer.keys, layer.values) if layer.is_initialized else (nothing, nothing)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import floor, isfinite
@@ -304,7 +305,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
         looked_up, head = llm.embedding.weight, llm.model.get_output_embeddings().weight
         decoder = [p for p in llm.decoder.parameters() if p is not looked_up]
 
-        def a_token(parameters: list[Tensor]) -> float:
+        def a_token(parameters: Sequence[Tensor]) -> float:
             return sum(p.numel() * (6.0 if p.requires_grad else 4.0) for p in parameters)
 
         return tokens * a_token(decoder) + label_tokens * a_token([head])

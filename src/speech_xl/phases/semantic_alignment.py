@@ -78,6 +78,13 @@ class SemanticAlignment(Phase):
             if self.embedding_ctc_weight and not self.backbone.adapter.scores_tokens:
                 self.token_ctc = TokenScores(width)
         super().configure_model()
+        for name, key in (("ctc_head", "ctc_weight"), ("token_ctc", "embedding_ctc_weight")):
+            head = getattr(self, name, None)
+            if head is not None and not any(p.requires_grad for p in head.parameters()):
+                raise ValueError(
+                    f"model.{key}={getattr(self, key)}: its head is random and nothing trains it; add "
+                    f'"{name}.*" to model.trainable, or set model.{key} to 0 (and flat_steps)'
+                )
 
     def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
         if self.global_step >= self.llm_from:

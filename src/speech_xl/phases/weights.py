@@ -3,6 +3,7 @@
 Pretrained parameters that no stage has trained are left out of every file; they come from the model's own source.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -63,3 +64,15 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
     left = len(own) - len(state)
     return f"{source}: {len(state)} tensors loaded, {left} left as their pretrained source has them"
+
+
+def weights_tag(source: Path | str) -> str:
+    """Eight hex digits that change with the weights."""
+    path = Path(source)
+    if not path.is_file():
+        return path.name
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:8]
