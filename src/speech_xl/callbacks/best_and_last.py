@@ -30,7 +30,8 @@ class BestAndLast(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self.every_minutes is None or trainer.fast_dev_run or trainer.global_step == self._step:
+        fast_dev_run = bool(getattr(trainer, "fast_dev_run", False))
+        if self.every_minutes is None or fast_dev_run or trainer.global_step == self._step:
             return  # the last: amid accumulated batches, whose gradients no checkpoint holds
         self._step = trainer.global_step
         due = time.monotonic() - self._saved >= 60 * self.every_minutes

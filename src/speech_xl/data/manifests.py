@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from lhotse import CutSet
-from lhotse.cut import Cut, MixedCut
+from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
 from lhotse.serialization import load_manifest_lazy_or_eager
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -111,4 +111,5 @@ def overlaps(cut: Cut) -> bool:
 def recordings_of(cut: Cut) -> set[str]:
     """Ids of all that is heard in a cut."""
     parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    return {part.recording.id for part in parts if getattr(part, "recording", None) is not None}
+    heard = [part.recording for part in parts if isinstance(part, (MonoCut, MultiCut))]
+    return {recording.id for recording in heard if recording is not None}
