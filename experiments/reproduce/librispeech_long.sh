@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Read speech with an open vocabulary (Mini LibriSpeech, 5 h) in sessions of up to five minutes: as librispeech.sh, with 25 frames
-# a second, shorter pieces of words, and training on runs of utterances that keep their place in the session. Its last 2,800
-# steps, uncompressed, with SSTs and with pooled frames, take five minutes each on one H200 and eight hours each of a core; all
-# before takes six hours of a core. Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
+# a second, shorter pieces of words, and training on runs of utterances that keep their place in the session. Its 2,800 steps
+# of 240 s, uncompressed, with SSTs and with pooled frames, take five minutes each on one H200 and eight hours each of a core;
+# all before takes six hours of a core, and the steps on runs of up to five minutes at the end three. Goes on where it was
+# broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/librispeech_long.sh                                       downloads Whisper-base and the corpus
 #   WHISPER=DIR LIBRISPEECH=DIR RUNS=DIR experiments/reproduce/librispeech_long.sh  takes them from folders
 #   REHEARSE=1 experiments/reproduce/librispeech_long.sh   a few steps of everything first, in runs/rehearsal: minutes
@@ -37,8 +38,23 @@ train long_on stage3 "${long[@]}" --model.sst.start mean --init_from "$runs/long
 train long_pooled stage3 "${long[@]}" -c ablations/mean_pooling.yaml "${from[@]}" "${rising[@]}"
 train long_pooled_on stage3 "${long[@]}" -c ablations/mean_pooling.yaml \
     --init_from "$runs/long_pooled/stage3/weights.safetensors" "${again[@]}"
+# Runs of up to five minutes, which the last ones never met: a few hundred steps of one such run each, at half the rates.
+five=(--data.corpus.init_args.speeds "[]" --data.max_duration 300 --model.init_args.warmup_steps 20)
+five+=(--data.excerpt "{min_seconds: 10, max_seconds: 300, per_session: 12, keep_place: true}")
+five+=(--seed_everything 2 --data.seed 2 --model.init_args.seed 2)
+alike=(--model.init_args.trainable '{"sst.*": 4.0e-4, "adapter.*": 4.0e-4, "llm.*": 4.0e-4}' --trainer.max_steps 240)
+alike+=(--trainer.val_check_interval 240 --curriculum.init_args.schedule "[{start: 0, ratios: [4, 8, 16]}]")
+train long_300 stage1 "${long[@]}" "${five[@]}" --init_from "$runs/long_on/stage1/weights.safetensors" \
+    --model.init_args.trainable '{"adapter.*": 5.0e-4, "llm.*": 5.0e-4}' --trainer.max_steps 200 --trainer.val_check_interval 200
+train long_300 stage3 "${long[@]}" "${five[@]}" "${alike[@]}" --model.sst.start mean \
+    --init_from "$runs/long_on/stage3/weights.safetensors"
+train long_300_pooled stage3 "${long[@]}" "${five[@]}" "${alike[@]}" -c ablations/mean_pooling.yaml \
+    --init_from "$runs/long_pooled_on/stage3/weights.safetensors"
 folders=(--base "$runs/long_on/stage1" --sst "$runs/long_on/stage3" --pooled "$runs/long_pooled_on/stage3" --tasks asr --ratios 4 8 16)
 minute=corpus.init_args.corpus.init_args.corpus.init_args.max_seconds=60
 compare librispeech "${folders[@]}" --sessions 12 --data $minute --whisper "$whisper"
 compare librispeech_all "${folders[@]}" --data $minute --methods "full KV" "mean pooling, trained" SSTs
 compare librispeech_long "${folders[@]}" --methods "full KV" "mean pooling, trained" SSTs
+folders=(--base "$runs/long_300/stage1" --sst "$runs/long_300/stage3" --pooled "$runs/long_300_pooled/stage3" --tasks asr --ratios 4 8 16)
+compare librispeech_300s_minute "${folders[@]}" --data $minute --methods "full KV" "mean pooling, trained" SSTs
+compare librispeech_300s_long "${folders[@]}" --methods "full KV" "mean pooling, trained" SSTs

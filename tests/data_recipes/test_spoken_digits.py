@@ -169,7 +169,7 @@ def test_download(tmp_path):
     recipe = SpokenDigits(url=(tmp_path / "archive.zip").as_uri(), **arguments)
     recipe.prepare()
     assert {s.speaker for cut in recipe.cuts("train") for s in cut.supervisions} == {"theo"}
-    assert sorted(p.name for p in root.iterdir()) == ["recordings", recipe.folder.name]
+    assert sorted(p.name for p in root.iterdir()) == ["prepare.lock", "recordings", recipe.folder.name]
     SpokenDigits(url="file:///nowhere", **arguments).prepare()  # what is there is not fetched again
 
 
