@@ -251,11 +251,10 @@ def train_first(command: Command, config: Path, folder: Path, script: Path) -> N
     argv += [arg for name in command.named[1:] for arg in ("-c", name)]
     flags, own = iter(command.flags), []
     for flag in flags:
-        words = [flag] if "=" in flag else [flag, next(flags, "")]
-        if flag.split("=")[0].startswith(PASSED_ON):
-            argv += words
-        elif flag.startswith("--data"):
-            own += words
+        passed_on = flag.split("=")[0].startswith(PASSED_ON)
+        if passed_on or flag.startswith("--data"):
+            words = [flag] if "=" in flag else [flag, next(flags, "")]
+            (argv if passed_on else own).extend(words)
     argv += ["--runs", str(command.runs), "--variant", command.variant]
     resume = (folder / LAST).is_file()
     if resume:

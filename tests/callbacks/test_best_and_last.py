@@ -29,21 +29,18 @@ class Given(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+def silent(callback, **options):
+    """A trainer with this callback that says and logs nothing."""
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(accelerator="cpu", callbacks=[callback], **quiet, **options)
+
+
 @pytest.mark.parametrize("every_minutes", [None, 0])
 def test_last_is_of_the_latest_validation_and_best_of_the_best(tmp_path, every_minutes):
     options = {"monitor": "val/errors", "save_last": True, "auto_insert_metric_name": False}
     callback = BestAndLast(tmp_path, "step={step}", every_minutes=every_minutes, **options)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=4,
-        val_check_interval=1,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        callbacks=[callback],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    every_step = {"val_check_interval": 1, "check_val_every_n_epoch": None, "num_sanity_val_steps": 0}
+    trainer = silent(callback, max_steps=4, **every_step)
     seen = []
     save = trainer.save_checkpoint
     trainer.save_checkpoint = lambda path, *rest: (
@@ -57,16 +54,7 @@ def test_last_is_of_the_latest_validation_and_best_of_the_best(tmp_path, every_m
 @pytest.mark.parametrize(("every_minutes", "wanted"), [(0, [1, 2, 3]), (60, []), (None, [])])
 def test_last_is_written_between_validations_but_not_amid_accumulated_batches(tmp_path, every_minutes, wanted):
     callback = BestAndLast(tmp_path, monitor="val/errors", save_last=True, every_minutes=every_minutes)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=3,
-        accumulate_grad_batches=2,
-        limit_val_batches=0,
-        callbacks=[callback],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = silent(callback, max_steps=3, accumulate_grad_batches=2, limit_val_batches=0)
     seen = []
     trainer.save_checkpoint = lambda path, *_: seen.append(trainer.global_step)
     trainer.fit(Given(), DataLoader(torch.ones(8)))

@@ -19,7 +19,7 @@ class AudioError(RuntimeError):
 
 def load_audio(cut: Cut) -> Tensor:
     """[S] float32 at 16 kHz: resampled by lhotse where needed, the channels of a cut averaged to one."""
-    for recording in _recordings(cut):
+    for recording in recordings_of(cut):
         _check_rate(cut, recording)
     try:
         resampled = cut if cut.sampling_rate == SAMPLE_RATE else cut.resample(SAMPLE_RATE)
@@ -34,7 +34,8 @@ def load_audio(cut: Cut) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
 
 
-def _recordings(cut: Cut) -> list[Recording]:
+def recordings_of(cut: Cut) -> list[Recording]:
+    """All that is heard in a cut, track by track."""
     tracks = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
     recordings = [track.recording for track in tracks if isinstance(track, (MonoCut, MultiCut))]
     return [recording for recording in recordings if recording is not None]
@@ -56,7 +57,7 @@ def _check_rate(cut: Cut, recording: Recording) -> None:
 
 
 def _complaint(cut: Cut, what: str) -> str:
-    sources = [source for recording in _recordings(cut) for source in recording.sources]
+    sources = [source for recording in recordings_of(cut) for source in recording.sources]
     names = sorted({s.source if isinstance(s.source, str) else f"<{s.type}>" for s in sources})
     return (
         f"audio {', '.join(names) or '<none>'} of session {cut.id} (from {getattr(cut, 'start', 0.0):.2f} s, "

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from lhotse import CutSet
-from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
+from lhotse.cut import Cut
 from lhotse.serialization import load_manifest_lazy_or_eager
 from lightning.pytorch.utilities import rank_zero_warn
 
+from speech_xl.data.audio import recordings_of
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE
 
@@ -45,7 +46,7 @@ class ManifestCorpus(Corpus):
                     f"ManifestCorpus: {split}: in {len(overlapping)} of {len(cuts)} cuts, such as {overlapping[0]}, "
                     "people speak at once: excerpts there hear more than their transcripts say; leave data.excerpt null"
                 )
-            recordings = {recording for cut in cuts for recording in recordings_of(cut)}
+            recordings = {recording.id for cut in cuts for recording in recordings_of(cut)}
             if shared := sorted(recordings & heard.keys()):
                 rank_zero_warn(
                     f"ManifestCorpus: recording {shared[0]} is in {heard[shared[0]]} and in {split}, as are "
@@ -106,10 +107,3 @@ def overlaps(cut: Cut) -> bool:
     """Whether two utterances are spoken at once."""
     times = sorted((said.start, said.end) for said in cut.supervisions)
     return any(after[0] < before[1] - SLACK_SECONDS for before, after in pairwise(times))
-
-
-def recordings_of(cut: Cut) -> set[str]:
-    """Ids of all that is heard in a cut."""
-    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    heard = [part.recording for part in parts if isinstance(part, (MonoCut, MultiCut))]
-    return {recording.id for recording in heard if recording is not None}
