@@ -230,3 +230,16 @@ def test_another_sample_rate_is_refused(tmp_path):
 def test_a_missing_folder_is_named_with_the_mend(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"encoder\.name=.*nowhere: no config\.json in .* hub name such as"):
         make(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_long_session_is_encoded_a_few_windows_at_a_time(encoders, monkeypatch, kind):
+    encoder, rows = encoders[kind], [audio(samples=5 * WINDOW + 900), audio(samples=2 * WINDOW)]
+    wanted = encoder.encode(rows)
+    sizes, whole = [], encoder._encode_batch
+    monkeypatch.setattr("speech_xl.model.encoder.WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr(encoder, "_encode_batch", lambda windows: sizes.append(len(windows)) or whole(windows))
+    for frames, all_at_once in zip(encoder.encode(rows), wanted, strict=True):
+        torch.testing.assert_close(frames, all_at_once, atol=1e-4, rtol=1e-3)
+    assert len(sizes) > 3 and max(sizes) == 2
