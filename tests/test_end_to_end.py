@@ -16,11 +16,14 @@ from safetensors import safe_open
 from transformers import MinLengthLogitsProcessor
 
 from experiments.run import main
+from speech_xl.align import MARGIN_SECONDS
+from speech_xl.align import main as align
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
 from speech_xl.listen import Listener, load_model, pieces_of, recording_of
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
+from speech_xl.stages import ConfigError
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -346,3 +349,24 @@ def test_listening_through_an_unfinished_stage_names_the_file(work, capsys):
     with pytest.raises(SystemExit, match="2"):
         listen([str(work / "nowhere"), "x.flac"])
     assert f"{work / 'nowhere' / 'tensorboard' / 'config.yaml'} is missing" in capsys.readouterr().err
+
+
+def test_a_stage_that_scores_tokens_tells_the_times_of_words(trained, work, capsys):
+    run("fit", "-c", "first.yaml", "--variant", "spelled", "--model.adapter", "PosteriorAdapter")
+    folder, times = work / "runs" / "spelled" / "one", work / "times"
+    capsys.readouterr()
+    align([str(folder), str(times), "--splits", "train", "dev", "--device", "cpu"])
+    shown = capsys.readouterr().out
+    for split, sessions in (("train", 6), ("dev", 2)):
+        told = CutSet.from_file(work / "audio" / f"cuts_{split}.jsonl")
+        said = {supervision.id: supervision for cut in told for supervision in cut.supervisions}
+        lines = map(json.loads, (times / f"{split}.jsonl").read_text().splitlines())
+        found = {line["id"]: line["starts"] for line in lines}
+        assert found.keys() <= said.keys()
+        assert f"{len(found)} utterances, {2 * sessions - len(found)} left out" in shown
+        for name, begins in found.items():
+            assert len(begins) == len(said[name].text.split()) and begins == sorted(begins)
+            assert begins[0] >= 0 and begins[-1] <= said[name].duration + MARGIN_SECONDS
+    assert "dev: the likeliest tokens have " in shown
+    with pytest.raises(ConfigError, match="its adapter has no token scores"):
+        align([str(trained / "one"), str(times)])

@@ -23,12 +23,12 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.compression import Allowed, Method, Sessions, ask
+from experiments.benchmarks.asking import Allowed, Method, Sessions, ask
 from experiments.benchmarks.compression_table import more_errors, rounded, row_of
 from experiments.benchmarks.record import DOCS, ROOT, commit_of_tree, publish, results_and_pictures
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
-from speech_xl.listen import load_model
+from speech_xl.finished import FinishedStage
 from speech_xl.phases.weights import weights_tag
 from speech_xl.stages import LAST, WEIGHTS
 
@@ -85,8 +85,8 @@ def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dic
     kept = folder / f"answers_to_{sessions_asked}-{weights_tag(folder / WEIGHTS)}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
-    model, sessions, method = load_model(folder), Sessions(folder, sessions_asked, ["asr"]), Method(SSTS, "sst")
-    allowed = Allowed.by(folder)
+    stage, method = FinishedStage.of(folder), Method(SSTS, "sst")
+    model, sessions, allowed = stage.model(), Sessions(stage, sessions_asked, ["asr"]), Allowed.by(stage)
     records: list[dict[str, Any]] = []
     for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)

@@ -16,23 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
-from lhotse.cut import Cut
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError
-from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
-from transformers import pipeline
 
-from data_recipes.grammar import number_words
+from experiments.benchmarks.asking import Allowed, Method, Sessions, answered, whisper_reference
 from experiments.benchmarks.compression_table import (
     FULL_KV,
     WHISPER,
@@ -45,10 +36,6 @@ from experiments.benchmarks.compression_table import (
     write_csv,
 )
 from experiments.benchmarks.record import DOCS, commit_of_tree, record, results_and_pictures
-from speech_xl.data.audio import load_audio
-from speech_xl.data.datamodule import SpeechDataModule
-from speech_xl.data.frame_cache import FrameCache
-from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Compressor,
@@ -61,43 +48,8 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.predictions import (
-    PredictionWriter,
-    answer_id,
-    answer_limit,
-    answer_record,
-    asked_of,
-    digest_of,
-    read_predictions,
-)
-from speech_xl.listen import config_of, load_model, tokens_per_second
-from speech_xl.model import Encoder, SpeechLLM
-from speech_xl.model.layout import interval_frames
-from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Answer, Speech
-from speech_xl.phases.rising_marks import mark_rules
-from speech_xl.phases.weights import weights_tag
-from speech_xl.stages import WEIGHTS, ConfigError
-
-DIGITS = {str(n): number_words(n) for n in range(10)}
-FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
-    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-    "compression_ratio_threshold": 1.35,  # of token numbers, as transformers counts; 2.4 of letters in the paper
-    "logprob_threshold": -1.0,
-    "no_speech_threshold": 0.6,
-}
-
-
-@dataclass
-class Method:
-    """A compressor, and the folder of the stage whose weights it runs on (`base`, `sst`, ...)."""
-
-    compressor: Compressor
-    weights: str
-
-    @property
-    def name(self) -> str:
-        return self.compressor.name
+from speech_xl.evaluation.predictions import read_predictions
+from speech_xl.finished import FinishedStage
 
 
 def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None) -> list[Method]:
@@ -110,210 +62,6 @@ def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None)
     found.append(Method(Summarization("SSTs appended"), "appended"))
     found.append(Method(Summarization(), "sst"))
     return [m for m in found if folders[m.weights] is not None and (not names or m.name in names)]
-
-
-def changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A stage's data config with "KEY=VALUE" changes; keys that it hasn't got are refused."""
-    config = OmegaConf.create(data)
-    OmegaConf.set_struct(config, True)
-    for change in changes:
-        key, _, value = change.partition("=")
-        try:
-            OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=False)
-        except ConfigAttributeError:
-            raise ConfigError(
-                f"--data {change}: the stage's data has no key {key}; take one of its config.yaml"
-            ) from None
-    return cast(dict[str, Any], OmegaConf.to_container(config))
-
-
-class Sessions:
-    """The dev sessions that are asked, and their encoder frames, computed once.
-
-    changes: "KEY=VALUE" of the stage's `data` that are otherwise here than in training.
-    """
-
-    def __init__(
-        self, folder: Path, limit: int | None, tasks: Sequence[str] = ("asr", "qa"), changes: Sequence[str] = ()
-    ) -> None:
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(SpeechDataModule, "data")
-        own = changed(config_of(folder)["data"], changes)
-        given = own | {"limit_dev": limit, "eval_questions": 8, "eval_tasks": list(tasks)}
-        self.data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
-        self.data.prepare_data()
-        self.cuts = list(self.data.cuts("dev"))
-        heard = {key: given.get(key) for key in ("corpus", "partition")}
-        self.about = {"asked": asked_of(self.cuts, self.data.evaluation), "data": digest_of(heard)}
-
-    @cache  # noqa: B019  (lives as long as the benchmark; a fingerprint reads all weights)
-    def frames(self, encoder: Encoder) -> FrameCache:
-        return FrameCache(Path(self.data.cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
-
-    def speech(self, model: SpeechLLM, cut: Cut) -> Speech:
-        """One session as the model's LLM hears it."""
-        encoder = model.encoder
-        frames = self.frames(encoder).load_or_store(
-            cut, lambda one: encoder.encode([load_audio(one).to(model.device)])[0]
-        )
-        adapted = model.adapt([frames])
-        ends = self.data.partition(cut)
-        intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
-        return Speech(adapted.frames, adapted.lengths, [intervals])
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What answers may be: tokens a second of audio, and seconds from one time mark to the next, None for any."""
-
-    tokens_per_second: float
-    longest_gap: float | None
-
-    @classmethod
-    def by(cls, folder: Path) -> Allowed:
-        """What a stage allows its answers."""
-        return cls(tokens_per_second(folder), config_of(folder)["model"]["init_args"].get("longest_gap"))
-
-
-@torch.no_grad()
-def ask(
-    method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, allowed: Allowed
-) -> Iterator[dict[str, Any]]:
-    """One record a turn; tasks are answered in a batch each, and query-aware methods listen anew for every question."""
-    alone = method.compressor.needs_question
-    groups = [[turn] for turn in turns] if alone else [[t for t in turns if (t.task == "qa") == qa] for qa in (0, 1)]
-    memory, listened = None, 0.0
-    for group in groups:
-        if not group:
-            continue
-        if memory is None or alone:
-            start = time.perf_counter()
-            memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
-            finished(model.device)
-            listened = time.perf_counter() - start
-        start = time.perf_counter()  # answers are texts, so nothing is left to wait for after them
-        answers = replies(method, model, memory, [(0, cut, turn) for turn in group], allowed)
-        spent = time.perf_counter() - start
-        for turn, answer in zip(group, answers, strict=True):
-            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
-                "kept_kv_bytes": memory.bytes,
-                "peak_kv_bytes": round(memory.bytes / memory.valid.shape[1] * memory.peak),
-                "prefill_seconds": listened,
-                "decode_seconds": spent / len(group),
-                "device": name_of(model.device),
-            }
-
-
-def finished(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told, so that seconds are its own."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def name_of(device: torch.device) -> str:
-    """What answered, for the record: answers may come from several machines."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@torch.no_grad()
-def ask_together(
-    method: Method,
-    model: SpeechLLM,
-    cuts: Sequence[Cut],
-    speech: Speech,
-    turns: Sequence[Sequence[Turn]],
-    ratio: int,
-    allowed: Allowed,
-) -> Iterator[dict[str, Any]]:
-    """One record a turn of sessions that are heard at once; what time and peak memory one of them takes isn't told."""
-    memory = method.compressor.listen(model, speech, ratio)
-    a_token = memory.bytes // memory.valid.numel()
-    for qa in (False, True):
-        asked = [
-            (row, cut, turn)
-            for row, (cut, mine) in enumerate(zip(cuts, turns, strict=True))
-            for turn in mine
-            if (turn.task == "qa") == qa
-        ]
-        answers = replies(method, model, memory, asked, allowed) if asked else []
-        for (row, cut, turn), answer in zip(asked, answers, strict=True):
-            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
-                "kept_kv_bytes": int(memory.valid[row].sum()) * a_token,
-                "device": name_of(model.device),
-            }
-
-
-def replies(
-    method: Method,
-    model: SpeechLLM,
-    memory: KVMemory,
-    asked: Sequence[tuple[int, Cut, Turn]],
-    allowed: Allowed,
-) -> list[Answer]:
-    """The answers to turns, each about the session that the memory's row so numbered has heard."""
-    rows, said = [row for row, _, _ in asked], [turn.instruction for _, _, turn in asked]
-    ends, rate, gap = [cut.duration for _, cut, _ in asked], allowed.tokens_per_second, allowed.longest_gap
-    limits = [answer_limit(turn.task, cut.duration, rate) for _, cut, turn in asked]
-    rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
-    return method.compressor.answer(model, memory, said, limits, rules, rows)
-
-
-def answered(
-    method: Method,
-    model: SpeechLLM,
-    ratio: int,
-    sessions: Sessions,
-    allowed: Allowed,
-    path: Path,
-    weights: Path,
-    together: int = 1,
-) -> list[dict[str, Any]]:
-    """All sessions' records, read from `path` where they are written already; ValueError where these are answers of
-    other weights, or to other questions.
-
-    together: sessions that are asked at once, by methods that can; else, and by the others, one at a time.
-    """
-    at_once = together if method.compressor.takes_rows else 1
-    cuts = sessions.cuts
-    with PredictionWriter(path, {"weights": weights_tag(weights)} | sessions.about | asdict(allowed)) as writer:
-        for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
-            mine = cuts[first : first + at_once]
-            turns = [sessions.data.evaluation(cut) for cut in mine]
-            pairs = [(cut, turn) for cut, asked in zip(mine, turns, strict=True) for turn in asked]
-            if all(writer.done(answer_id(cut.id, turn.task, ratio, turn.instruction)) for cut, turn in pairs):
-                continue
-            speech = [sessions.speech(model, cut) for cut in mine]
-            if len(mine) == 1:
-                found = ask(method, model, mine[0], speech[0], turns[0], ratio, allowed)
-            else:
-                found = ask_together(method, model, mine, stacked(speech), turns, ratio, allowed)
-            for one in found:
-                writer.write(one)
-    return read_predictions(path)
-
-
-def stacked(rows: Sequence[Speech]) -> Speech:
-    """Sessions of a row each as one batch."""
-    frames = pad_sequence([row.frames[0] for row in rows], batch_first=True)
-    return Speech(frames, torch.cat([row.lengths for row in rows]), [row.intervals[0] for row in rows])
-
-
-def whisper_reference(name: str | Path, sessions: Sessions, path: Path) -> None:
-    """What Whisper itself transcribes, by its own long-form decoding with temperature fallback; digits it writes as
-    figures are spelled out. What it draws at higher temperatures is drawn alike each time."""
-    asr: Any = pipeline("automatic-speech-recognition", str(name))
-    about = {"whisper": Path(name).name, "fallback": {key: str(value) for key, value in FALLBACK.items()}}
-    with PredictionWriter(path, about | sessions.about) as writer:
-        for cut in tqdm(sessions.cuts, desc=WHISPER, unit="session"):
-            asked = [turn for turn in sessions.data.evaluation(cut) if turn.task == "asr"]
-            if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
-                continue
-            options = {"language": "en", "task": "transcribe"} | FALLBACK
-            torch.manual_seed(0)
-            heard = asr(load_audio(cut).numpy(), return_timestamps=True, generate_kwargs=options)
-            text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
-            for turn in asked:
-                writer.write(answer_record(cut, turn, 1, text, True))
 
 
 def file_name(method: str, ratio: int) -> str:
@@ -364,9 +112,10 @@ def main() -> None:
     if given.whisper and Path(given.whisper).is_dir():
         given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
-    commit, sessions = commit_of_tree(), Sessions(given.sst, given.sessions, given.tasks, given.data)
+    commit, ours = commit_of_tree(), FinishedStage.of(given.sst)
+    sessions = Sessions(ours, given.sessions, given.tasks, given.data)
     chosen = methods(folders, given.methods)
-    allowed = Allowed.by(given.sst)
+    allowed = Allowed.by(ours)
     if given.longest_gap is not None:
         allowed = replace(allowed, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
@@ -374,14 +123,15 @@ def main() -> None:
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
         assert folder is not None
-        model = load_model(folder, given.device)
+        stage = FinishedStage.of(folder)
+        model = stage.model(given.device)
         trained = sum(p.numel() for n, p in model.named_parameters() if n.startswith("sst."))
         for method in (m for m in chosen if m.weights == weights):
             one = isinstance(method.compressor, Uncompressed)
             also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else also_whole + given.ratios:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                records = answered(method, model, ratio, sessions, allowed, path, folder / WEIGHTS, given.together)
+                records = answered(method, model, ratio, sessions, allowed, path, stage.weights, given.together)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained if method.compressor.trained else 0,
@@ -392,9 +142,9 @@ def main() -> None:
                 rows.append(row_of(method.name, ratio, records, about))
                 found[method.name, ratio] = records
     for row in rows:  # paired, so that sessions which are hard for all don't blur it
-        mine, ours = found[row["method"], row["ratio"]], found.get(("SSTs", row["ratio"]))
-        if ours and row["method"] != "SSTs":
-            row |= more_errors(mine, ours) | more_right(mine, ours, "more_right")
+        mine, others = found[row["method"], row["ratio"]], found.get(("SSTs", row["ratio"]))
+        if others and row["method"] != "SSTs":
+            row |= more_errors(mine, others) | more_right(mine, others, "more_right")
         if whole := found.get((FULL_KV, 1)):
             row |= more_right(mine, whole, "more_right_than_full_kv")
     if given.whisper:

@@ -13,18 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 from lhotse import MonoCut
 from torch import Tensor
 from tqdm import tqdm
 
 from speech_xl.data.audio import load_audio
 from speech_xl.data.corpus import SPLITS
-from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.word_times import write_times
 from speech_xl.evaluation.metrics import error_rate
-from speech_xl.listen import config_of, load_model
+from speech_xl.finished import FinishedStage
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import ConfigError
 
@@ -78,24 +76,24 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
 
 
 @torch.no_grad()
-def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS, sessions: int | None = None) -> None:
+def align(
+    folder: Path, out: Path, splits: Sequence[str] = SPLITS, sessions: int | None = None, device: str = "cpu"
+) -> None:
     """Write the word times of the corpus that the stage in `folder` was trained on; sessions: at most, of a split."""
-    model = load_model(folder)
+    stage = FinishedStage.of(folder)
+    model = stage.model(device)
     if not model.adapter.scores_tokens:
         raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(SpeechDataModule, "data")
-    data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": config_of(folder)["data"]})).data
-    data.prepare_data()
-    kept = FrameCache(Path(data.cache_dir) / "frames", model.encoder.fingerprint(), model.encoder.frame_rate)
+    data = stage.data()
+    kept = FrameCache.of(model.encoder, data.cache_dir)
     for split in splits:
         times: dict[str, list[float]] = {}
         without, heard = 0, []
         for cut in tqdm(list(data.corpus.cuts(split))[:sessions], desc=f"aligning {split}", unit="session"):
-            frames = kept.load_or_store(cut, lambda one: model.encoder.encode([load_audio(one)])[0])
+            frames = kept.load_or_store(cut, lambda one: model.encoder.encode([load_audio(one).to(device)])[0])
             scores = model.adapt([frames]).scores
             assert scores is not None
-            mine = word_starts(model, cut, scores[0].float().log_softmax(-1))
+            mine = word_starts(model, cut, scores[0].float().log_softmax(-1).cpu())  # thousands of small steps
             said = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
             heard.append({"id": cut.id, "reference": said, "hypothesis": model.heard_alone(scores[0])})
             without += len(cut.supervisions) - len(mine)
@@ -106,14 +104,15 @@ def align(folder: Path, out: Path, splits: Sequence[str] = SPLITS, sessions: int
         print(f"{split}: the likeliest tokens have {rate.value:.1%} WER [{rate.low:.1%}, {rate.high:.1%}]")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of a finished stage 1 with a PosteriorAdapter")
     parser.add_argument("out", type=Path, help="folder to write train.jsonl, dev.jsonl and test.jsonl to")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="(all)")
     parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
-    given = parser.parse_args()
-    align(given.folder, given.out, given.splits, given.sessions)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    given = parser.parse_args(argv)
+    align(given.folder, given.out, given.splits, given.sessions, given.device)
 
 
 if __name__ == "__main__":

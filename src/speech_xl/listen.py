@@ -11,11 +11,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
-from jsonargparse import ArgumentParser
 from lhotse import Recording
 from torch import Tensor
 from tqdm import tqdm
@@ -24,15 +21,15 @@ from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import AudioError, load_audio
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
+from speech_xl.finished import FinishedStage
 from speech_xl.mistakes import message_of
 from speech_xl.model import Listener, SpeechLLM
-from speech_xl.phases import Phase
-from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
+from speech_xl.stages import ConfigError
 
 __all__ = ["Listener", "load_model"]
 
 PIECE_SECONDS = 30.0
-RATIO, INTERVAL_SECONDS = 4, 4.0  # of a new listener, where its stage says nothing else
+RATIO = 4  # of a new listener, where its stage has SSTs
 ANSWER_TOKENS = 512
 
 
@@ -41,38 +38,14 @@ def load_model(folder: str | Path, device: str = "cpu") -> SpeechLLM:
 
     Raises ConfigError where the folder holds no finished stage.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Phase, "model")
-    phase = parser.instantiate(parser.parse_object({"model": config_of(folder)["model"]})).model
-    phase.initial = Path(folder) / WEIGHTS
-    phase.load()
-    phase.backbone.rules = phase.rules
-    return phase.backbone.eval().requires_grad_(False).to(device)
+    return FinishedStage.of(folder).model(device)
 
 
-def config_of(folder: str | Path) -> dict[str, Any]:
-    """The configuration a finished stage was trained with. Raises ConfigError where the folder holds none."""
-    for name, what in ((CONFIG, "the configuration it was trained with"), (WEIGHTS, "its weights")):
-        if not (Path(folder) / name).is_file():
-            raise ConfigError(f"{Path(folder) / name} is missing, {what}: give the folder of a stage that is finished")
-    return yaml.safe_load((Path(folder) / CONFIG).read_text(encoding="utf-8"))
-
-
-def transcribing(folder: str | Path) -> str:
-    """The instruction this stage learned to transcribe by."""
-    return TIMED_ASR_INSTRUCTION if config_of(folder)["data"].get("time_marks") else ASR_INSTRUCTION
-
-
-def tokens_per_second(folder: str | Path) -> float:
-    """What this stage allows its answers."""
-    return float(config_of(folder)["model"]["init_args"].get("max_tokens_per_second") or 8.0)
-
-
-def longest_answer(folder: str | Path, question: str, seconds: float) -> int:
+def longest_answer(stage: FinishedStage, question: str, seconds: float) -> int:
     """Tokens that an answer about so much audio may have: a transcript as many as in the stage's own evaluation."""
     if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
         return ANSWER_TOKENS
-    return answer_limit("asr", seconds, tokens_per_second(folder))
+    return answer_limit("asr", seconds, stage.tokens_per_second)
 
 
 def recording_of(path: str) -> Recording:
@@ -117,20 +90,12 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(2) from error
 
 
-def usual(folder: str | Path, model: SpeechLLM) -> tuple[int, float]:
-    """Ratio and seconds of an interval where nothing else is asked for: what the stage can do, and was trained with."""
-    partition = config_of(folder)["data"].get("partition") or {}
-    told = partition.get("init_args", {})
-    seconds = told.get("seconds", told.get("max_seconds", INTERVAL_SECONDS))
-    return (1 if model.sst is None else RATIO), float(seconds)
-
-
-def listener_for(given: argparse.Namespace, model: SpeechLLM) -> Listener:
+def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:
     """A listener as the command line says: a new one, or the one whose memory `--load` names."""
+    model = stage.model(given.device)
     if not given.load:
-        ratio, seconds = usual(given.folder, model)
-        ratio = ratio if given.ratio is None else given.ratio
-        return Listener(model, ratio, seconds if given.interval is None else given.interval)
+        ratio = given.ratio if given.ratio is not None else 1 if model.sst is None else RATIO
+        return Listener(model, ratio, stage.interval_seconds if given.interval is None else given.interval)
     listener = Listener.load(given.load, model)
     if given.interval not in (None, listener.interval_seconds):
         held = f"{listener.interval_seconds:g} s"
@@ -141,9 +106,9 @@ def listener_for(given: argparse.Namespace, model: SpeechLLM) -> Listener:
 
 
 def run(given: argparse.Namespace) -> None:
-    config_of(given.folder)  # a folder that holds no finished stage is told first
+    stage = FinishedStage.of(given.folder)  # a folder that holds none is told first
     recordings = [recording_of(path) for path in given.audio]  # all of them, before any is listened to
-    listener = listener_for(given, load_model(given.folder, given.device))
+    listener = listener_for(given, stage)
     for path, recording in zip(given.audio, recordings, strict=True):
         with tqdm(total=round(recording.duration), desc=Path(path).name, unit="s") as bar:
             for piece in pieces_of(recording):
@@ -153,8 +118,8 @@ def run(given: argparse.Namespace) -> None:
         listener.save(given.save)  # before the end is heard: another time may go on from here
     listener.flush()  # once, not with every question
     print(f"{listener.seconds:.1f} s heard, {listener.kept} KV tokens kept", file=sys.stderr)
-    for question in given.ask or ([] if given.save else [transcribing(given.folder)]):
-        limit = given.limit or longest_answer(given.folder, question, listener.seconds)
+    for question in given.ask or ([] if given.save else [stage.transcribing]):
+        limit = given.limit or longest_answer(stage, question, listener.seconds)
         answer = listener.ask(question, limit)
         print(answer.text)
         if not answer.finished:

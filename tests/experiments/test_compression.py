@@ -8,17 +8,8 @@ import torch
 from lhotse.testing.dummies import dummy_cut
 from PIL import Image
 
-from experiments.benchmarks.compression import (
-    Allowed,
-    Method,
-    ask,
-    ask_together,
-    changed,
-    command_of,
-    file_name,
-    methods,
-    stacked,
-)
+from experiments.benchmarks.asking import Allowed, Method, ask, ask_together, changed, stacked
+from experiments.benchmarks.compression import command_of, file_name, methods
 from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Eviction, MeanPooled, Summarization, Uncompressed

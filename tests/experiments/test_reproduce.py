@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks import ablations, compression
+from speech_xl.finished import FinishedStage
 from speech_xl.stages import WEIGHTS, parse_command
 from tests.test_configs import EXPERIMENTS
 
@@ -53,7 +54,7 @@ def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(t
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tmp_path, parser, monkeypatch):
     made: set[str] = set()
-    monkeypatch.setattr(compression, "Sessions", begun)
+    monkeypatch.setattr(FinishedStage, "of", begun)
     monkeypatch.setattr(ablations, "train", begun)
     measured = []
     for said in commands(script, tmp_path, REHEARSE=rehearse):

@@ -11,7 +11,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lhotse import Recording
@@ -20,6 +20,9 @@ from lhotse.utils import fastcopy
 from safetensors import safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from speech_xl.model import Encoder
 
 
 class FrameCache:
@@ -43,6 +46,11 @@ class FrameCache:
         readable = re.sub(r"[^A-Za-z0-9._-]+", "-", fingerprint).strip("-.")[:60]
         self.fingerprint = fingerprint
         self.folder = Path(root) / f"{readable}-{_digest(fingerprint)[:12]}"
+
+    @classmethod
+    def of(cls, encoder: Encoder, cache_dir: str | Path) -> FrameCache:
+        """The cache of a built encoder's frames in a data module's `cache_dir`; reads all its weights to name it."""
+        return cls(Path(cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
 
     def key(self, cut: Cut) -> str:
         """A name for what is heard in the cut."""

@@ -170,9 +170,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def _use_frame_cache(self) -> None:
         datamodule = getattr(self.trainer, "datamodule", None)
         if self.cache_frames and self.encoder_frozen and datamodule is not None:
-            root = Path(datamodule.cache_dir) / "frames"
-            encoder = self.backbone.encoder
-            datamodule.frame_cache = FrameCache(root, encoder.fingerprint(), encoder.frame_rate)
+            datamodule.frame_cache = FrameCache.of(self.backbone.encoder, datamodule.cache_dir)
 
     def on_fit_start(self) -> None:
         """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
