@@ -13,6 +13,7 @@ from speech_xl.data.dataset import Excerpt
 from speech_xl.data.tasks import Turn
 from speech_xl.model import LLM, Lora, SemanticAdapter, SSTs
 from speech_xl.model.prompt import Prompt
+from speech_xl.model.speech_llm import Speech
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
@@ -351,6 +352,22 @@ def test_stage_3_begins_with_copies_of_the_trained_llm(folders, tmp_path):
     assert distance > 1e-4, "the LoRA has moved, and the copies with it"
 
 
+def test_every_epoch_seed_and_session_draws_ratios_of_its_own(folders, tmp_path):
+    """And every draw comes again: a resumed run meets the ratios it would have met."""
+    one = batch(tmp_path, ("a", 4.0, [("say", "a")]), ("b", 4.0, [("say", "a")]))
+
+    def drawn(epoch, seed):
+        model = phase(SSTCompression, folders, {"sst.*": 0.1}, sst=SSTs(), ratios=[2, 4, 8], seed=seed)
+        speech = Speech(torch.zeros(2, 1, 1), torch.ones(2), [[3] * 16] * 2)
+        one.epoch = epoch
+        return model.drawn(one, speech)
+
+    first = drawn(0, 0)
+    assert first == drawn(0, 0) and first[0] != first[1]
+    assert {ratio for row in first for ratio in row} == {2, 4, 8}
+    assert first != drawn(1, 0) and first != drawn(0, 1)
+
+
 def test_stage_3_goes_on_from_its_own_ssts(folders, tmp_path):
     model = phase(SSTCompression, folders, {"sst.*": 0.5}, sst=SSTs())
     data = Given([batch(tmp_path, LONG)], tmp_path)
@@ -420,7 +437,8 @@ def test_slips_change_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_
     for slips in (0.0, 0.5):
         model = phase(SemanticAlignment, folders, ADAPTER, slips=slips)
         model.cache_frames = False
-        data = Given([batch(tmp_path, LONG)], tmp_path)
+        one = batch(tmp_path, LONG)
+        data = Given([one], tmp_path)
         fit(model, data, 0)
         forward = model.backbone.forward
 
@@ -430,9 +448,13 @@ def test_slips_change_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_
 
         monkeypatch.setattr(model.backbone, "forward", listen_in)
         fit(model, data, 1)
-    plain, slipped = read
-    assert plain.labels == slipped.labels
+        one.epoch = 1
+        fit(model, data, 1)
+    plain, again, slipped, otherwise = read
+    assert plain.labels == slipped.labels == otherwise.labels
+    assert plain.ids == again.ids
     assert 0 < sum(a != b for a, b in zip(plain.ids, slipped.ids, strict=True)) <= labels_of(folders, LONG)
+    assert slipped.ids != otherwise.ids, "another epoch slips elsewhere"
 
 
 @pytest.mark.parametrize("slips", [-0.1, 1.0])
