@@ -46,7 +46,7 @@ from data_recipes.tiny_llm_weights import (
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.clock import clock, with_clock
 from speech_xl.model.prompt import IGNORE, Suffix, with_slips
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.precision import BF16, best_precision
 

@@ -9,7 +9,7 @@ from lhotse.testing.dummies import dummy_cut, dummy_supervision
 from transformers import AutoTokenizer
 
 from speech_xl.align import first_frames, word_starts
-from speech_xl.model import SpeechLLM
+from speech_xl.model.spelling import Spelling
 
 BLANK = 3
 
@@ -40,20 +40,14 @@ class Model:
     """As much of a SpeechLLM as `word_starts` asks for."""
 
     frame_rate = 12.5
-    spelling = None
-
-    class llm:
-        class prompt:
-            tokenizer = AutoTokenizer.from_pretrained("experiments/models/tiny/llm")
-
-    spell, text_of, heard_alone = SpeechLLM.spell, SpeechLLM.text_of, SpeechLLM.heard_alone
+    spelling = Spelling(AutoTokenizer.from_pretrained("experiments/models/tiny/llm"))
 
 
 def test_words_begin_where_their_first_token_does():
     """Spoken in frames 30 to 60: "rome" at 2.48 s, "zebu", which is spelled in several tokens, from 3.2 s on."""
-    ids = [Model.llm.prompt.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rome", "zebu")]
+    ids = [Model.spelling.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rome", "zebu")]
     assert len(ids[0]) == 1 and len(ids[1]) > 1
-    blank = len(Model.llm.prompt.tokenizer)
+    blank = len(Model.spelling.tokenizer)
     spoken = [blank] * 80
     spoken[31] = ids[0][0]
     for place, token in enumerate(ids[1]):
@@ -66,4 +60,4 @@ def test_words_begin_where_their_first_token_does():
     assert list(found) == [told.id], "20 words have no room in a tenth of a second"
     assert found[told.id] == pytest.approx([31 / 12.5 - 2.4, 40 / 12.5 - 2.4])
     assert math.isclose(found[told.id][0], 0.08)
-    assert Model().heard_alone(scores).split() == ["rome", "zebu"]
+    assert Model.spelling.heard(scores).split() == ["rome", "zebu"]

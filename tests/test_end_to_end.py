@@ -20,6 +20,8 @@ from speech_xl.align import MARGIN_SECONDS
 from speech_xl.align import main as align
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
+from speech_xl.export import main as export
+from speech_xl.finished import FinishedStage
 from speech_xl.listen import Listener, load_model, pieces_of, recording_of
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
@@ -370,3 +372,31 @@ def test_a_stage_that_scores_tokens_tells_the_times_of_words(trained, work, caps
     assert "dev: the likeliest tokens have " in shown
     with pytest.raises(ConfigError, match="its adapter has no token scores"):
         align([str(trained / "one"), str(times)])
+
+
+def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
+    everything = "{'[asl]*': 1.0e-3}"  # adapter, SSTs and LLM
+    run("fit", "-c", "second.yaml", "--variant", "whole", "--init_from", "null", "--model.trainable", everything)
+    folder, out, encoder = work / "runs" / "whole" / "two", work / "exported", ["--encoder", str(work / "encoder")]
+    export([str(folder), str(out), *encoder, "--dtype", "float32"])
+    assert f"python -m speech_xl.listen {out} AUDIO" in capsys.readouterr().out
+    whole, parts = (FinishedStage.of(one).model().state_dict() for one in (folder, out))
+    assert all(parts[name].equal(value) for name, value in whole.items())
+    shutil.move(out, work / "elsewhere")
+    question = [str(work / "audio" / "test0.flac"), "--ratio", "2", "--ask", "how many", "--limit", "6"]
+    said = []
+    for one in (folder, work / "elsewhere"):
+        listen([str(one), *question])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and said[0].strip()
+    assert not (work / "elsewhere" / "llm" / "model.safetensors").exists(), "all weights are in one file"
+    with pytest.raises(ConfigError, match="exported without its corpus"):
+        FinishedStage.of(work / "elsewhere").data()
+
+
+def test_what_only_this_machine_has_is_not_exported_by_its_path(trained, work, tmp_path):
+    with pytest.raises(ConfigError, match=r"encoder\.name=.* is a folder of this machine.*--encoder"):
+        export([str(trained / "two"), str(tmp_path)])
+    with pytest.raises(ConfigError, match=r"llm\.name=.* is a folder of this machine.*hub name, or all of its weights"):
+        export([str(trained / "two"), str(tmp_path), "--encoder", "openai/whisper-base"])
+    assert not list(tmp_path.iterdir())

@@ -36,7 +36,7 @@ from speech_xl.finished import FinishedStage
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.model.speech import Answer, Speech
 from speech_xl.phases.rising_marks import mark_rules
 from speech_xl.phases.weights import weights_tag
 from speech_xl.stages import ConfigError

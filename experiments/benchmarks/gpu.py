@@ -41,7 +41,7 @@ from speech_xl.model.attention import block_mask, pieces
 from speech_xl.model.layout import Layout, LayoutBatch
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from tests.model.two_paths import streamed
 
 RATE, INTERVAL, RATIO = 12.5, 50, 8

@@ -33,7 +33,7 @@ from experiments.benchmarks.sizes import llm_folder, smollm2_135m
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 
 ANSWER = "hello this is anna speaking from paris " * 8  # what the loss is taken on
 METHODS = ("one pass", "by interval", "plain tokens")

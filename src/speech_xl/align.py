@@ -64,7 +64,7 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
     rate = model.frame_rate
     found = {}
     for said in cut.supervisions:
-        words = [model.spell(f" {w}") for w in (said.text or "").split()]
+        words = [model.spelling(f" {w}") for w in (said.text or "").split()]
         first = max(0, math.floor((said.start - MARGIN_SECONDS) * rate))
         last = min(len(scores), math.ceil((said.end + MARGIN_SECONDS) * rate))
         frames = first_frames(scores[first:last], [t for word in words for t in word], scores.shape[1] - 1)
@@ -95,7 +95,7 @@ def align(
             assert scores is not None
             mine = word_starts(model, cut, scores[0].float().log_softmax(-1).cpu())  # thousands of small steps
             said = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
-            heard.append({"id": cut.id, "reference": said, "hypothesis": model.heard_alone(scores[0])})
+            heard.append({"id": cut.id, "reference": said, "hypothesis": model.spelling.heard(scores[0])})
             without += len(cut.supervisions) - len(mine)
             times |= mine
         written = write_times(out, split, times)

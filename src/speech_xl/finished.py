@@ -13,6 +13,7 @@ from speech_xl.model import SpeechLLM
 from speech_xl.phases import Phase
 from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
 
+EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
 
 
@@ -27,10 +28,15 @@ class FinishedStage:
     def of(cls, folder: str | Path) -> "FinishedStage":
         """Raises ConfigError where the folder holds no finished stage."""
         folder = Path(folder)
-        for name, what in ((CONFIG, "the configuration it was trained with"), (WEIGHTS, "its weights")):
-            if not (folder / name).is_file():
-                raise ConfigError(f"{folder / name} is missing, {what}: give the folder of a stage that is finished")
-        return cls(folder, yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
+        told = folder / (EXPORTED if (folder / EXPORTED).is_file() else CONFIG)
+        for path, what in ((told, "the configuration it was trained with"), (folder / WEIGHTS, "its weights")):
+            if not path.is_file():
+                raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")
+        config = yaml.safe_load(told.read_text(encoding="utf-8"))
+        llm = config["model"]["init_args"].get("llm")
+        if isinstance(llm, dict) and (beside := folder / llm["init_args"]["name"] / "config.json").is_file():
+            llm["init_args"]["name"] = str(beside.parent)
+        return cls(folder, config)
 
     @property
     def weights(self) -> Path:
@@ -48,6 +54,8 @@ class FinishedStage:
 
     def data(self, config: dict[str, Any] | None = None) -> SpeechDataModule:
         """Its data, or those of another `config` of a SpeechDataModule, prepared."""
+        if "corpus" not in (config or self.config["data"]):
+            raise ConfigError(f"{self.folder} was exported without its corpus; give the folder of the stage itself")
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(SpeechDataModule, "data")
         data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": config or self.config["data"]})).data

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from speech_xl.data.partition import window_ends
 from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLLM, SSTs
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from tests.model.tiny import audio, encoder_folder, llm_folder
 
 SECONDS = 2.9

@@ -38,7 +38,7 @@ from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
 from speech_xl.model.front_end import class_of
 from speech_xl.model.layout import Placement, Scheme
 from speech_xl.model.prompt import Suffix
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 
 CHATML = (
     "{{ '<|im_start|>system\nbe brief<|im_end|>\n' }}{% for m in messages %}"

@@ -15,7 +15,7 @@ from speech_xl.model import SpeechLLM
 from speech_xl.model.layout import Kind, LayoutBatch
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.model.speech import Ratios, Speech
 from tests.model.tiny import speech
 
 FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3", "olmo2", "granite"]

@@ -13,7 +13,7 @@ from speech_xl.data.dataset import Excerpt
 from speech_xl.data.tasks import Turn
 from speech_xl.model import LLM, Lora, SemanticAdapter, SSTs
 from speech_xl.model.prompt import Prompt
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights

@@ -6,7 +6,7 @@ from lhotse import SupervisionSegment
 
 from speech_xl.model import PosteriorAdapter
 from speech_xl.model.adapter import TokenScores
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from speech_xl.phases import SemanticAlignment
 from speech_xl.phases.semantic_alignment import mean_ctc
 from tests.model.tiny import letters_tokenizer, llm_folder

@@ -1,9 +1,8 @@
-"""Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate.
+"""Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate. Here for words.
 
-Three kinds are after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses: semantic (convolutions),
-acoustic (a small Q-former over several encoder layers) and dual (their sum). Two are ours: one speaks in the LLM's own
-token embeddings (posterior), one is a linear map of several layers (voice). All work on local neighbourhoods, so they
-treat audio of any length alike, and give the same frames whether a row stands alone or in a padded batch.
+`SemanticAdapter` (convolutions) is after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses;
+`PosteriorAdapter`, which speaks in the LLM's own token embeddings, is ours. All adapters work on local neighbourhoods,
+so they treat audio of any length alike, and give the same frames whether a row stands alone or in a padded batch.
 """
 
 from typing import Any, NamedTuple
@@ -69,7 +68,8 @@ def stretches(shape: tuple[int, ...], share: float, device: torch.device) -> Ten
     return max_pool1d(pad(begins.float(), (STRETCH - 1, 0)), STRETCH, stride=1).bool()
 
 
-def _output_norm(width: int, scale: float) -> nn.LayerNorm:
+def output_norm(width: int, scale: float) -> nn.LayerNorm:
+    """What every adapter ends with: frames as loud as text, of RMS `scale`."""
     norm = nn.LayerNorm(width)
     nn.init.constant_(norm.weight, scale)
     return norm
@@ -114,7 +114,7 @@ class SemanticAdapter(Adapter):
         self.reduce = nn.Conv1d(encoder_width, hidden, self.stride, stride=self.stride)
         self.project = nn.Linear(hidden, llm_width)
         self.dropout = nn.Dropout(self.rate)
-        self.norm = _output_norm(llm_width, scale)
+        self.norm = output_norm(llm_width, scale)
         if self.clock and llm_width % (2 * SHARE):
             raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
         self.loudness = self.clock * scale
@@ -189,131 +189,3 @@ class PosteriorAdapter(SemanticAdapter):
         table = torch.cat([embeddings.to(scores.dtype), self.silence.to(scores.dtype)])
         spoken = self.norm(scores.softmax(-1) @ table)
         return Adapted(self.timed(spoken, first), self.out_lengths(lengths), scores)
-
-
-class AcousticAdapter(Adapter):
-    """A Q-former over several encoder layers: voice, emotion and age live below the last layer.
-
-    Every segment of `segment` encoder frames is read by ``segment / stride`` learned queries through `depth` blocks of
-    cross attention and feed-forward; the tapped layers are mixed by softmax weights first. DIFFA uses 64 queries on a
-    30-s window; queries per segment are our choice, because an interval may be of any length.
-    """
-
-    def __init__(
-        self, layers: list[int], stride: int = 4, segment: int = 40, width: int = 256, depth: int = 2, heads: int = 4
-    ) -> None:
-        super().__init__()
-        if segment % stride:
-            raise ValueError(f"adapter.segment={segment} must be a multiple of adapter.stride={stride}")
-        self.layers, self.stride, self.segment, self.grain = tuple(layers), stride, segment, segment
-        self.width, self.depth, self.heads = width, depth, heads
-
-    def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
-        self.mix = nn.Parameter(torch.zeros(len(self.layers)))
-        self.inputs = nn.Linear(encoder_width, self.width)
-        self.places = nn.Parameter(torch.randn(self.segment, self.width) * 0.02)
-        self.queries = nn.Parameter(torch.randn(self.segment // self.stride, self.width) * 0.02)
-        self.blocks = nn.ModuleList(
-            nn.TransformerDecoderLayer(
-                self.width,
-                self.heads,
-                4 * self.width,
-                dropout=0.0,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
-            for _ in range(self.depth)
-        )
-        self.project = nn.Linear(self.width, llm_width)
-        self.norm = _output_norm(llm_width, scale)
-
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
-        batch, _, length, _ = frames.shape
-        mixed = torch.einsum("blfd,l->bfd", frames, self.mix.softmax(0).to(frames.dtype))
-        x = self.inputs(masked(mixed, lengths))
-        x = pad(x, (0, 0, 0, -length % self.segment))
-        segments = x.shape[1] // self.segment
-        x = x.reshape(batch * segments, self.segment, self.width) + self.places
-        beyond = torch.arange(segments * self.segment, device=x.device) >= lengths[:, None]
-        beyond = beyond.reshape(batch * segments, self.segment)
-        beyond = beyond & ~beyond.all(1, keepdim=True)  # a segment wholly of padding may look anywhere: it is cut below
-        query = self.queries.expand(len(x), -1, -1)
-        for block in self.blocks:
-            query = block(query, x, memory_key_padding_mask=beyond)
-        out = self.norm(self.project(query)).reshape(batch, -1, self.norm.normalized_shape[0])
-        new = self.out_lengths(lengths)
-        return Adapted(out[:, : int(new.max())], new)
-
-
-class VoiceAdapter(Adapter):
-    """Every layer's frames, standardised and side by side, their means over the stride, one linear map, LayerNorm.
-
-    Who speaks and how lies below the last layer, in small and steady differences beside large dimensions that say
-    little. A linear map finds them where little speech is labelled and `AcousticAdapter` learns nothing from it
-    (decision 58). Each dimension's mean and spread are those of the first batch that is trained on, and stay: a
-    data-dependent start after Salimans and Kingma (arXiv 1602.07868), so that no row feels its batch. On several ranks
-    those of rank zero, which DDP hands to all with its buffers before the second step.
-    """
-
-    center: Tensor
-    spread: Tensor
-    begun: Tensor
-
-    def __init__(self, layers: list[int], stride: int = 4) -> None:
-        super().__init__()
-        if stride < 1:
-            raise ValueError(f"adapter.stride={stride}: must be at least 1")
-        self.layers, self.stride, self.grain = tuple(layers), stride, stride
-
-    def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
-        width = len(self.layers) * encoder_width
-        self.register_buffer("center", torch.zeros(width))
-        self.register_buffer("spread", torch.ones(width))
-        self.register_buffer("begun", torch.tensor(False))
-        self.project = nn.Linear(width, llm_width)
-        self.norm = _output_norm(llm_width, scale)
-
-    @torch.no_grad()
-    def begin(self, frames: Tensor, lengths: Tensor) -> None:
-        """Take each dimension's mean and spread from frames [B, F, L * D_enc]."""
-        heard = frames[inside(frames, lengths)].to(torch.promote_types(frames.dtype, torch.float32))
-        self.center.copy_(heard.mean(0))
-        self.spread.copy_(heard.std(0, correction=0) + 1e-6)
-        self.begun.fill_(True)
-
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
-        beside = frames.transpose(1, 2).flatten(2)
-        if self.training and not self.begun:
-            self.begin(beside, lengths)
-        standard = masked((beside - self.center) / self.spread, lengths)
-        standard = pad(standard, (0, 0, 0, -standard.shape[1] % self.stride))
-        means = standard.unflatten(1, (-1, self.stride)).mean(2)
-        new = self.out_lengths(lengths)
-        return Adapted(self.norm(self.project(means))[:, : int(new.max())], new)
-
-
-class DualAdapter(Adapter):
-    """Semantic and acoustic frames at one rate, added: the words and how they are said."""
-
-    def __init__(self, semantic: SemanticAdapter, acoustic: AcousticAdapter | VoiceAdapter) -> None:
-        super().__init__()
-        if semantic.stride != acoustic.stride:
-            raise ValueError(
-                f"dual adapter: semantic stride {semantic.stride} and acoustic stride {acoustic.stride} must be equal"
-            )
-        self.semantic, self.acoustic, self.stride = semantic, acoustic, semantic.stride
-        self.grain = acoustic.grain  # the stride or a multiple of it
-        self.layers = (*acoustic.layers, -1)
-        self.scores_tokens, self.letters = semantic.scores_tokens, semantic.letters
-
-    def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
-        self.semantic.build(encoder_width, llm_width, scale)
-        self.acoustic.build(encoder_width, llm_width, scale)
-        self.clocked = self.semantic.clocked
-        nn.init.zeros_(self.acoustic.norm.weight)  # begins as the semantic adapter, so stage 2 can add it to stage 1
-
-    def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
-        semantic = self.semantic(frames, lengths, embeddings, first)
-        acoustic = self.acoustic(frames[:, :-1], lengths, embeddings, first)
-        return semantic._replace(frames=self.semantic.timed(semantic.frames + acoustic.frames, first))

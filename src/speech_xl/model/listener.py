@@ -21,7 +21,8 @@ from speech_xl import SAMPLE_RATE
 from speech_xl.data.partition import SHORTEST_SECONDS
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import check_ratios, to_ratio
-from speech_xl.model.speech_llm import Answer, SpeechLLM
+from speech_xl.model.speech import Answer
+from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.model.stream import FrameStream
 
 SAVED = ("ratio", "interval_seconds", "frames", "seconds", "origin", "windows", "ended")

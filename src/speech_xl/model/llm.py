@@ -1,5 +1,6 @@
 """Any Hugging Face causal language model, pretrained or from a config, with LoRA where asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
@@ -155,3 +156,16 @@ class LLM(nn.Module):
         head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         element = torch.finfo(self.dtype).bits // 8
         return 2 * config.num_hidden_layers * config.num_key_value_heads * head * element
+
+    def training_flops(self, tokens: int, label_tokens: int) -> float:
+        """Forward and backward FLOPs: 2 per weight and token each way, and 2 more where the weight itself is trained.
+
+        The head sees label tokens alone; looking up embeddings and attention's quadratic part are left out.
+        """
+        looked_up, head = self.embedding.weight, self.model.get_output_embeddings().weight
+        decoder = [p for p in self.decoder.parameters() if p is not looked_up]
+
+        def a_token(parameters: Sequence[Tensor]) -> float:
+            return sum(p.numel() * (6.0 if p.requires_grad else 4.0) for p in parameters)
+
+        return tokens * a_token(decoder) + label_tokens * a_token([head])

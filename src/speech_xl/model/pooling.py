@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 
 
 def mean_pool(frames: Tensor, ratio: int) -> Tensor:

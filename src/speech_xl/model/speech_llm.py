@@ -6,8 +6,7 @@ them to it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,50 +22,9 @@ from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement,
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.spelling import Spelling
+from speech_xl.model.speech import Answer, OnePass, Ratios, Speech
+from speech_xl.model.spelling import Letters, Spelling
 from speech_xl.model.sst import SSTs, attention_modules
-
-R = TypeVar("R")
-Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
-
-
-@dataclass
-class Speech:
-    """Speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval], and the
-    token scores [B, N, V + 1] of an adapter that has them."""
-
-    frames: Tensor
-    lengths: Tensor
-    intervals: list[list[int]]
-    scores: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def throughout(self, ratio: R) -> list[list[R]]:
-        """One ratio for every interval."""
-        return [[ratio] * len(row) for row in self.intervals]
-
-
-@dataclass
-class OnePass:
-    """What a training pass yields. The loss is a sum, so that the caller can divide by the weight of a global batch:
-    its number of label tokens, each counted by its row's weight."""
-
-    loss_sum: Tensor
-    label_weight: float
-    label_tokens: int
-    tokens: int
-    kept_kv_tokens: int
-    total_kv_tokens: int
-
-
-@dataclass
-class Answer:
-    """A generated text; `finished` is False where the token limit ended it rather than the model."""
-
-    text: str
-    finished: bool
 
 
 class SpeechLLM(nn.Module):
@@ -81,7 +39,6 @@ class SpeechLLM(nn.Module):
         super().__init__()
         self.encoder, self.adapter, self.llm = encoder, adapter, llm
         self.sst: SSTs | None = None
-        self.spelling: Spelling | None = None
         self.built = False
 
     def build(self) -> None:
@@ -92,7 +49,7 @@ class SpeechLLM(nn.Module):
         self.encoder.build(self.adapter.layers)
         scale = self.llm.embedding.weight.detach().float().square().mean().sqrt().item()
         self.adapter.build(self.encoder.width, self.llm.width, scale)
-        self.spelling = Spelling(self.llm.prompt.tokenizer) if self.adapter.letters else None
+        self.spelling = (Letters if self.adapter.letters else Spelling)(self.llm.prompt.tokenizer)
         self.built = True
 
     def add_sst(self, sst: SSTs) -> None:
@@ -115,27 +72,7 @@ class SpeechLLM(nn.Module):
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
         padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
-        return self.adapter(padded, lengths, self.llm.embedding.weight[self.scored_tokens()], first)
-
-    def scored_tokens(self) -> Tensor | slice:
-        """Which of the LLM's tokens the adapter's scores are of, ascending: int64 [V], or a slice of all."""
-        return slice(None) if self.spelling is None else torch.tensor(self.spelling.ids, device=self.device)
-
-    def spell(self, text: str) -> list[int]:
-        """A text in the tokens that the adapter scores, as places among its scores."""
-        if self.spelling is not None:
-            return self.spelling(text)
-        return self.llm.prompt.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def text_of(self, spelled: Sequence[int]) -> str:
-        """The text that tokens at these places among the adapter's scores are."""
-        ids = list(spelled) if self.spelling is None else [self.spelling.ids[place] for place in spelled]
-        return str(self.llm.prompt.tokenizer.decode(ids))
-
-    def heard_alone(self, scores: Tensor) -> str:
-        """The text of the likeliest CTC path through a row's token scores [N, V + 1]: what the adapter hears."""
-        path = scores.argmax(-1).unique_consecutive()
-        return self.text_of(path[path != scores.shape[1] - 1].tolist()).strip()
+        return self.adapter(padded, lengths, self.spelling.table(self.llm.embedding.weight), first)
 
     def check_ratios(self, ratios: Ratios) -> None:
         """Raises ValueError where compression is asked of a model without SSTs."""
@@ -229,7 +166,6 @@ class SpeechLLM(nn.Module):
             label_tokens=int(where.sum()),
             tokens=sum(len(layout) for layout in layouts),
             kept_kv_tokens=sum(layout.kept for layout in layouts),
-            total_kv_tokens=sum(layout.frames for layout in layouts),
         )
 
     def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys]:

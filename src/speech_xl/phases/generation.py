@@ -17,7 +17,8 @@ from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer
 from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
-from speech_xl.model.speech_llm import Answer, Speech, SpeechLLM
+from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.phases.rising_marks import mark_rules
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question

@@ -5,7 +5,7 @@ from typing import Any
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.pooling import shorten
-from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.model.speech import Ratios, Speech
 from speech_xl.phases.ratio_drawing import RatioPhase
 
 

@@ -2,8 +2,6 @@
 
 import json
 import random
-from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from math import floor, isfinite
 from pathlib import Path
@@ -14,18 +12,16 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from tqdm import tqdm
 from transformers import get_scheduler
 
-from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix, with_slips
 from speech_xl.model.ratios import check_ratios
-from speech_xl.model.speech_llm import OnePass, Ratios, Speech
+from speech_xl.model.speech import OnePass, Ratios, Speech
+from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
@@ -58,7 +54,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-class Phase(EvaluationLoops, pl.LightningModule):
+class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
     Args:
@@ -163,17 +159,8 @@ class Phase(EvaluationLoops, pl.LightningModule):
     def make_sst(self) -> None:
         """Give the backbone SSTs, where the phase has any."""
 
-    @property
-    def encoder_frozen(self) -> bool:
-        return not any(p.requires_grad for p in self.backbone.encoder.parameters())
-
-    def _use_frame_cache(self) -> None:
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if self.cache_frames and self.encoder_frozen and datamodule is not None:
-            datamodule.frame_cache = FrameCache.of(self.backbone.encoder, datamodule.cache_dir)
-
     def on_fit_start(self) -> None:
-        """Random excerpts are cut out of their session's frames, so those have to be there before the first batch."""
+        """Refuse what can't be told by validation, and have frames ready before the first batch."""
         datamodule = getattr(self.trainer, "datamodule", None)
         marks = getattr(getattr(datamodule, "mixture", None), "marks", None)
         asked = getattr(getattr(datamodule, "evaluation", None), "tasks", SCORED)
@@ -184,22 +171,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
             )
         if marks is not None and (wrong := unknown_marks(self.backbone.llm.prompt, marks.step)):
             rank_zero_warn(wrong)
-        cache, sampling = getattr(datamodule, "frame_cache", None), getattr(datamodule, "sampling", None)
-        if (
-            datamodule is None
-            or cache is None
-            or sampling is None
-            or sampling.excerpt is None
-            or sampling.excerpt.fixed
-        ):
-            return
-        # Shared out before looking: other ranks are storing already, and what is missing changes.
-        mine = list(datamodule.cuts("train"))[self.trainer.global_rank :: self.trainer.world_size]
-        mine = [cut for cut in mine if not cache.holds(cut)]
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            for cut in tqdm(mine, desc="encoding", unit="session", disable=not mine or self.trainer.global_rank > 0):
-                cache.store(cut, self.backbone.encoder.encode([load_audio(cut).to(self.device)])[0])
-        self.trainer.strategy.barrier("frames of the training sessions")
+        self._store_sessions()
 
     def train(self, mode: bool = True) -> "Phase":
         super().train(mode)
@@ -219,26 +191,6 @@ class Phase(EvaluationLoops, pl.LightningModule):
             for ends, n in zip(batch.interval_ends, adapted.lengths.tolist(), strict=True)
         ]
         return Speech(adapted.frames, adapted.lengths, intervals, adapted.scores)
-
-    def encode(self, batch: SpeechBatch) -> list[Tensor]:
-        """Encoder frames [L, F, D] of every row, from the cache where they are in it."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        cache = getattr(datamodule, "frame_cache", None)
-        missing = [row for row, frames in enumerate(batch.frames) if frames is None]
-        rows: list[Any] = list(batch.frames)
-        if missing:
-            # A frozen encoder runs in full precision, so that cached frames don't depend on the trainer's.
-            full = torch.autocast(self.device.type, enabled=False) if cache is not None else nullcontext()
-            with full, torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_frozen):
-                encoded = self.backbone.encoder.encode(
-                    [a for a, f in zip(batch.audio, batch.frames, strict=True) if a is not None and f is None]
-                )
-            for row, frames in zip(missing, encoded, strict=True):
-                if cache is not None:
-                    cache.store(batch.cuts[row], frames)
-                    frames = frames.half()  # as it will be read next time, so that a hit changes nothing
-                rows[row] = frames
-        return rows
 
     def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
         """What the LLM hears in training, and each interval's SST ratio: as it is and uncompressed, unless the phase
@@ -266,7 +218,7 @@ class Phase(EvaluationLoops, pl.LightningModule):
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
             label_tokens=out.label_tokens,
-            model_flops=self._flops(out.tokens, out.label_tokens),
+            model_flops=self.backbone.llm.training_flops(out.tokens, out.label_tokens),
             kept_kv_tokens=out.kept_kv_tokens,
             total_kv_tokens=int(speech.lengths.sum()) if out.tokens else 0,  # frames, before any are averaged
             kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
@@ -295,18 +247,6 @@ class Phase(EvaluationLoops, pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._label_weight = 0.0
-
-    def _flops(self, tokens: int, label_tokens: int) -> float:
-        """Forward and backward FLOPs of the LLM: 2 per weight and token each way, and 2 more where the weight itself is
-        trained. The head sees label tokens alone; looking up embeddings and attention's quadratic part are left out."""
-        llm = self.backbone.llm
-        looked_up, head = llm.embedding.weight, llm.model.get_output_embeddings().weight
-        decoder = [p for p in llm.decoder.parameters() if p is not looked_up]
-
-        def a_token(parameters: Sequence[Tensor]) -> float:
-            return sum(p.numel() * (6.0 if p.requires_grad else 4.0) for p in parameters)
-
-        return tokens * a_token(decoder) + label_tokens * a_token([head])
 
     def configure_optimizers(self) -> Any:
         groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.ratios import check_ratios, draw_ratios
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from speech_xl.phases.phase import Phase
 
 

@@ -12,7 +12,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech_llm import Answer, OnePass, Ratios, Speech
+from speech_xl.model.speech import Answer, OnePass, Ratios, Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
@@ -90,9 +90,7 @@ class SemanticAlignment(Phase):
         if self.global_step >= self.llm_from:
             return super().answered(speech, ratios, suffixes, weights)
         labels = sum(label != IGNORE for suffix in suffixes for label in suffix.labels)
-        return OnePass(
-            speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0, total_kv_tokens=0
-        )
+        return OnePass(speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0)
 
     @property
     def alone(self) -> bool:
@@ -111,7 +109,7 @@ class SemanticAlignment(Phase):
         speech = self.speech(batch)
         assert speech.scores is not None
         spelled = [
-            self.backbone.heard_alone(scores[:length])
+            self.backbone.spelling.heard(scores[:length])
             for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
         ]
         return [
@@ -135,7 +133,7 @@ class SemanticAlignment(Phase):
 
     def answer_ids(self, batch: SpeechBatch) -> list[Tensor]:
         """Each row's transcript in the LLM's tokens; with an adapter that scores some alone, as places among these."""
-        return [torch.tensor(self.backbone.spell(text)).to(self.device) for text in spoken_words(batch)]
+        return [torch.tensor(self.backbone.spelling(text)).to(self.device) for text in spoken_words(batch)]
 
     def ctc(self, batch: SpeechBatch, speech: Speech) -> Tensor:
         """CTC loss a byte."""
@@ -165,8 +163,8 @@ class SemanticAlignment(Phase):
             spoken = []
             for said in cut.supervisions:
                 # A text's tokens may differ where it is tokenized alone; those the batch lacks are left out.
-                ids = [i for i in self.backbone.spell(said.text or "") if i in place]
-                sizes = [len(self.backbone.text_of([i])) for i in ids]
+                ids = [i for i in self.backbone.spelling(said.text or "") if i in place]
+                sizes = [len(self.backbone.spelling.text_of([i])) for i in ids]
                 spoken.append(Spoken(said.start * rate, said.end * rate, [place[i] for i in ids], sizes))
             rows.append(flat_labels(spoken, length, len(tokens)))
         return pad_sequence(rows, batch_first=True, padding_value=IGNORE).to(self.device)

@@ -5,7 +5,7 @@ from typing import Any
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model import SSTs
 from speech_xl.model.ratios import to_ratio
-from speech_xl.model.speech_llm import Ratios, Speech
+from speech_xl.model.speech import Ratios, Speech
 from speech_xl.phases.ratio_drawing import RatioPhase
 
 

@@ -8,7 +8,7 @@ from transformers import LogitsProcessor
 
 from speech_xl.model import SpeechLLM
 from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Answer, Speech
+from speech_xl.model.speech import Answer, Speech
 
 
 def budget(intervals: Sequence[int], ratio: int) -> int:

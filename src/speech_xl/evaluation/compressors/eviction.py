@@ -17,7 +17,7 @@ from speech_xl.evaluation.compressors.compressor import Compressor, budget
 from speech_xl.model import SpeechLLM
 from speech_xl.model.layout import Kind
 from speech_xl.model.memory import KVMemory
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
 
 PRESSES = ("StreamingLLM", "SnapKV", "TOVA", "Knorm", "ExpectedAttention", "KeyDiff", "PyramidKV")

@@ -8,7 +8,7 @@ from speech_xl.evaluation.compressors.compressor import Compressor, budget, unco
 from speech_xl.model import SpeechLLM
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.pooling import mean_pool, shorten
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 
 
 class IntervalFrames(Compressor):

@@ -4,7 +4,7 @@ from speech_xl.evaluation.compressors.compressor import Compressor
 from speech_xl.model import SpeechLLM
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
-from speech_xl.model.speech_llm import Speech
+from speech_xl.model.speech import Speech
 
 
 class Summarization(Compressor):

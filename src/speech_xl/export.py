@@ -1,0 +1,96 @@
+"""A trained stage to give away: `python -m speech_xl.export RUN/stage3 DIR` writes a folder that needs no other.
+
+It holds the weights in half precision, the configuration without its corpus and other paths of this machine, and, where
+all of the LLM was trained, the LLM's own config and tokenizer. An encoder, or an LLM, that no stage has trained stays
+where it is published and is named instead. `speech_xl.listen` takes the folder as it takes a stage's own.
+"""
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from speech_xl.finished import EXPORTED, FinishedStage
+from speech_xl.model import SpeechLLM
+from speech_xl.phases.weights import read_weights, save_weights
+from speech_xl.stages import WEIGHTS, ConfigError
+
+HEARING = ("time_marks", "mark_words", "partition")  # of the data's keys, those that listening goes by
+LLM_FOLDER = "llm"
+MEND = {
+    "encoder": "say how others find it, such as --encoder openai/whisper-base",
+    "llm": "train the stage with the LLM's hub name, or all of its weights",
+}
+
+
+def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtype: str = "float16") -> Path:
+    """Write the stage in `folder` to `out`.
+
+    encoder  the name others find the encoder by, where this stage took it from a folder
+    dtype    of the weights: float16, bfloat16 or float32
+
+    Raises ConfigError where an encoder or LLM would be named by a folder of this machine.
+    """
+    stage, out = FinishedStage.of(folder), Path(out)
+    model = stage.model()
+    kept, notes = read_weights(stage.weights)
+    state, pristine = model.state_dict(), set(json.loads(notes.get("pristine", "[]")))
+    shared = {state[name].data_ptr() for name in kept}
+    tied = {name for name in pristine if name.startswith("llm.") and state[name].data_ptr() in shared}
+    whole_llm = not any(name.startswith("llm.") for name in pristine - tied)
+    config = {
+        "stage": stage.config.get("stage"),
+        "model": copy.deepcopy(stage.config["model"]),
+        "data": {key: stage.config["data"].get(key) for key in HEARING},
+    }
+    parts = config["model"]["init_args"]
+    parts["encoder"] = _named(parts["encoder"], "HFEncoder", encoder)
+    parts["llm"] = _named(parts["llm"], "LLM", LLM_FOLDER if whole_llm else None)
+    outside = ({} if encoder else {"encoder": parts["encoder"]}) | ({} if whole_llm else {"llm": parts["llm"]})
+    for role, part in outside.items():
+        if Path(name := part["init_args"]["name"]).is_dir():
+            raise ConfigError(f"{role}.name={name} is a folder of this machine and isn't exported; {MEND[role]}")
+    if whole_llm:
+        parts["llm"]["init_args"]["pretrained"] = False  # all its weights are the stage's
+        _write_llm(model, out / LLM_FOLDER)
+    wanted = getattr(torch, dtype)
+    written = {n: v.to(wanted) if v.is_floating_point() else v for n, v in state.items() if n in kept or n in tied}
+    left = json.dumps(sorted(pristine - written.keys()))
+    save_weights(written, out / WEIGHTS, stage=str(config["stage"]), pristine=left)
+    (out / EXPORTED).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return out
+
+
+def _named(part: Any, kind: str, name: str | None) -> dict[str, Any]:
+    """An encoder's or LLM's configuration in full, under another name where one is given."""
+    if isinstance(part, str):
+        part = {"class_path": f"speech_xl.model.{kind}", "init_args": {"name": part}}
+    if name is not None:
+        part["init_args"]["name"] = name
+    return part
+
+
+def _write_llm(model: SpeechLLM, folder: Path) -> None:
+    """The LLM's config and tokenizer, without weights."""
+    model.llm.model.config.save_pretrained(folder)
+    model.llm.prompt.tokenizer.save_pretrained(folder)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of a finished stage, such as runs/default/stage3")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--encoder", metavar="NAME", help="how others find the encoder, such as openai/whisper-base")
+    parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="(%(default)s)")
+    given = parser.parse_args(argv)
+    out = export(given.folder, given.out, given.encoder, given.dtype)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {size / 2**20:.1f} MiB. Try it: python -m speech_xl.listen {out} AUDIO")
+
+
+if __name__ == "__main__":
+    main()

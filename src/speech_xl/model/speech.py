@@ -1,0 +1,48 @@
+"""What goes into the backbone, speech frames and ratios, and what comes out: a training pass's loss, answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+R = TypeVar("R")
+Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
+
+
+@dataclass
+class Speech:
+    """Speech as the LLM sees it: frames [B, N, D], lengths int64 [B], frames per interval [row][interval], and the
+    token scores [B, N, V + 1] of an adapter that has them."""
+
+    frames: Tensor
+    lengths: Tensor
+    intervals: list[list[int]]
+    scores: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def throughout(self, ratio: R) -> list[list[R]]:
+        """One ratio for every interval."""
+        return [[ratio] * len(row) for row in self.intervals]
+
+
+@dataclass
+class OnePass:
+    """What a training pass yields. The loss is a sum, so that the caller can divide by the weight of a global batch:
+    its number of label tokens, each counted by its row's weight."""
+
+    loss_sum: Tensor
+    label_weight: float
+    label_tokens: int
+    tokens: int
+    kept_kv_tokens: int
+
+
+@dataclass
+class Answer:
+    """A generated text; `finished` is False where the token limit ended it rather than the model."""
+
+    text: str
+    finished: bool
