@@ -58,7 +58,11 @@ def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtyp
         parts["llm"]["init_args"]["pretrained"] = False  # all its weights are the stage's
         _write_llm(model, out / LLM_FOLDER)
     wanted = getattr(torch, dtype)
-    written = {n: v.to(wanted) if v.is_floating_point() else v for n, v in state.items() if n in kept or n in tied}
+    written = {
+        name: value.to(wanted) if value.is_floating_point() and value.ndim else value
+        for name, value in state.items()
+        if name not in pristine - tied
+    }
     left = json.dumps(sorted(pristine - written.keys()))
     save_weights(written, out / WEIGHTS, stage=str(config["stage"]), pristine=left)
     (out / EXPORTED).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

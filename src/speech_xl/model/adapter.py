@@ -88,6 +88,8 @@ class SemanticAdapter(Adapter):
               there has to be told from the words around (SpecAugment, arXiv 1904.08779)
     """
 
+    loudness: Tensor
+
     def __init__(
         self,
         stride: int = 4,
@@ -117,7 +119,9 @@ class SemanticAdapter(Adapter):
         self.norm = output_norm(llm_width, scale)
         if self.clock and llm_width % (2 * SHARE):
             raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
-        self.loudness = self.clock * scale
+        if self.clock:
+            # Kept with the weights: an LLM that was trained on, or is built without weights, has another scale.
+            self.register_buffer("loudness", torch.tensor(self.clock * scale))
         self.clocked = llm_width // SHARE if self.clock else 0
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:

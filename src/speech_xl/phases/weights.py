@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from speech_xl import __version__
 
+LATER = (".loudness",)  # what files of earlier versions lack, and building from the same LLM gives alike
+
 
 class WeightsError(RuntimeError):
     """Weights that don't fit the model; the message names the file and what is missing or unknown."""
@@ -48,7 +50,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str], source: str) -> str:
     """Load `state`; only names in `may_miss` may be absent and nothing may be unknown. Returns a one-line report."""
     own = module.state_dict()
-    missing = sorted(set(own) - set(state) - may_miss)
+    missing = sorted(name for name in set(own) - set(state) - may_miss if not name.endswith(LATER))
     unknown = sorted(set(state) - set(own))
     shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
     if missing or unknown or shapes:
