@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("--appended", type=Path, help="stage with SSTs appended")
     parser.add_argument("--pooled", type=Path, help="stage of MeanPooling")
     parser.add_argument("--whisper", metavar="NAME", help="Whisper whose own decoder transcribes for comparison")
-    parser.add_argument("--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="(%(default)s)")
+    parser.add_argument(
+        "--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="1 is for SSTs alone (%(default)s)"
+    )
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
     parser.add_argument("--tasks", nargs="+", default=["asr", "qa"], help="what is asked (%(default)s)")
     parser.add_argument("--longest_gap", type=float, help="seconds from mark to mark (model.longest_gap of --sst)")
@@ -128,8 +130,8 @@ def main() -> None:
         trained = sum(p.numel() for n, p in model.named_parameters() if n.startswith("sst."))
         for method in (m for m in chosen if m.weights == weights):
             one = isinstance(method.compressor, Uncompressed)
-            also_whole = [1] if weights == "sst" else []  # how SSTs' weights do where nothing is compressed
-            for ratio in [1] if one else also_whole + given.ratios:
+            own = weights == "sst"  # at 1x: how SSTs' weights do where nothing is compressed
+            for ratio in [1] if one else [ratio for ratio in given.ratios if ratio > 1 or own]:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
                 records = answered(method, model, ratio, sessions, allowed, path, stage.weights, given.together)
                 about = {
