@@ -1,0 +1,31 @@
+"""The trained stages that come along load without a file missing, and listen."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from speech_xl.finished import EXPORTED, FinishedStage
+from speech_xl.listen import Listener
+from tests.model.tiny import encoder_folder
+from tests.test_configs import EXPERIMENTS
+
+TRAINED = sorted(path.parent for path in (EXPERIMENTS / "trained").rglob(EXPORTED))
+
+
+@pytest.mark.parametrize("folder", TRAINED, ids=lambda folder: folder.name)
+def test_a_trained_stage_listens(folder, tmp_path):
+    """With an encoder of random weights in Whisper-base's place, of which the folder holds nothing."""
+    shutil.copytree(folder, tmp_path / "stage")
+    config = yaml.safe_load((folder / EXPORTED).read_text())
+    encoder = config["model"]["init_args"]["encoder"]["init_args"]
+    assert encoder["name"] == "openai/whisper-base"
+    encoder |= {"name": encoder_folder(tmp_path / "encoder", d_model=512), "overlap_seconds": 0.1}
+    (tmp_path / "stage" / EXPORTED).write_text(yaml.safe_dump(config))
+    stage = FinishedStage.of(tmp_path / "stage")
+    model = stage.model()
+    listener = Listener(model, ratio=4, interval_seconds=stage.interval_seconds)
+    listener.push(torch.randn(5 * 16_000) * 0.01)
+    assert isinstance(listener.ask(stage.transcribing, limit=4).text, str)
+    assert listener.seconds == 5.0 and 0 < listener.kept < 5 * model.frame_rate
