@@ -27,7 +27,7 @@ def test_an_adapter_keeps_dimensions_for_it_as_loud_as_asked(kind, loud):
     adapters = [kind(stride=2, clock=own) for own in (0.0, loud)]
     for adapter in adapters:
         adapter.build(16, 32, scale=0.02)
-    adapters[1].load_state_dict(adapters[0].state_dict())
+    adapters[1].load_state_dict(adapters[0].state_dict(), strict=False)  # all but how loud it is
     plain, clocked = (adapter(frames, lengths, embeddings).frames for adapter in adapters)
     torch.testing.assert_close(clocked[..., :28], plain[..., :28])
     last = (loud * 0.02 * clock(5, 32)).expand(2, -1, -1) if loud else plain[..., 28:]
