@@ -5,20 +5,14 @@ import os
 import sys
 from pathlib import Path
 
-from speech_xl.mistakes import message_of
+from speech_xl.mistakes import told
 from speech_xl.stages import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command, starting_weights
 
 
 def main(argv: list[str], experiments: Path) -> None:
     """Run one command. What a user can mend ends with a message and exit status 2."""
-    try:
+    with told():
         run(argv, experiments)
-    except Exception as error:
-        message = message_of(error)
-        if message is None or os.environ.get("SPEECH_XL_TRACEBACK"):
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def run(argv: list[str], experiments: Path) -> None:

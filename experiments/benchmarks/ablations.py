@@ -29,6 +29,7 @@ from experiments.benchmarks.record import DOCS, ROOT, commit_of_tree, publish, r
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.finished import FinishedStage
+from speech_xl.mistakes import told
 from speech_xl.phases.weights import weights_tag
 from speech_xl.stages import LAST, WEIGHTS
 
@@ -172,4 +173,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -50,6 +50,7 @@ from speech_xl.evaluation.compressors import (
 )
 from speech_xl.evaluation.predictions import read_predictions
 from speech_xl.finished import FinishedStage
+from speech_xl.mistakes import told
 
 
 def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None) -> list[Method]:
@@ -166,4 +167,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

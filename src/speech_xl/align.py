@@ -23,6 +23,7 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.word_times import write_times
 from speech_xl.evaluation.metrics import error_rate
 from speech_xl.finished import FinishedStage
+from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import ConfigError
 
@@ -112,7 +113,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     given = parser.parse_args(argv)
-    align(given.folder, given.out, given.splits, given.sessions, given.device)
+    with told():
+        align(given.folder, given.out, given.splits, given.sessions, given.device)
 
 
 if __name__ == "__main__":

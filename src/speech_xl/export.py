@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from speech_xl.finished import EXPORTED, FinishedStage
+from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.phases.weights import read_weights, save_weights
 from speech_xl.stages import WEIGHTS, ConfigError
@@ -91,7 +92,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="how others find the encoder, such as openai/whisper-base")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="(%(default)s)")
     given = parser.parse_args(argv)
-    out = export(given.folder, given.out, given.encoder, given.dtype)
+    with told():
+        out = export(given.folder, given.out, given.encoder, given.dtype)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB. Try it: python -m speech_xl.listen {out} AUDIO")
 

@@ -22,7 +22,7 @@ from speech_xl.data.audio import AudioError, load_audio
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
 from speech_xl.finished import FinishedStage
-from speech_xl.mistakes import message_of
+from speech_xl.mistakes import told
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.stages import ConfigError
 
@@ -80,14 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     given = parser.parse_args(argv)
-    try:
+    with told():
         run(given)
-    except Exception as error:
-        message = message_of(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:

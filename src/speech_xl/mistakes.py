@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -17,6 +20,22 @@ OURS = (Path(__file__).parent, Path(data_recipes.__path__[0]))
 WORKER = re.compile(r"^Caught (\w+) in ")  # how torch begins what it hands on from a DataLoader worker
 FRAME = re.compile(r'^\s*File "(.+?)", line \d+', re.MULTILINE)
 NAMED = re.compile(r"[Oo]ption '([^']+)'|Parser key \"([^\"]+)\"|dot import path string: (\S+)")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """A command in which what the user can mend ends with a message and status 2, not with a traceback.
+
+    SPEECH_XL_TRACEBACK=1 in the environment shows the traceback all the same.
+    """
+    try:
+        yield
+    except Exception as error:
+        message = message_of(error)
+        if message is None or os.environ.get("SPEECH_XL_TRACEBACK"):
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def message_of(error: BaseException) -> str | None:
