@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Spoken digits in sessions of 8 s to 2 min: an LLM, stages 1 and 3, the two baselines that train, the table of all; then
 # the same with questions, which the LLM reads as text before it hears them; then the ablations of stage 3.
-# About 6.5 hours of a core: 3 to the table, the evictions' half hour included, 1.5 with questions, 2 for the ablations.
+# About 7 hours of a core: 3.5 to the table, the evictions' half hour included, 1.5 with questions, 2 for the ablations.
 # Goes on where it was broken off. Needs pip install -e ".[baselines]" for the evictions.
 #   experiments/reproduce/digits.sh                                     downloads Whisper-base and the recordings
 #   WHISPER=DIR FSDD=DIR RUNS=DIR experiments/reproduce/digits.sh       takes them from folders
