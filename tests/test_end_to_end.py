@@ -13,6 +13,7 @@ import torch
 import yaml
 from lhotse import CutSet, Recording
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import MinLengthLogitsProcessor
 
 from experiments.run import main
@@ -25,7 +26,7 @@ from speech_xl.finished import FinishedStage
 from speech_xl.listen import Listener, load_model, pieces_of, recording_of
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
-from speech_xl.stages import ConfigError
+from speech_xl.stages import WEIGHTS, ConfigError
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -364,7 +365,7 @@ def test_a_stage_that_scores_tokens_tells_the_times_of_words(trained, work, caps
         said = {supervision.id: supervision for cut in told for supervision in cut.supervisions}
         lines = map(json.loads, (times / f"{split}.jsonl").read_text().splitlines())
         found = {line["id"]: line["starts"] for line in lines}
-        assert found.keys() <= said.keys()
+        assert found.keys() == said.keys()
         assert f"{len(found)} utterances, {2 * sessions - len(found)} left out" in shown
         for name, begins in found.items():
             assert len(begins) == len(said[name].text.split()) and begins == sorted(begins)
@@ -383,7 +384,14 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     export([str(folder), str(out), *encoder, "--dtype", "float32"])
     assert f"python -m speech_xl.listen {out} AUDIO" in capsys.readouterr().out
     whole, parts = (FinishedStage.of(one).model().state_dict() for one in (folder, out))
-    assert "adapter.loudness" in whole and all(parts[name].equal(value) for name, value in whole.items())
+    assert "adapter.text_scale" in whole and all(parts[name].equal(value) for name, value in whole.items())
+    export([str(folder), str(work / "half"), *encoder])
+    half = load_file(work / "half" / WEIGHTS)
+    assert {value.dtype for value in half.values() if value.ndim} == {torch.float16}
+    assert half["adapter.text_scale"].equal(whole["adapter.text_scale"])
+    with pytest.raises(SystemExit, match="2"):
+        export([str(folder), str(folder), *encoder])
+    assert f"{folder} holds a trained stage already" in capsys.readouterr().err
     shutil.move(out, work / "elsewhere")
     question = [str(work / "audio" / "test0.flac"), "--ratio", "2", "--ask", "how many", "--limit", "6"]
     said = []
@@ -394,6 +402,17 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     assert not (work / "elsewhere" / "llm" / "model.safetensors").exists(), "all weights are in one file"
     with pytest.raises(ConfigError, match="exported without its corpus"):
         FinishedStage.of(work / "elsewhere").data()
+
+
+def test_a_stage_from_before_the_clocks_scale_was_kept_loads_as_it_was(trained, work, tmp_path):
+    folder = work / "runs" / "default" / "two"
+    shutil.copytree(folder, tmp_path / "two")
+    state = load_file(folder / WEIGHTS)
+    del state["adapter.text_scale"]
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        save_file(state, tmp_path / "two" / WEIGHTS, file.metadata())
+    before, now = (FinishedStage.of(one).model().state_dict() for one in (tmp_path / "two", folder))
+    assert before.keys() == now.keys() and all(before[name].equal(value) for name, value in now.items())
 
 
 def test_what_only_this_machine_has_is_not_exported_by_its_path(trained, tmp_path, capsys):

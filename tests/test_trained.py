@@ -1,6 +1,7 @@
 """The trained stages that come along load without a file missing, and listen."""
 
 import shutil
+import subprocess
 
 import pytest
 import torch
@@ -8,10 +9,20 @@ import yaml
 
 from speech_xl.finished import EXPORTED, FinishedStage
 from speech_xl.listen import Listener
+from speech_xl.stages import WEIGHTS
 from tests.model.tiny import encoder_folder
 from tests.test_configs import EXPERIMENTS
 
 TRAINED = sorted(path.parent for path in (EXPERIMENTS / "trained").rglob(EXPORTED))
+
+
+@pytest.mark.skipif(not (EXPERIMENTS.parent / ".git").exists(), reason="not a git checkout")
+def test_their_weights_are_tracked():
+    told = subprocess.run(
+        ["git", "ls-files", "experiments/trained"], cwd=EXPERIMENTS.parent, capture_output=True, text=True
+    )
+    tracked = told.stdout.split()
+    assert TRAINED and all(f"experiments/trained/{folder.name}/{WEIGHTS}" in tracked for folder in TRAINED)
 
 
 @pytest.mark.parametrize("folder", TRAINED, ids=lambda folder: folder.name)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from lhotse.cut import Cut
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import pipeline
@@ -70,7 +70,7 @@ def changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
         key, _, value = change.partition("=")
         try:
             OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=False)
-        except ConfigAttributeError:
+        except (ConfigAttributeError, ConfigKeyError):
             raise ConfigError(
                 f"--data {change}: the stage's data has no key {key}; take one of its config.yaml"
             ) from None

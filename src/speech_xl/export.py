@@ -18,12 +18,12 @@ from speech_xl.finished import EXPORTED, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.phases.weights import read_weights, save_weights
-from speech_xl.stages import WEIGHTS, ConfigError
+from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
 
 HEARING = ("time_marks", "mark_words", "partition")  # of the data's keys, those that listening goes by
 LLM_FOLDER = "llm"
 MEND = {
-    "encoder": "say how others find it, such as --encoder openai/whisper-base",
+    "encoder": "say how others find these very weights, such as --encoder openai/whisper-base",
     "llm": "train the stage with the LLM's hub name, or all of its weights",
 }
 
@@ -34,9 +34,12 @@ def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtyp
     encoder  the name others find the encoder by, where this stage took it from a folder
     dtype    of the weights: float16, bfloat16 or float32
 
-    Raises ConfigError where an encoder or LLM would be named by a folder of this machine.
+    Raises ConfigError where `out` holds a stage already, and where an encoder or LLM would be named by a folder of this
+    machine.
     """
     stage, out = FinishedStage.of(folder), Path(out)
+    if any((out / name).exists() for name in (WEIGHTS, CONFIG)):
+        raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
     model = stage.model()
     kept, notes = read_weights(stage.weights)
     state, pristine = model.state_dict(), set(json.loads(notes.get("pristine", "[]")))
@@ -53,7 +56,7 @@ def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtyp
     parts["llm"] = _named(parts["llm"], "LLM", LLM_FOLDER if whole_llm else None)
     outside = ({} if encoder else {"encoder": parts["encoder"]}) | ({} if whole_llm else {"llm": parts["llm"]})
     for role, part in outside.items():
-        if Path(name := part["init_args"]["name"]).is_dir():
+        if Path(name := part["init_args"]["name"]).expanduser().is_dir():
             raise ConfigError(f"{role}.name={name} is a folder of this machine and isn't exported; {MEND[role]}")
     if whole_llm:
         parts["llm"]["init_args"]["pretrained"] = False  # all its weights are the stage's
@@ -87,9 +90,9 @@ def _write_llm(model: SpeechLLM, folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of a finished stage, such as runs/default/stage3")
+    parser.add_argument("folder", type=Path, help="of a finished stage, such as runs/whisper_base_tiny/stage3")
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--encoder", metavar="NAME", help="how others find the encoder, such as openai/whisper-base")
+    parser.add_argument("--encoder", metavar="NAME", help="how others find its encoder, such as openai/whisper-base")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="(%(default)s)")
     given = parser.parse_args(argv)
     with told():

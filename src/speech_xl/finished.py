@@ -28,7 +28,7 @@ class FinishedStage:
     def of(cls, folder: str | Path) -> "FinishedStage":
         """Raises ConfigError where the folder holds no finished stage."""
         folder = Path(folder)
-        told = folder / (EXPORTED if (folder / EXPORTED).is_file() else CONFIG)
+        told = folder / (EXPORTED if (folder / EXPORTED).is_file() and not (folder / CONFIG).is_file() else CONFIG)
         for path, what in ((told, "the configuration it was trained with"), (folder / WEIGHTS, "its weights")):
             if not path.is_file():
                 raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")

@@ -56,7 +56,7 @@ def message_of(error: BaseException) -> str | None:
     if isinstance(error, UnpicklingError) or type(error).__name__ == "SafetensorError" or "PytorchStreamReader" in text:
         return f"a weights or checkpoint file is damaged ({text.splitlines()[0][:200]}); restore it or train it again"
     frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, (ValueError, RuntimeError)) and frames and _is_ours(frames[-1]):
+    if isinstance(error, (ValueError, RuntimeError, ImportError)) and frames and _is_ours(frames[-1]):
         return text
     # jsonargparse wraps what a class finds wrong with its arguments.
     return None if error.__cause__ is None else message_of(error.__cause__)

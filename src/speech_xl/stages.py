@@ -106,7 +106,9 @@ def find_config(name: str, experiments: Path) -> Path:
     for path in (Path(name), experiments / name):
         if path.is_file():
             return path
-    known = ", ".join(sorted(str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml")))
+    known = ", ".join(
+        sorted(str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
+    )
     raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are: {known}")
 
 

@@ -193,5 +193,6 @@ def test_data_settings_are_changed_by_key_and_others_refused():
     told = changed(trained, ["corpus.init_args.max_seconds=300.0", "limit_dev=4"])
     assert told["corpus"] == {"class_path": "MiniLibriSpeech", "init_args": {"max_seconds": 300.0}}
     assert told["limit_dev"] == 4 and trained["limit_dev"] is None
-    with pytest.raises(ConfigError, match="the stage's data has no key corpus.init_args.seconds"):
-        changed(trained, ["corpus.init_args.seconds=300"])
+    for key in ("corpus.init_args.seconds", "corpus.init_arg.max_seconds", "partition.init_args.seconds"):
+        with pytest.raises(ConfigError, match=f"the stage's data has no key {key}"):
+            changed(trained, [f"{key}=300"])

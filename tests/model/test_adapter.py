@@ -217,7 +217,7 @@ def test_in_training_stretches_of_frames_are_not_heard():
 def test_rows_may_begin_at_frames_of_their_own(kind):
     adapter = make(kind)
     words = adapter.semantic if kind == "dual" else adapter
-    words.clock, words.loudness, words.clocked = 1.0, SCALE, 2
+    words.clock, words.clocked = 1.0, 2
     x, n = frames(adapter, 40, 40)
     out = adapter(x, n, EMBEDDINGS, torch.tensor([3, 700])).frames
     for row, first in enumerate((3, 700)):

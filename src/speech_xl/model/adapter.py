@@ -88,7 +88,7 @@ class SemanticAdapter(Adapter):
               there has to be told from the words around (SpecAugment, arXiv 1904.08779)
     """
 
-    loudness: Tensor
+    text_scale: Tensor
 
     def __init__(
         self,
@@ -119,9 +119,8 @@ class SemanticAdapter(Adapter):
         self.norm = output_norm(llm_width, scale)
         if self.clock and llm_width % (2 * SHARE):
             raise ValueError(f"adapter.clock={self.clock}: takes an LLM whose width is a multiple of {2 * SHARE}")
-        if self.clock:
-            # Kept with the weights: an LLM that was trained on, or is built without weights, has another scale.
-            self.register_buffer("loudness", torch.tensor(self.clock * scale))
+        # Kept with the weights: an LLM that was trained on, or is built without weights, has another scale.
+        self.register_buffer("text_scale", torch.tensor(scale))
         self.clocked = llm_width // SHARE if self.clock else 0
 
     def neighbourhoods(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -141,7 +140,9 @@ class SemanticAdapter(Adapter):
             return frames
         numbers = torch.as_tensor(first, device=frames.device).reshape(-1, 1)  # of the first frames: [1 or B, 1]
         codes = clock(int(numbers.max()) + frames.shape[1], frames.shape[2], frames.device)
-        return with_clock(frames, self.loudness * codes[numbers + torch.arange(frames.shape[1], device=frames.device)])
+        return with_clock(
+            frames, self.clock * self.text_scale * codes[numbers + torch.arange(frames.shape[1], device=frames.device)]
+        )
 
     def forward(self, frames: Tensor, lengths: Tensor, embeddings: Tensor, first: int | Tensor = 0) -> Adapted:
         frames = self.norm(self.neighbourhoods(frames, lengths))

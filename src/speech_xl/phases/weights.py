@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from speech_xl import __version__
 
-LATER = (".loudness",)  # what files of earlier versions lack, and building from the same LLM gives alike
+LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
 
 
 class WeightsError(RuntimeError):
