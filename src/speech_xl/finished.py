@@ -28,7 +28,7 @@ class FinishedStage:
     def of(cls, folder: str | Path) -> "FinishedStage":
         """Raises ConfigError where the folder holds no finished stage."""
         folder = Path(folder)
-        told = folder / (EXPORTED if (folder / EXPORTED).is_file() and not (folder / CONFIG).is_file() else CONFIG)
+        told = next((path for path in (folder / CONFIG, folder / EXPORTED) if path.is_file()), folder / CONFIG)
         for path, what in ((told, "the configuration it was trained with"), (folder / WEIGHTS, "its weights")):
             if not path.is_file():
                 raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")
@@ -54,11 +54,12 @@ class FinishedStage:
 
     def data(self, config: dict[str, Any] | None = None) -> SpeechDataModule:
         """Its data, or those of another `config` of a SpeechDataModule, prepared."""
-        if "corpus" not in (config or self.config["data"]):
+        given = config or self.config["data"]
+        if "corpus" not in given:
             raise ConfigError(f"{self.folder} was exported without its corpus; give the folder of the stage itself")
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(SpeechDataModule, "data")
-        data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": config or self.config["data"]})).data
+        data: SpeechDataModule = parser.instantiate(parser.parse_object({"data": given})).data
         data.prepare_data()
         return data
 

@@ -1,4 +1,4 @@
-"""Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate. Here for words.
+"""Adapters: from encoder frames to speech frames in the LLM's width, at a lower rate. For words; voice.py: voices.
 
 `SemanticAdapter` (convolutions) is after DIFFA (arXiv 2507.18452), whose dual adapter Speech-XL most likely uses;
 `PosteriorAdapter`, which speaks in the LLM's own token embeddings, is ours. All adapters work on local neighbourhoods,
