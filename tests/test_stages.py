@@ -204,3 +204,21 @@ def test_a_stages_own_data_flags_stay_with_it(experiments, trained, capsys):
     (argv,) = trained
     assert argv[5:] == ["--data.corpus=C", "--data.seed", "4", "--runs", "runs", "--variant", "default"]
     assert "--data.tasks {qa: 1.0} --data.excerpt null is for b alone" in capsys.readouterr().out
+
+
+def test_an_overlay_of_one_stage_is_kept_from_the_stages_trained_first(experiments, trained, capsys):
+    (experiments / "only.yaml").write_text("stage: b\nmodel: {init_args: {y: 1}}\n")
+    command = parse_command(["fit", "-c", "b.yaml", "-c", "only.yaml", "-c", "models/m.yaml"], experiments)
+    assert command.configs[1] == experiments / "only.yaml"
+    starting_weights(command, experiments)
+    (argv,) = trained
+    assert argv[3:] == [
+        "-c", str(experiments / "a.yaml"), "-c", "models/m.yaml", "--runs", "runs", "--variant", "only+m",
+    ]  # fmt: skip
+    assert "-c only.yaml is for b alone" in capsys.readouterr().out
+
+
+def test_an_overlay_of_another_stage_is_refused(experiments):
+    (experiments / "only.yaml").write_text("stage: b\n")
+    with pytest.raises(ConfigError, match="only.yaml: an overlay for b alone, and this is a. Leave it out"):
+        parse_command(["fit", "-c", "a.yaml", "-c", "only.yaml"], experiments)

@@ -1,8 +1,8 @@
 """Commands taken apart, configs found, stages chained like Make. Needs no torch, so that mistakes show at once.
 
-The first config of a command is a stage, the others are overlays. A stage writes to ``RUNS/VARIANT/STAGE``, where the
-variant is named after the overlays, and is finished once ``weights.safetensors`` stands there. `fit` trains the stage
-it starts from first where that one isn't finished.
+The first config of a command is a stage, the others are overlays; one with a ``stage`` of its own is for that stage
+alone. A stage writes to ``RUNS/VARIANT/STAGE``, where the variant is named after the overlays, and is finished once
+``weights.safetensors`` stands there. `fit` trains the stage it starts from first where that one isn't finished.
 """
 
 from __future__ import annotations
@@ -169,10 +169,14 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     if not named:
         return None
     first = find_config(named[0], experiments)
-    stage = str(read_config(first).get("stage") or first.stem)
+    stage = _stage_of(first)
     configs = [first]
     for name in named[1:]:
         path = find_config(name, experiments)
+        if not _is_for(path, stage):
+            raise ConfigError(
+                f"{path}: an overlay for {read_config(path)['stage']} alone, and this is {stage}. Leave it out."
+            )
         configs.append(path)
         # An overlay may say more for one stage alone: x.yaml, then x.stage2.yaml while stage 2 runs.
         own = path.with_name(f"{path.stem}.{stage}.yaml")
@@ -191,6 +195,15 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     command = Command(argv[0], configs, flags, stage, str(variant), runs, init_from, named, told)
     _settle_checkpoint(command)
     return command
+
+
+def _stage_of(config: Path) -> str:
+    return str(read_config(config).get("stage") or config.stem)
+
+
+def _is_for(overlay: Path, stage: str) -> bool:
+    """Whether an overlay may lie over `stage`: it names no stage, or this one."""
+    return read_config(overlay).get("stage") in (None, stage)
 
 
 def _settle_checkpoint(command: Command) -> None:
@@ -227,14 +240,14 @@ def starting_weights(command: Command, experiments: Path) -> Path | None:
         return own if own.is_file() else None
     if before is None:
         return None
-    folder = command.runs / command.variant / str(read_config(before).get("stage") or before.stem)
+    folder = command.runs / command.variant / _stage_of(before)
     if not (folder / WEIGHTS).is_file():
         if resumed:
             raise ConfigError(
                 f"--ckpt_path: the run began with {folder / WEIGHTS}, which is missing. Restore it, name it with "
                 "--init_from PATH, or leave --ckpt_path out to train both stages."
             )
-        train_first(command, before, folder, experiments / "run.py")
+        train_first(command, before, folder, experiments)
     return folder / WEIGHTS
 
 
@@ -247,11 +260,12 @@ def stage_config(name: str, command: Command, experiments: Path) -> Path | None:
     return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
 
 
-def train_first(command: Command, config: Path, folder: Path, script: Path) -> None:
-    """Train the stage of `config` with the same overlays; a run that was broken off is resumed."""
-    argv = ["fit", "-c", str(config)]
-    argv += [arg for name in command.named[1:] for arg in ("-c", name)]
-    flags, own = iter(command.flags), []
+def train_first(command: Command, config: Path, folder: Path, experiments: Path) -> None:
+    """Train the stage of `config` with the overlays that aren't another's; a run that was broken off is resumed."""
+    script, argv, own = experiments / "run.py", ["fit", "-c", str(config)], []
+    for name in command.named[1:]:
+        (argv if _is_for(find_config(name, experiments), _stage_of(config)) else own).extend(["-c", name])
+    flags = iter(command.flags)
     for flag in flags:
         passed_on = flag.split("=")[0].startswith(PASSED_ON)
         if passed_on or flag.startswith("--data"):
