@@ -12,6 +12,7 @@ import soundfile
 import yaml
 from lhotse.serialization import deserialize_item
 
+from data_recipes.spoken_digits import SpokenDigits
 from speech_xl.data.tasks import asr_turn, caption_turn, qa_turns
 
 TEXT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -26,9 +27,13 @@ def test_the_manifest_line_is_a_session():
     cut = deserialize_item(json.loads(code("json")))
     assert asr_turn(cut).answer == "two eight"
     assert caption_turn(cut).answer == "two speakers say two digits"
-    assert [turn.answer for turn in qa_turns(cut)] == ["eight", "two"]
+    assert [turn.answer for turn in qa_turns(cut)] == ["one", "zero", "eight", "two", "lucas", "two", "eight"]
     assert cut.recording.num_samples == cut.duration * 16000
     assert cut.supervisions[-1].end < cut.duration
+
+
+def test_the_folder_is_the_one_that_default_settings_get():
+    assert f"  {SpokenDigits().folder.name}/ " in TEXT
 
 
 def test_the_example_recipe_runs(tmp_path):
