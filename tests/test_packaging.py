@@ -94,3 +94,20 @@ def test_what_runs_make_is_ignored(made):
 def test_ci_script_is_executable():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
+
+
+@pytest.mark.parametrize(
+    ("room", "others"),
+    [
+        ("model", ["data", "evaluation", "phases", "callbacks", "cli", "stages"]),
+        ("data", ["evaluation", "phases", "callbacks", "cli"]),
+        ("evaluation", ["phases", "callbacks", "cli"]),
+        ("phases", ["callbacks", "cli"]),
+    ],
+)
+def test_arrows_between_rooms_point_one_way(room, others):
+    """As CONTRIBUTING.md says: a room imports none of those that stand on it."""
+    files = list((ROOT / "src" / "speech_xl" / room).rglob("*.py"))
+    wrong = re.compile(rf"^\s*(?:from|import) speech_xl\.({'|'.join(others)})\b", re.M)
+    assert files
+    assert {path.name: found for path in files if (found := wrong.findall(path.read_text()))} == {}

@@ -4,7 +4,8 @@ import pytest
 from lhotse.cut import MixedCut
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 
-from speech_xl.data.partition import SHORTEST_SECONDS, FixedWindows, PauseWindows
+from speech_xl import SHORTEST_SECONDS
+from speech_xl.data.partition import FixedWindows, PauseWindows
 
 
 def cut_of(seconds, *utterances):

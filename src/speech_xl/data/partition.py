@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from lhotse import CutSet
 from lhotse.cut import Cut, PaddingCut
 
-SHORTEST_SECONDS = 0.1
-"""A last window shorter than this (rounding, or a breath of audio below one speech frame) joins the one before it."""
+from speech_xl import SHORTEST_SECONDS
 
 
 class Partition(ABC):

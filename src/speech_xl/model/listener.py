@@ -17,8 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from speech_xl import SAMPLE_RATE
-from speech_xl.data.partition import SHORTEST_SECONDS
+from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech import Answer
