@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from transformers import pipeline
 
 from data_recipes.grammar import number_words
 from experiments.benchmarks.compression_table import WHISPER
+from experiments.benchmarks.device import name_of, now
 from speech_xl.data.audio import load_audio
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.tasks import Turn
@@ -134,13 +134,12 @@ def ask(
         if not group:
             continue
         if memory is None or alone:
-            start = time.perf_counter()
+            start = now(model.device)
             memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
-            finished(model.device)
-            listened = time.perf_counter() - start
-        start = time.perf_counter()  # answers are texts, so nothing is left to wait for after them
+            listened = now(model.device) - start
+        start = now(model.device)
         answers = replies(method, model, memory, [(0, cut, turn) for turn in group], allowed)
-        spent = time.perf_counter() - start
+        spent = now(model.device) - start
         for turn, answer in zip(group, answers, strict=True):
             yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
                 "kept_kv_bytes": memory.bytes,
@@ -149,17 +148,6 @@ def ask(
                 "decode_seconds": spent / len(group),
                 "device": name_of(model.device),
             }
-
-
-def finished(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told, so that seconds are its own."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def name_of(device: torch.device) -> str:
-    """What answered, for the record: answers may come from several machines."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @torch.no_grad()

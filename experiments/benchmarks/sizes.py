@@ -1,11 +1,14 @@
 """Published sizes of the models the benchmarks reckon with, as Hugging Face configs: no download, no weights."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
+import torch
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config, WhisperConfig, WhisperFeatureExtractor
 
 from experiments.benchmarks.record import ROOT
+from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 
 TOKENIZER = ROOT / "experiments" / "models" / "tiny" / "llm"
 
@@ -66,3 +69,13 @@ def encoder_folder(folder: Path, config: WhisperConfig) -> str:
     config.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(folder)
     return str(folder)
+
+
+def speech_llm_of(config: PreTrainedConfig, device: torch.device, dtype: str, sst: SSTs) -> SpeechLLM:
+    """A backbone for speech frames, its random weights made where they stay."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder, torch.device(device):
+        model = SpeechLLM(Encoder(), Adapter(), LLM(llm_folder(Path(folder), config), pretrained=False, dtype=dtype))
+        model.llm.build()
+        model.add_sst(sst)
+    return model

@@ -5,23 +5,23 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import gpu
+from experiments.benchmarks import gpu, gpu_training
 from speech_xl.model.attention import pieces
 
 CPU = torch.device("cpu")
 
 
 def test_the_quick_run_measures_every_cell_and_writes_result_and_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu, "CAP", 0.0)  # one step of each
+    monkeypatch.setattr(gpu_training, "CAP", 0.0)  # one step of each
     gpu.main(["--quick", "--out", str(tmp_path)])
     entry = json.loads((tmp_path / "results" / "gpu.json").read_text())
     assert (tmp_path / "pictures" / "gpu.png").stat().st_size > 10_000
     cells = {(row["rows"], row["method"]): row for row in entry["training"]["cells"]}
-    wanted = gpu.methods(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    wanted = gpu_training.methods(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     assert set(cells) == {(rows, method) for rows in (2, 1) for method in wanted}
     assert not [row for row in cells.values() if "failed" in row]
     for rows in (2, 1):
-        ours = [cells[rows, method]["loss"] for method in wanted if method != gpu.PLAIN]
+        ours = [cells[rows, method]["loss"] for method in wanted if method != gpu_training.PLAIN]
         assert ours == pytest.approx([ours[0]] * len(ours), rel=2e-2), "one function, computed in several ways"
     assert entry["training"]["mask"]["percent_left_out"] >= 0
     kept = {run["ratio"]: [mark["kept_tokens"] for mark in run["marks"]] for run in entry["listening"]}
@@ -33,17 +33,19 @@ def test_the_quick_run_measures_every_cell_and_writes_result_and_picture(tmp_pat
 
 
 def test_the_answer_is_as_long_as_a_transcript():
-    suffix = gpu.Bench(gpu.small(), CPU).suffix(20 * gpu.MINUTE)
-    assert sum(label != gpu.IGNORE for label in suffix.labels) == pytest.approx(20 * gpu.ANSWERED, rel=0.02)
+    suffix = gpu_training.Bench(gpu.small(), CPU).suffix(20 * gpu.MINUTE)
+    assert sum(label != gpu_training.IGNORE for label in suffix.labels) == pytest.approx(
+        20 * gpu_training.ANSWERED, rel=0.02
+    )
 
 
 def test_a_cell_that_runs_out_of_memory_is_null_and_says_so():
     def step():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried\nmore")
 
-    row = gpu.steps(step, CPU)
+    row = gpu_training.steps(step, CPU)
     assert row == {"ms": None, "failed": "OutOfMemoryError: CUDA out of memory. Tried"}
-    cell = {"method": gpu.FLEX, "rows": 1, "minutes": 60} | row
+    cell = {"method": gpu_training.FLEX, "rows": 1, "minutes": 60} | row
     varying = [{"frames": 800, "ms": 2.0, "graphs": 1}]
     trained = {"cells": [cell], "varying": varying, "mask": {"queries": 9, "ms": None, "failed": "x"}}
     assert set(gpu.summary_of(trained, [])) == {"compiling_ms", "last_of_varying_lengths_ms"}
@@ -51,8 +53,8 @@ def test_a_cell_that_runs_out_of_memory_is_null_and_says_so():
 
 
 def test_pieces_are_as_large_as_the_method_says(monkeypatch):
-    bench, sizes = gpu.Bench(gpu.small(), CPU), []
-    monkeypatch.setattr(gpu, "pieces", lambda *told, size: sizes.append(size) or pieces(*told, size=size))
-    for method in gpu.PIECES:
+    bench, sizes = gpu_training.Bench(gpu.small(), CPU), []
+    monkeypatch.setattr(gpu_training, "pieces", lambda *told, size: sizes.append(size) or pieces(*told, size=size))
+    for method in gpu_training.PIECES:
         bench.step(method, bench.speech(1, 60), bench.suffix(60))
     assert sizes == [128, 1024]
