@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from experiments.benchmarks.asking import Allowed, Method, Sessions, ask
 from experiments.benchmarks.compression_table import more_errors, rounded, row_of
-from experiments.benchmarks.record import DOCS, ROOT, commit_of_tree, publish, results_and_pictures
+from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.finished import FinishedStage
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="(%(default)s)")
     parser.add_argument("--sessions", type=int, default=40, help="dev sessions asked (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
-    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
+    out_option(parser)
     parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")
     given = parser.parse_args()
     if given.steps < FEWEST_STEPS:

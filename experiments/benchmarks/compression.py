@@ -35,7 +35,7 @@ from experiments.benchmarks.compression_table import (
     summary_of,
     write_csv,
 )
-from experiments.benchmarks.record import DOCS, commit_of_tree, record, results_and_pictures
+from experiments.benchmarks.record import commit_of_tree, out_option, record, results_and_pictures
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Compressor,
@@ -110,7 +110,7 @@ def main() -> None:
     )
     parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
-    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
+    out_option(parser)
     given = parser.parse_args()
     if given.whisper and Path(given.whisper).is_dir():
         given.whisper = Path(given.whisper)

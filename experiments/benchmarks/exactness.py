@@ -6,8 +6,8 @@
 
 For each: the largest difference between the two paths' losses (summed over the answers' tokens) and between their
 gradients, on a ragged batch with ratios mixed per interval; and whether each negative control, which breaks one thing,
-is noticed. Models are random and small; what is exact for them is exact for large ones. Needs the `test` extra. Writes
-docs/results/exactness.json and docs/pictures/exactness.png.
+is noticed. Models are random and small; what is exact for them is exact for large ones. Needs the `test` extra.
+Writes results/exactness.json and pictures/exactness.png to docs or to `--out`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import matplotlib
 import torch
 from tqdm import tqdm
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, publish
+from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
 from tests.model.tiny import listener, llm_folder, suffixes
 from tests.model.two_paths import CONTROLS, FAMILIES, RATIOS, SCHEMES, TURNS, broken, gradients, sample, streamed
 
@@ -70,6 +70,7 @@ def picture(rows: list[dict[str, Any]], controls: list[dict[str, Any]], path: Pa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one projection, within two minutes")
+    out_option(parser)
     given = parser.parse_args()
     projections = PROJECTIONS[: 1 if given.quick else 2]
     commit, rows, controls = commit_of_tree(), [], []
@@ -89,13 +90,15 @@ def main() -> None:
         "negative_controls": len(controls),
         "negative_controls_caught": sum(row["difference"] > NOTICED for row in controls),
     }
-    picture(rows, controls, ROOT / "docs" / "pictures" / "exactness.png")
+    results, pictures = results_and_pictures(given.out)
+    picture(rows, controls, pictures / "exactness.png")
     publish(
         __file__,
         summary=summary,
         data="random tiny models, ragged batch of four rows, ratios mixed per interval (tests/model/two_paths.py)",
         items=len(rows),
         commit=commit,
+        folder=results,
         rows=rows,
         controls=controls,
     )

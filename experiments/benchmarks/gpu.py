@@ -24,7 +24,7 @@ from transformers import LlamaConfig
 from experiments.benchmarks.device import begin
 from experiments.benchmarks.gpu_listening import listening
 from experiments.benchmarks.gpu_training import INTERVAL, METHODS, MINUTE, training
-from experiments.benchmarks.record import DOCS, commit_of_tree, publish, results_and_pictures
+from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
 from experiments.benchmarks.sizes import qwen2_5_7b, smollm2_135m
 
 SHAPES = ((16, 1), (4, 5), (1, 20), (1, 60))  # rows, minutes
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small shapes, to see that it runs")
     parser.add_argument("--only", choices=["training", "listening"], help="this section alone")
-    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
+    out_option(parser)
     given = parser.parse_args(argv)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and not given.quick:

@@ -6,6 +6,7 @@ record("main_job", summary={"wer_1x": 0.031}, command="python experiments/run.py
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -75,6 +76,11 @@ def publish(script: str, summary: Mapping[str, float | int], **told: Any) -> Non
     command = " ".join(["python", str(path.relative_to(ROOT)), *sys.argv[1:]])
     written = record(path.stem, summary, command, **told)
     print(json.dumps(dict(summary), indent=2), f"written: {written}", sep="\n")
+
+
+def out_option(parser: argparse.ArgumentParser) -> None:
+    """``--out``, where a benchmark writes: the project's own docs unless told otherwise."""
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder of results and pictures (docs)")
 
 
 def results_and_pictures(out: Path) -> tuple[Path, Path]:

@@ -5,8 +5,8 @@
     python experiments/benchmarks/training_speed.py --quick    # four layers of it, under two minutes
 
 Same model (random weights), same frames, same ratio, same loss; forward and backward. The three take turns, so that a
-machine that slows down slows them all. Peak memory is measured in a process for each. Writes
-docs/results/training_speed.json and docs/pictures/training_speed.png.
+machine that slows down slows them all. Peak memory is measured in a process for each.
+Writes results/training_speed.json and pictures/training_speed.png to docs or to `--out`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, publish
+from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from experiments.benchmarks.sizes import llm_folder, smollm2_135m
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 from speech_xl.model.layout import Kind
@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="steps of each (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="four layers, two steps of each")
     parser.add_argument("--peak", nargs=5, metavar="X", help=argparse.SUPPRESS)
+    out_option(parser)
     given = parser.parse_args()
     if given.peak:
         return print_peak(*given.peak)
@@ -174,13 +175,15 @@ def main() -> None:
     summary = {f"speedup_w{width}": ratio_of(s, "by interval", "one pass") for width, s in longest.items()}
     overheads = [ratio_of(s, "one pass", "plain tokens") - 1 for s in longest.values()]
     summary["sst_overhead"] = statistics.median(overheads)
-    picture(rows, ROOT / "docs" / "pictures" / "training_speed.png")
+    results, pictures = results_and_pictures(given.out)
+    picture(rows, pictures / "training_speed.png")
     publish(
         __file__,
         summary={k: round(v, 4) for k, v in summary.items()},
         data=f"random frames through a Llama of SmolLM2-135M's shape, {given.layers} layers, ratio {given.ratio}",
         items=given.repeats,
         commit=commit,
+        folder=results,
         threads=torch.get_num_threads(),
         rows=rows,
     )
