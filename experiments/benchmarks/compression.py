@@ -51,17 +51,29 @@ from speech_xl.evaluation.compressors import (
 from speech_xl.evaluation.predictions import read_predictions
 from speech_xl.finished import FinishedStage
 from speech_xl.mistakes import told
+from speech_xl.stages import ConfigError
 
 
 def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None) -> list[Method]:
-    """All that can run on the folders given, or those of these names; evictions alone need kvpress."""
+    """All that can run on the folders given, or those of these names; evictions alone need kvpress.
+
+    Raises ConfigError where a name is none, or its folder isn't given.
+    """
     base: list[Compressor] = [Uncompressed(), Truncation(), UniformStride(), RandomFrames(), MeanPooled()]
     evictions = [(press, False) for press in PRESSES] + [("SnapKV", True)]
-    base += [SimilarFrames(), *(Eviction(*one) for one in evictions if not names or Eviction.name_of(*one) in names)]
+    wanted = [one for one in evictions if not names or Eviction.name_of(*one) in names]
+    base += [SimilarFrames(), *(Eviction(*one) for one in wanted)]
     found = [Method(one, "base") for one in base]
     found.append(Method(MeanPooled(trained=True), "pooled"))
     found.append(Method(Summarization("SSTs appended"), "appended"))
     found.append(Method(Summarization(), "sst"))
+    needed = {method.name: method.weights for method in found}
+    for name in names or ():
+        if name not in needed:
+            known = ", ".join(dict.fromkeys([*needed, *(Eviction.name_of(*one) for one in evictions)]))
+            raise ConfigError(f"--methods: there is no {name!r}; there are {known}")
+        if folders[needed[name]] is None:
+            raise ConfigError(f"--methods: {name!r} needs a stage of its own, --{needed[name]} RUN/stage3")
     return [m for m in found if folders[m.weights] is not None and (not names or m.name in names)]
 
 
@@ -116,8 +128,8 @@ def main() -> None:
         given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
     commit, ours = commit_of_tree(), FinishedStage.of(given.sst)
+    chosen = methods(folders, given.methods)  # before the corpus: what isn't installed is told at once
     sessions = Sessions(ours, given.sessions, given.tasks, given.data)
-    chosen = methods(folders, given.methods)
     allowed = Allowed.by(ours)
     if given.longest_gap is not None:
         allowed = replace(allowed, longest_gap=given.longest_gap)

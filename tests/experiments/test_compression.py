@@ -164,6 +164,14 @@ def test_methods_without_eviction_need_no_kvpress(monkeypatch, tmp_path):
         methods(folders, ["TOVA"])
 
 
+def test_a_method_that_is_none_or_lacks_its_stage_is_named(tmp_path):
+    folders = {"base": tmp_path, "sst": tmp_path, "appended": None, "pooled": None}
+    with pytest.raises(ConfigError, match="no 'Snap'; there are full KV, .*SnapKV"):
+        methods(folders, ["Snap"])
+    with pytest.raises(ConfigError, match="'mean pooling, trained' needs a stage of its own, --pooled"):
+        methods(folders, ["mean pooling, trained"])
+
+
 def test_the_picture_shows_questions_where_some_were_asked(tmp_path):
     spoken = answer("a", "asr", "one two", "one two")
     asked = answer("a", "qa", "three", "three", "count")
