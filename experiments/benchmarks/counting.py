@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from experiments.benchmarks.sizes import llm_folder, smollm2_135m
-from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
+from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
+from speech_xl.model import SSTs
 from speech_xl.model.attention import NAME
 from speech_xl.model.llm import cache_argument
 from speech_xl.model.memory import KVMemory
@@ -144,16 +142,12 @@ def omni_tower_flops(
 @torch.no_grad()
 def counts_agree() -> float:
     """Counted on meta tensors over counted while a small model really listens; 1 where they agree."""
-    with tempfile.TemporaryDirectory() as folder:
-        llm = LLM(llm_folder(Path(folder), smollm2_135m(3, 2048)), pretrained=False)
-        llm.build()
-    model = SpeechLLM(Encoder(), Adapter(), llm)
-    model.add_sst(SSTs("full"))
+    model = speech_llm_of(smollm2_135m(3, 2048), torch.device("cpu"), "float32", SSTs("full"))
     memory, expected = model.start(1), 0.0
-    base, slope = Counted(llm.model.config).line(INTERVAL + INTERVAL // 4, INTERVAL // 4)
+    base, slope = Counted(model.llm.model.config).line(INTERVAL + INTERVAL // 4, INTERVAL // 4)
     # The counter knows the plain form of attention, not the fused one of CPUs.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         for _ in range(3):
             expected += base + slope * int(memory.kept)
-            model.hear(memory, torch.randn(1, INTERVAL, llm.width), [INTERVAL], [4])
+            model.hear(memory, torch.randn(1, INTERVAL, model.llm.width), [INTERVAL], [4])
     return expected / counter.get_total_flops()

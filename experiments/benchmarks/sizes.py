@@ -1,4 +1,4 @@
-"""Published sizes of the models the benchmarks reckon with, as Hugging Face configs: no download, no weights."""
+"""Published sizes of the models the benchmarks reckon with, and models of them with random weights: no download."""
 
 import shutil
 import tempfile

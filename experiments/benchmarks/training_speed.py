@@ -15,7 +15,6 @@ import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -29,8 +28,8 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
-from experiments.benchmarks.sizes import llm_folder, smollm2_135m
-from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
+from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
+from speech_xl.model import SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech import Speech
@@ -43,12 +42,8 @@ class Bench:
     """One sample of `frames` speech frames in intervals of `width`, and the three ways to take a step on it."""
 
     def __init__(self, layers: int, frames: int, width: int, ratio: int) -> None:
-        torch.manual_seed(0)
-        with tempfile.TemporaryDirectory() as folder:
-            llm = LLM(llm_folder(Path(folder), smollm2_135m(layers, 2048)), pretrained=False)
-            llm.build()
-        self.model = SpeechLLM(Encoder(), Adapter(), llm)
-        self.model.add_sst(SSTs("full"))
+        self.model = speech_llm_of(smollm2_135m(layers, 2048), torch.device("cpu"), "float32", SSTs("full"))
+        llm = self.model.llm
         own = deepcopy(llm.model.config)  # a config remembers the attention of the model last made of it
         self.plain = AutoModelForCausalLM.from_config(own, attn_implementation="sdpa")
         self.plain.load_state_dict(llm.model.state_dict())
