@@ -1,7 +1,11 @@
 """Listening to a stream: the memory of the whole, questions on the way, forks, a memory that outlives its process."""
 
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from speech_xl.data.partition import window_ends
@@ -197,6 +201,115 @@ def test_an_interval_can_be_ended_early(folders):
     same(listener.memory, model.listen(speech, [[4] * 4]))
 
 
+ACTIONS = st.one_of(
+    st.tuples(st.just("push"), st.integers(1, 9_000)),
+    st.tuples(st.just("push"), st.integers(1, 9_000)),
+    st.tuples(st.just("ratio"), st.sampled_from([1, 2, 4])),
+    st.tuples(st.just("end"), st.none()),
+    st.tuples(st.sampled_from(["fork", "save", "ask"]), st.none()),
+)
+
+
+def act(model, actions, sound, path):
+    """A listener who was used so, and has heard the end."""
+    listener, taken = Listener(model, ratio=4, interval_seconds=INTERVAL), 0
+    for action, value in actions:
+        if action == "push":
+            listener.push(sound[taken : taken + value])
+            taken += value
+        elif action == "ratio":
+            listener.ratio = value
+        elif action == "end":
+            listener.end_interval()
+        elif action == "fork":
+            before, listener = listener, listener.fork()
+            before.end_interval()
+            before.ratio = 2
+        elif action == "save":
+            listener.save(path)
+            listener = Listener.load(path, model)
+        elif taken:
+            listener.ask(WHO, limit=1)
+    listener.flush()
+    return listener
+
+
+def merged(actions):
+    """The same requests at the same seconds, with all the audio between two of them in one piece."""
+    found = []
+    for action, value in actions:
+        if action == "push" and found and found[-1][0] == "push":
+            found[-1] = ("push", found[-1][1] + value)
+        elif action in ("push", "ratio", "end"):
+            found.append((action, value))
+    return found
+
+
+def intervals_of(actions):
+    """(end in seconds, ratio) of every interval, by the partition of training between the ends that were asked for."""
+    seconds, borders, ratios = 0.0, [0.0], [(-1.0, 4)]
+    samples = 0
+    for action, value in actions:
+        if action == "push":
+            samples += value
+            seconds = samples / 16_000
+        elif action == "ratio":
+            ratios.append((seconds, value))
+        elif action == "end" and seconds > borders[-1]:
+            borders.append(seconds)
+    borders += [seconds] if seconds > borders[-1] else []
+    ends = [end for start, stop in pairwise(borders) for end in window_ends(start, stop, INTERVAL, 16_000)]
+    return [(end, [ratio for since, ratio in ratios if since < end - 1e-6][-1]) for end in ends]
+
+
+@pytest.fixture(scope="module")
+def streamed(folders):
+    return backbone(folders, "compact")
+
+
+@settings(max_examples=30, deadline=None)
+@given(actions=st.lists(ACTIONS, min_size=1, max_size=14))
+def test_an_end_and_a_ratio_hold_from_their_second_on_whatever_the_pieces(streamed, tmp_path_factory, actions):
+    """While the encoder's window of 0.5 s isn't full too: its frames come later than the requests."""
+    samples = sum(value for action, value in actions if action == "push")
+    if not samples:
+        return
+    model, sound = streamed, audio(samples=samples)
+    listener = act(model, actions, sound, tmp_path_factory.getbasetemp() / "memory.safetensors")
+    once = act(model, merged(actions), sound, None)
+    left, right = listener.memory.tensors(), once.memory.tensors()
+    assert all(torch.equal(tensor, right[name]) for name, tensor in left.items()), "bit by bit"
+
+    with torch.no_grad():
+        adapted = model.adapt(model.encoder.encode([sound]))
+    frames, first, lengths, ratios = int(adapted.lengths[0]), 0, [], []
+    for number, (end, ratio) in enumerate(wanted := intervals_of(actions)):
+        last = frames if number == len(wanted) - 1 else round(end * model.frame_rate)
+        if last > first:
+            lengths.append(last - first)
+            ratios.append(None if ratio == 1 else ratio)
+            first = last
+    speech = Speech(adapted.frames, adapted.lengths, [lengths])
+    with torch.no_grad():
+        same(listener.memory, model.listen(speech, [ratios]))
+
+
+def test_an_end_asked_for_before_the_first_frames_are_there(folders):
+    """All of 0.4 s lies in the encoder's first window: nothing was released, and the end is where it was asked for."""
+    model = backbone(folders)
+    listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
+    sound = audio(1.0)
+    listener.push(sound[:6_400])
+    listener.end_interval()
+    listener.ratio = 2
+    assert not listener.frames
+    listener.push(sound[6_400:])
+    listener.flush()
+    adapted = model.adapt(model.encoder.encode([sound]))
+    speech = Speech(adapted.frames, adapted.lengths, [[10, 12, 3]])
+    same(listener.memory, model.listen(speech, [[4, 2, 2]]))
+
+
 def test_a_memory_moves_between_devices(folders):
     listener = Listener(backbone(folders), ratio=4, interval_seconds=INTERVAL)
     hear(listener, audio(1.0), 16_000)
@@ -209,9 +322,22 @@ def test_what_cannot_be_is_refused(folders, tmp_path):
     model = backbone(folders)
     with pytest.raises(ValueError, match=r"audio of shape \[2, 50\]: give one channel"):
         Listener(model).push(torch.zeros(2, 50))
+    with pytest.raises(ValueError, match=r"audio of type torch\.int16"):
+        Listener(model).push(torch.zeros(50, dtype=torch.int16))
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not finite"):
+            Listener(model).push(torch.tensor([0.0, wrong, -wrong]))
+    listener = Listener(model)
+    listener.push(audio(0.1))
+    with pytest.raises(ValueError, match="frames behind audio"):
+        listener.push_frames(torch.zeros(3, model.llm.width))
+    listener = Listener(model)
+    listener.push_frames(torch.zeros(3, model.llm.width))
+    with pytest.raises(ValueError, match="audio behind frames"):
+        listener.push(audio(0.1))
     with pytest.raises(ValueError, match="nothing was heard yet"):
         Listener(model).ask(WHO)
-    with pytest.raises(ValueError, match="interval_seconds=0"):
+    with pytest.raises(ValueError, match="interval_seconds: got 0"):
         Listener(model, interval_seconds=0)
     with pytest.raises(ValueError, match="ratio"):
         Listener(model, ratio=0)

@@ -8,7 +8,7 @@ print(listener.ask("what number did anna give").text)
 
 import json
 from copy import copy
-from math import inf
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +18,61 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
+from speech_xl.model.interval_clock import IntervalClock
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech import Answer
 from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.model.stream import FrameStream
 
-SAVED = ("ratio", "interval_seconds", "frames", "seconds", "origin", "windows", "ended")
-TICK = 1e-6  # seconds: a last window as long as the shortest may fall short of it by rounding
+SAVED = ("frames", "samples", "ended")  # beside the clock
 
 
 class Listener:
     """One stream into one memory.
 
     model             a backbone, as `load_model` gives it
-    ratio             frames an SST stands for, 1 for uncompressed; may be set anew at any time, and holds for the
-                      intervals that are heard from then on
+    ratio             frames an SST stands for, 1 for uncompressed; may be set anew at any time, and holds from that
+                      second of the audio on: for the intervals that end after it, the open one included
     interval_seconds  length of an interval; `end_interval` ends one earlier
 
-    What `push` has taken and what `ask` answers is the same as if all the audio had come at once, cut by the partition
-    `FixedWindows`: an interval is heard once enough follows that its window can't be the last.
+    What `push` has taken and what `ask` answers is the same, bit by bit, whatever the pieces the audio came in, and the
+    same as if it had come at once, cut by the partition `FixedWindows`. An interval is heard once enough follows that
+    its window can't be the last, and its frames are there.
     """
 
     def __init__(self, model: SpeechLLM, ratio: int = 4, interval_seconds: float = 4.0) -> None:
-        if interval_seconds <= 0:
-            raise ValueError(f"interval_seconds={interval_seconds}: must be positive")
-        self.model, self.ratio, self.interval_seconds = model, ratio, interval_seconds
+        self.model = model
+        self.clock = IntervalClock(interval_seconds)
+        self.frames = 0  # speech frames in ended intervals
+        self.samples = 0  # of audio taken
+        self.waiting = torch.zeros(0, model.llm.width, device=model.device)  # [N, D], frames of open intervals
+        self.ratio = ratio
         with torch.no_grad():
             self.memory = model.start(1)
         self.stream = FrameStream(model)
-        self.waiting = torch.zeros(0, model.llm.width, device=model.device)  # [N, D], frames of the open interval
-        self.frames = 0  # speech frames in ended intervals
-        self.seconds = 0.0  # of audio taken
-        self.origin, self.windows = 0.0, 0  # seconds from which windows count, and how many of them were heard
         self.ended = False  # whether the audio is
 
     @property
     def ratio(self) -> int:
-        return self._ratio
+        """The ratio of what comes from now on."""
+        return self.clock.ratio
 
     @ratio.setter
     def ratio(self, ratio: int) -> None:
-        (self._ratio,) = check_ratios([ratio], "ratio")
+        (ratio,) = check_ratios([ratio], "ratio")
         if ratio > 1:
             self.model.check_ratios([[ratio]])
+        self.clock.set_ratio(self.seconds, ratio)
+
+    @property
+    def interval_seconds(self) -> float:
+        return self.clock.interval_seconds
+
+    @property
+    def seconds(self) -> float:
+        """Of audio taken; of frames, where frames were given."""
+        return self.samples / SAMPLE_RATE if self.samples else (self.frames + len(self.waiting)) / self.model.frame_rate
 
     @property
     def kept(self) -> int:
@@ -69,30 +80,41 @@ class Listener:
         return int(self.memory.kept[0]) - len(self.model.llm.prompt.prefix)
 
     def push(self, audio: Tensor) -> None:
-        """Hear audio [S], float32 at 16 kHz, mono. Raises ValueError for another shape, or after `flush`."""
+        """Hear audio [S], float32 at 16 kHz, mono, from -1 to 1.
+
+        Raises ValueError for another shape or type, samples that aren't finite, behind frames, or after `flush`.
+        """
         if audio.dim() != 1:
             raise ValueError(f"audio of shape {list(audio.shape)}: give one channel, [samples] at {SAMPLE_RATE} Hz")
+        if not audio.is_floating_point():
+            raise ValueError(f"audio of type {audio.dtype}: give numbers from -1 to 1, int16 divided by 32768, say")
+        if not isfinite(audio.sum()) and not audio.isfinite().all():
+            raise ValueError("audio with samples that are not finite numbers: leave them out, or set them to 0")
         self._check_open()
-        self.seconds += len(audio) / SAMPLE_RATE
+        if not self.samples and self.seconds:
+            raise ValueError("audio behind frames: a listener hears audio (push) or frames (push_frames), not both")
+        self.samples += len(audio)
         self._take(self.stream.push(audio))
 
     def push_frames(self, frames: Tensor) -> None:
         """Hear speech frames [N, D] as the adapter makes them, for a source that has an encoder of its own: nothing is
-        held back. Raises ValueError after `flush`."""
+        held back. Raises ValueError behind audio, or after `flush`."""
         self._check_open()
+        if self.samples:
+            raise ValueError("frames behind audio: a listener hears audio (push) or frames (push_frames), not both")
         self._take(frames)
 
     def end_interval(self) -> None:
-        """End the open interval here, where somebody pauses, say; the next one begins with what follows."""
-        self._hear_windows(inf)
-        self._hear(len(self.waiting))
-        self.origin, self.windows = self.frames / self.model.frame_rate, 0
+        """The open interval ends at this second of the audio, where somebody pauses, say; the next one begins with what
+        follows. Of audio whose frames aren't there yet, it will."""
+        self.clock.ask_end(self.seconds)
+        self._hear_ended()
 
     def flush(self) -> None:
         """The audio has ended: hear what was held back, in a last interval that may be short."""
         if not self.ended:
             self._take(self.stream.flush())
-            self._hear(len(self.waiting))
+            self._hear(len(self.waiting), self.clock.ratio_of(self.seconds))
             self.ended = True
 
     def _check_open(self) -> None:
@@ -102,22 +124,23 @@ class Listener:
     @torch.no_grad()
     def _take(self, frames: Tensor) -> None:
         self.waiting = torch.cat([self.waiting, frames.to(self.waiting)])
-        self._hear_windows(self.seconds - SHORTEST_SECONDS + TICK if self.seconds else inf)
+        self._hear_ended()
 
-    def _hear_windows(self, last: float) -> None:
-        """Hear every window that ends at `last` seconds or before, as far as its frames are there."""
-        while (ends := self.origin + self.interval_seconds * (self.windows + 1)) <= last:
-            length = round(ends * self.model.frame_rate) - self.frames
+    def _hear_ended(self) -> None:
+        """Hear every interval whose end is known, as far as its frames are there."""
+        least_rest = SHORTEST_SECONDS if self.samples else 0.0  # with frames alone nothing is held back
+        while isfinite(end := self.clock.next_end(self.seconds, least_rest)):
+            length = round(end * self.model.frame_rate) - self.frames
             if length > len(self.waiting):
                 return
-            self._hear(length)
-            self.windows += 1
+            self._hear(length, self.clock.ratio_of(end))
+            self.clock.step(end)
 
     @torch.no_grad()
-    def _hear(self, length: int) -> None:
+    def _hear(self, length: int, ratio: int) -> None:
         """The next `length` frames are an interval."""
         if length:
-            self.model.hear(self.memory, self.waiting[None, :length], [length], [to_ratio(self.ratio)])
+            self.model.hear(self.memory, self.waiting[None, :length], [length], [to_ratio(ratio)])
             self.waiting, self.frames = self.waiting[length:], self.frames + length
 
     def ask(self, instruction: str, limit: int = 512) -> Answer:
@@ -129,14 +152,13 @@ class Listener:
         now.flush()
         if not now.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
-        seconds = now.seconds or now.frames / self.model.frame_rate  # it may have been given frames alone
-        rules = self.model.rules([instruction], [seconds]) if self.model.rules else []
+        rules = self.model.rules([instruction], [now.seconds]) if self.model.rules else []
         return self.model.answer(now.memory, [0], [instruction], [limit], rules)[0]
 
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""
         other = copy(self)
-        other.memory, other.stream = self.memory.select([0]), copy(self.stream)
+        other.memory, other.stream, other.clock = self.memory.select([0]), copy(self.stream), self.clock.copy()
         return other
 
     # On disk: tensors as safetensors, the rest in their header
@@ -148,7 +170,7 @@ class Listener:
         if stream.frames is not None:
             tensors["encoder_frames"] = stream.frames
         counts = {name: getattr(stream, name) for name in ("heard", "encoded", "kept_from", "adapted")}
-        mine = {name: getattr(self, name) for name in SAVED}
+        mine = {name: getattr(self, name) for name in SAVED} | {"clock": self.clock.state()}
         about = {"peak": self.memory.peak, "stream": counts, "listener": mine, "llm": _shape(self.model)}
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"speech_xl_memory": json.dumps(about)})
 
@@ -165,10 +187,11 @@ class Listener:
             if about["llm"] != _shape(model):
                 raise ValueError(f"{path}: heard by an LLM of shape {about['llm']}, not {_shape(model)}")
             tensors = {name: file.get_tensor(name).to(model.device) for name in file.keys()}  # noqa: SIM118
-            if missing := [name for name in SAVED if name not in about["listener"]]:
+            if missing := [name for name in (*SAVED, "clock") if name not in about["listener"]]:
                 raise ValueError(f"{path}: written by another version (it has no {missing[0]}); hear the audio anew")
-        made = cls(model, about["listener"]["ratio"], about["listener"]["interval_seconds"])
-        vars(made).update({k: v for k, v in about["listener"].items() if k != "ratio"})
+        made = cls(model, ratio=1)
+        vars(made).update({name: about["listener"][name] for name in SAVED})
+        made.clock = IntervalClock.from_state(about["listener"]["clock"])
         vars(made.stream).update(about["stream"], audio=tensors["audio"].cpu(), frames=tensors.get("encoder_frames"))
         made.waiting = tensors["waiting"]
         made.memory = KVMemory.from_tensors(tensors, about["peak"])

@@ -30,12 +30,14 @@ class FrameStream:
     def push(self, audio: Tensor) -> Tensor:
         """Audio [S] (float32, 16 kHz, mono) to the speech frames [N, D] that are final now; N may be 0."""
         self.audio = torch.cat([self.audio, audio.detach().float().cpu()])
-        # A window is complete once audio follows it: before, it might be the last, whose end is kept.
-        complete = [w for w in self.model.encoder.spans(len(self.audio)) if w[1] < len(self.audio)]
-        if complete:
-            _, stop, _, last = complete[-1]
+        # A window is complete once audio follows it: before, it might be the last, whose end is kept. One by one,
+        # whatever came at once: batches of other sizes would round otherwise.
+        parts = [torch.zeros(0, self.model.llm.width, device=self.model.device)]
+        while window := next((w for w in self.model.encoder.spans(len(self.audio)) if w[1] < len(self.audio)), None):
+            _, stop, _, last = window
             self._encode(stop, last)
-        return self._adapt(ended=False)
+            parts.append(self._adapt(ended=False))
+        return torch.cat(parts)
 
     @torch.no_grad()
     def flush(self) -> Tensor:
