@@ -25,12 +25,12 @@ from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Compressor
 from speech_xl.evaluation.predictions import (
     PredictionWriter,
-    answer_id,
     answer_limit,
     answer_record,
     asked_of,
     digest_of,
     read_predictions,
+    turn_id,
 )
 from speech_xl.finished import FinishedStage
 from speech_xl.model import Encoder, SpeechLLM
@@ -215,7 +215,7 @@ def answered(
             mine = cuts[first : first + at_once]
             turns = [sessions.data.evaluation(cut) for cut in mine]
             pairs = [(cut, turn) for cut, asked in zip(mine, turns, strict=True) for turn in asked]
-            if all(writer.done(answer_id(cut.id, turn.task, ratio, turn.instruction)) for cut, turn in pairs):
+            if all(writer.done(turn_id(cut.id, turn, ratio)) for cut, turn in pairs):
                 continue
             speech = [sessions.speech(model, cut) for cut in mine]
             if len(mine) == 1:
@@ -241,7 +241,7 @@ def whisper_reference(name: str | Path, sessions: Sessions, path: Path) -> None:
     with PredictionWriter(path, about | sessions.about) as writer:
         for cut in tqdm(sessions.cuts, desc=WHISPER, unit="session"):
             asked = [turn for turn in sessions.data.evaluation(cut) if turn.task == "asr"]
-            if all(writer.done(answer_id(cut.id, turn.task, 1, turn.instruction)) for turn in asked):
+            if all(writer.done(turn_id(cut.id, turn, 1)) for turn in asked):
                 continue
             options = {"language": "en", "task": "transcribe"} | FALLBACK
             torch.manual_seed(0)

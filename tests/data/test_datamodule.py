@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import lightning.pytorch as pl
 import pytest
 import torch
+from lhotse import CutSet
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from speech_xl.data.audio import AudioError
@@ -153,6 +154,24 @@ def test_evaluation_is_the_same_every_time(tiny_corpus):
     assert [i for b in module.predict_dataloader() for i in b.ids] == [f"test{i}" for i in range(12)]
 
 
+def test_a_session_named_like_a_samplers_copy_is_asked(tiny_corpus, monkeypatch):
+    """Of two ranks one gets a copy of dev0, which lhotse calls dev0_dup0, as a session is called here."""
+    corpus = tiny_corpus(sessions=3)
+    names = ["dev0_dup1", "dev0_dup0", "dev0"]
+    cuts = CutSet.from_cuts(cut.with_id(name) for cut, name in zip(corpus.cuts("dev"), names, strict=True))
+    durations = {cut.id: cut.duration for cut in cuts}
+    monkeypatch.setattr(corpus, "cuts", lambda split: cuts)
+    asked, given = [], 0
+    for rank in range(2):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", str(rank))
+        for batch in module_of(corpus, eval_max_duration=0.1, num_workers=1).val_dataloader():
+            given += len(batch)
+            asked += [cut for cut, turns in zip(batch.cuts, batch.turns, strict=True) if turns]
+    assert given == 4 and sorted(cut.id for cut in asked) == sorted(names)
+    assert {cut.id: cut.duration for cut in asked} == durations  # and each with its own audio
+
+
 @pytest.mark.parametrize("sessions", [4, 5])
 def test_evaluation_on_ranks_asks_every_session_once(tiny_corpus, monkeypatch, sessions):
     """A rank left without a batch is given a copy of a session, to keep step; the copy is asked nothing."""
@@ -193,6 +212,22 @@ def test_sessions_that_are_asked_nothing_are_told(tiny_corpus, monkeypatch):
     monkeypatch.setattr(corpus, "cuts", lambda split: cuts)
     with pytest.warns(UserWarning, match="3 of 12 dev sessions have no truth for eval_tasks caption"):
         module_of(corpus, eval_tasks=["caption"]).setup("validate")
+
+
+def test_sessions_without_speech_are_asked_and_told(tiny_corpus, monkeypatch):
+    corpus = tiny_corpus(sessions=3, questions=False)
+    some = CutSet.from_cuts([*corpus.cuts("dev").subset(first=2), corpus.cuts("test")[2].drop_supervisions()])
+    none = CutSet.from_cuts(cut.drop_supervisions() for cut in corpus.cuts("dev"))
+    monkeypatch.setattr(corpus, "cuts", lambda split: some)
+    module = module_of(corpus, tasks={"asr": 1.0})
+    with pytest.warns(UserWarning, match="1 of 3 dev sessions have no supervisions, .* sessions without speech"):
+        module.setup("validate")
+    assert [turn.answer for batch in module.val_dataloader() for turns in batch.turns for turn in turns][2] == ""
+    monkeypatch.setattr(corpus, "cuts", lambda split: none)
+    with pytest.raises(ValueError, match="no dev session has speech"):
+        module_of(corpus, tasks={"asr": 1.0}).setup("validate")
+    with pytest.warns(UserWarning, match="3 of 3 test sessions"):
+        module_of(corpus, tasks={"asr": 1.0}).setup("test")
 
 
 # Bad input

@@ -43,10 +43,20 @@ def test_time_marks_say_the_second_an_utterance_begins_at():
     assert without_time_marks(timed) == asr_turn(cut).answer
 
 
-@pytest.mark.parametrize("texts", [(), ("hello", None), ("hello", "")])
-def test_asr_without_truth_is_an_error_naming_the_cut(texts):
-    with pytest.raises(ValueError, match="dummy-mono-cut-0000.*no ASR truth"):
-        asr_turn(cut_with(texts))
+def test_asr_without_truth_is_an_error_naming_the_cut():
+    with pytest.raises(ValueError, match="dummy-mono-cut-0000.*no ASR truth, supervision .* has no text"):
+        asr_turn(cut_with(("hello", None)))
+
+
+@pytest.mark.parametrize("marks", [None, TimeMarks(1.0)])
+def test_a_cut_without_supervisions_has_no_speech(marks):
+    assert asr_turn(cut_with(()), marks).answer == ""
+
+
+def test_one_question_asked_again_is_another_turn():
+    entries = [{"question": "who?", "answer": answer} for answer in ("ada", "bob", "ada")]
+    turns = qa_turns(cut_with(questions=[entries[0], *questions(1), *entries[1:]]))
+    assert [(turn.instruction, turn.occurrence) for turn in turns] == [("who?", 1), ("q0", 1), ("who?", 2), ("who?", 3)]
 
 
 def test_caption_and_questions_come_from_custom():

@@ -125,3 +125,15 @@ def test_clear_refusals(tmp_path, make_record):
         pytest.raises(ValueError, match="cut 's0' lacks hypothesis"),
     ):
         writer.write(record)
+
+
+def test_one_question_asked_twice_has_two_answers(tmp_path, make_question):
+    path = tmp_path / "p.jsonl"
+    first = make_question()
+    second = make_question() | {"occurrence": 2, "kind": "who", "reference": "Three."}
+    assert answer_id("s0", "qa", 2, "a?") == answer_id("s0", "qa", 2, "a?", 1) != answer_id("s0", "qa", 2, "a?", 2)
+    with PredictionWriter(path) as writer:
+        assert writer.write(first) and writer.write(second)
+    with PredictionWriter(path) as writer:
+        assert not writer.write(first) and not writer.write(second)
+    assert [record["reference"] for record in read_predictions(path)] == ["Two.", "Three."]

@@ -86,3 +86,25 @@ def test_a_long_sessions_errors_stand_by_minute(tmp_path, make_record):
 def test_short_sessions_have_no_minutes(predictions, tmp_path):
     write_report(predictions, tmp_path / "out")
     assert "minute of the session" not in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_sessions_without_speech_are_scored_and_said(tmp_path, make_record):
+    path = tmp_path / "predictions.jsonl"
+    with PredictionWriter(path) as writer:
+        writer.write(make_record("s0", 2))
+        writer.write(make_record("silent", 2, reference="", hypothesis="sy eyes"))
+        writer.write(make_record("quiet", 2, reference="...", hypothesis="."))
+        writer.write(make_record("silent", 8, reference="", hypothesis="one two three"))
+    scores = write_report(path, tmp_path / "out")
+    assert scores["ratios"]["2"]["without_speech"] == {"transcripts": 2, "insertions": 2}
+    wer = scores["ratios"]["2"]["rates"]["wer"]
+    assert (wer["value"], wer["errors"], wer["words"], wer["items"]) == (0.75, 3, 4, 3)  # insertions over all words
+    alone = scores["ratios"]["8"]["rates"]["wer"]
+    assert (alone["value"], alone["errors"], alone["words"]) == (None, 3, 0)
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "2 in 2 transcripts at 2x, 3 in 1 transcripts at 8x" in text and "| 8x | - | 3 / 0 |" in text
+
+
+def test_a_report_of_sessions_with_speech_has_no_word_of_silence(predictions, tmp_path):
+    write_report(predictions, tmp_path / "out")
+    assert "without speech" not in (tmp_path / "out" / "results.md").read_text()

@@ -136,8 +136,8 @@ def answer_score(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def _question(record: Mapping[str, Any]) -> tuple[str, str]:
-    return record["task"], record["instruction"]
+def _question(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    return record["task"], record["instruction"], record.get("occurrence", 1)
 
 
 def _shown(example: ValidationExample) -> Any:

@@ -18,8 +18,8 @@ from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.loaders import EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
 from speech_xl.data.partition import FixedWindows, Partition
-from speech_xl.data.tasks import TaskMixture, qa_turns
-from speech_xl.data.time_marks import TimeMarks
+from speech_xl.data.tasks import TaskMixture, Turn, qa_turns
+from speech_xl.data.time_marks import TimeMarks, without_time_marks
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
@@ -153,7 +153,8 @@ class SpeechDataModule(pl.LightningDataModule):
     def _report_evaluation(self, cuts: CutSet, split: str) -> None:
         """Say what is not asked, so that nothing is left out unnoticed."""
         tasks = ", ".join(self.evaluation.tasks)
-        turns = [len(self.evaluation(cut)) for cut in iter(cuts)]
+        asked = [self.evaluation(cut) for cut in iter(cuts)]
+        turns = [len(some) for some in asked]
         if not sum(turns):
             raise ValueError(
                 f"corpus {self.corpus.name}: no {split} session has truth for eval_tasks {tasks}; name other tasks"
@@ -161,11 +162,30 @@ class SpeechDataModule(pl.LightningDataModule):
         if 0 in turns:
             silent = f"{turns.count(0)} of {len(turns)} {split} sessions"
             rank_zero_warn(f"data: {silent} have no truth for eval_tasks {tasks} and are asked nothing")
+        if "asr" in self.evaluation.tasks:
+            self._report_speech([turn for some in asked for turn in some], split)
         if "qa" in self.evaluation.tasks:
             known = [len(qa_turns(cut)) for cut in iter(cuts)]
             asked = sum(min(n, self.evaluation.questions) for n in known)
             if asked < sum(known):
                 rank_zero_info(f"data: {asked} of the {sum(known)} {split} questions are asked (eval_questions)")
+
+    def _report_speech(self, turns: list[Turn], split: str) -> None:
+        """Say which sessions have no speech, so that a truth nobody wrote down isn't taken for silence unnoticed."""
+        transcripts = [turn.answer for turn in turns if turn.task == "asr"]
+        silent = sum(not without_time_marks(text) for text in transcripts)
+        if not silent:
+            return
+        if silent == len(transcripts) and split == "dev" and not any(turn.task == "qa" for turn in turns):
+            raise ValueError(
+                f"corpus {self.corpus.name}: no dev session has speech (none has supervisions), so there is no error "
+                "rate to choose checkpoints by; give dev transcripts, or ask other tasks in eval_tasks"
+            )
+        rank_zero_warn(
+            f"data: {silent} of {len(transcripts)} {split} sessions have no supervisions, or no text in them, and are "
+            "taken for sessions without speech: whatever is transcribed there is an error; where transcripts are "
+            "unknown leave these sessions out, or asr out of eval_tasks"
+        )
 
     # Loaders
 

@@ -17,7 +17,7 @@ from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.dataset import Excerpt
+from speech_xl.data.dataset import Excerpt, FillerId
 
 CUTS_FOR_BUCKETS = 10_000
 """Sessions looked at to part a corpus into groups of like length."""
@@ -68,8 +68,18 @@ class TrainSampling:
 
 
 def evaluation_sampler(cuts: CutSet, max_duration: float) -> CutSampler:
-    """The same batches every time, in the corpus's order."""
-    return _quietly(DynamicCutSampler, cuts, max_duration=max_duration)
+    """The same batches every time, in the corpus's order.
+
+    With several ranks and too few sessions left for all of them, lhotse copies some under the id ``<id>_dup<number>``.
+    A session may have such a name itself, so sessions are sampled by number: what comes back under another id than a
+    number is a copy, and gets a `FillerId`.
+    """
+    ids: dict[str, str] = {}
+    numbered: list[Cut] = []
+    for number, cut in enumerate(iter(cuts)):
+        ids[str(number)] = cut.id
+        numbered.append(cut.with_id(str(number)))
+    return _quietly(DynamicCutSampler, CutSet.from_cuts(numbered), max_duration=max_duration).map(_Renamed(ids))
 
 
 class TrainPosition:
@@ -173,6 +183,21 @@ class EvalLoader:
 
     def __iter__(self) -> Iterator[SpeechBatch]:
         yield from self._loader(self._sampler())
+
+
+class _Renamed:
+    """Gives sampled cuts their own ids back (a class, as `_EpochExcerpt` is)."""
+
+    def __init__(self, ids: dict[str, str]) -> None:
+        self.ids = ids
+
+    def __call__(self, cuts: CutSet) -> CutSet:
+        return CutSet.from_cuts(cut.with_id(self.id_of(cut.id)) for cut in iter(cuts))
+
+    def id_of(self, sampled: str) -> str:
+        """The id of the session that was sampled as this."""
+        number, *copied = sampled.split("_")
+        return FillerId(self.ids[number]) if copied else self.ids[number]
 
 
 class _EpochExcerpt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,12 +20,17 @@ CAPTION_INSTRUCTION = "describe the speech"
 
 @dataclass(frozen=True)
 class Turn:
-    """One instruction about a session's audio with its true answer. `kind` is the sort of question, for reports."""
+    """One instruction about a session's audio with its true answer.
+
+    kind        the sort of question, for reports
+    occurrence  which of the session's turns with this instruction it is, from 1: their answers are told apart by it
+    """
 
     task: str
     instruction: str
     answer: str
     kind: str = ""
+    occurrence: int = 1
 
 
 def begins(cut: Cut) -> float:
@@ -35,13 +41,18 @@ def begins(cut: Cut) -> float:
 def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
     """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
 
+    A cut without supervisions has no speech, and its answer is the empty text. Raises ValueError where a supervision's
+    text is None: something is said there and nobody knows what.
+
     marks: each after the time it begins at, such as "[12]"; no step is said twice.
     """
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
-    missing = [s.id for s in supervisions if not s.text]
-    if missing or not supervisions:
-        what = f"supervision {missing[0]} has no text" if missing else "it has no supervisions"
-        raise ValueError(f"cut {cut.id}: no ASR truth, {what}; give every supervision its text or leave asr out")
+    unknown = [s.id for s in supervisions if s.text is None]
+    if unknown:
+        raise ValueError(
+            f"cut {cut.id}: no ASR truth, supervision {unknown[0]} has no text; give every supervision its text, take "
+            "the supervisions out where there is no speech, or leave asr out"
+        )
     if marks:
         said = [piece for s in supervisions for piece in pieces(s, marks.words)]
         first = begins(cut)
@@ -59,15 +70,18 @@ def caption_turn(cut: Cut) -> Turn | None:
 
 
 def qa_turns(cut: Cut) -> list[Turn]:
-    """Every question the corpus knows the answer to, in the corpus's order."""
-    turns = []
+    """Every question the corpus knows the answer to, in the corpus's order; the same one may be there several times."""
+    turns: list[Turn] = []
+    asked: Counter[str] = Counter()
     for entry in getattr(cut, "questions", None) or []:
         if entry.get("task", "qa") != "qa" or not entry.get("question") or not entry.get("answer"):
             raise ValueError(
                 f"cut {cut.id}: bad entry {entry!r} in custom['questions']; "
                 "it needs task 'qa', a question and an answer (texts that are not empty)"
             )
-        turns.append(Turn("qa", entry["question"], entry["answer"], entry.get("kind", "")))
+        question = entry["question"]
+        asked[question] += 1
+        turns.append(Turn("qa", question, entry["answer"], entry.get("kind", ""), asked[question]))
     return turns
 
 

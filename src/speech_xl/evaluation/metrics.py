@@ -143,6 +143,12 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
     return summary
 
 
+def insertions_without_speech(records: Iterable[Record]) -> tuple[int, int]:
+    """(transcripts of audio without speech, words inserted in them): those whose reference has no words."""
+    inserted = [wer_counts(r["reference"], r["hypothesis"]) for r in records if r["task"] == "asr"]
+    return sum(not words for _, words in inserted), sum(errors for errors, words in inserted if not words)
+
+
 def session_id(record: Record) -> str:
     """The cut an answer belongs to: several answers may share one."""
     return str(record.get("cut_id", record["id"]))

@@ -18,10 +18,19 @@ from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import cut_hypothesis, is_correct, normalize, wer_counts
 
 
-def answer_id(cut_id: str, task: str, ratio: int, instruction: str) -> str:
-    """Names one answer: the same cut, task, ratio and instruction always give the same id."""
+def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: int = 1) -> str:
+    """Names one answer: the same cut, task, ratio, instruction and occurrence always give the same id.
+
+    occurrence: which of the session's turns with this instruction it is, from 1 (`Turn.occurrence`).
+    """
     digest = hashlib.sha256(instruction.encode()).hexdigest()[:8]
-    return f"{cut_id}/{task}/{ratio}x/{digest}"
+    again = "" if occurrence == 1 else f"/{occurrence}"
+    return f"{cut_id}/{task}/{ratio}x/{digest}{again}"
+
+
+def turn_id(cut_id: str, turn: Turn, ratio: int) -> str:
+    """`answer_id` of the answer to a turn."""
+    return answer_id(cut_id, turn.task, ratio, turn.instruction, turn.occurrence)
 
 
 def answer_limit(task: str, seconds: float, tokens_per_second: float) -> int:
@@ -37,6 +46,7 @@ def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: b
         "kind": turn.kind,
         "ratio": ratio,
         "instruction": turn.instruction,
+        "occurrence": turn.occurrence,
         "reference": turn.answer,
         "hypothesis": hypothesis,
         "finished": finished,
@@ -97,7 +107,8 @@ class PredictionWriter:
         if missing:
             raise ValueError(f"{self.path}: the record of cut {record.get('id')!r} lacks {', '.join(sorted(missing))}")
         cut_id = str(record["id"])
-        id = answer_id(cut_id, record["task"], record["ratio"], record["instruction"])
+        asked = record["task"], record["ratio"], record["instruction"], record.get("occurrence", 1)
+        id = answer_id(cut_id, *asked)
         if id in self._done:
             return False
         self._writer.write({**record, "id": id, "cut_id": cut_id, **_counts(record)}, flush=True)

@@ -16,6 +16,7 @@ from speech_xl.evaluation.metrics import (
     Rate,
     Record,
     error_rate_by_time,
+    insertions_without_speech,
     session_id,
     summarise,
 )
@@ -39,6 +40,7 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
         by_ratio[str(ratio)] = {
             "rates": rates,
             "wer_by_minute": {str(minute): _plain(rate) for minute, rate in minutes.items()},
+            "without_speech": dict(zip(("transcripts", "insertions"), insertions_without_speech(mine), strict=True)),
             "memory": _memory(mine),
             "unfinished": _unfinished(mine),
         }
@@ -97,6 +99,19 @@ def kinds_table(scores: dict[str, Any]) -> str:
     return _table(rows)
 
 
+def without_speech_line(scores: dict[str, Any]) -> str:
+    """How many words were inserted where nothing is said; empty where every session has speech."""
+    found = {ratio: result["without_speech"] for ratio, result in scores["ratios"].items()}
+    told = [
+        f"{one['insertions']} in {one['transcripts']} transcripts at {ratio}x"
+        for ratio, one in found.items()
+        if one["transcripts"]
+    ]
+    if not told:
+        return ""
+    return f"Words inserted in sessions without speech, which count as errors in WER: {', '.join(told)}."
+
+
 def minutes_table(scores: dict[str, Any]) -> str:
     """WER by minute of the session (rows) and ratio (columns); empty where no transcript has time marks beyond one."""
     minutes = {int(minute) for result in scores["ratios"].values() for minute in result["wer_by_minute"]}
@@ -122,6 +137,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
         markdown_table(scores),
         kinds_table(scores),
         minutes_table(scores),
+        without_speech_line(scores),
         f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}.",
         f"Unfinished: {scores['unfinished']}. Normaliser: {scores['normaliser']}.",
     ]

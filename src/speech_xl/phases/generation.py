@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,7 @@ from transformers import LogitsProcessor
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.metrics import summarise
-from speech_xl.evaluation.predictions import PredictionWriter, answer_id, answer_limit, answer_record
+from speech_xl.evaluation.predictions import PredictionWriter, answer_limit, answer_record, turn_id
 from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
@@ -135,9 +135,9 @@ class EvaluationLoops:
         errors = []
         for ratio, rates in summarise(self.val_records).items():
             for name in ("wer", "wer_cut", "qa"):
-                if rates.get(name) is not None:
+                if name in rates and not isnan(rates[name].value):  # without any words there is no rate
                     self.log(f"val/{name}_{ratio}x", float(rates[name].value))
-            errors += [rates["wer"].value] if rates.get("wer") else []
+            errors += [rates["wer"].value] if "wer" in rates and rates["wer"].words else []
             errors += [1.0 - rates["qa"].value] if rates.get("qa") else []
         if errors:  # what checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios
             self.log("val/errors", sum(errors) / len(errors) + self.handicap, prog_bar=True)
@@ -152,7 +152,7 @@ class EvaluationLoops:
         if writer is None:
             raise RuntimeError("predictions go to a JSONL file: set `predictions` (experiments/run.py does)")
         wanted = [
-            answer_id(id, turn.task, ratio, turn.instruction)
+            turn_id(id, turn, ratio)
             for id, turns in zip(batch.ids, batch.turns, strict=True)
             for turn in turns
             for ratio in self.eval_ratios
