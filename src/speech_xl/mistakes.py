@@ -26,6 +26,8 @@ NAMED = re.compile(r"[Oo]ption '([^']+)'|Parser key \"([^\"]+)\"|dot import path
 def told() -> Iterator[None]:
     """A command in which what the user can mend ends with a message and status 2, not with a traceback.
 
+    An exception may have an `exit_status` of its own, such as 1 of a training that diverged.
+
     SPEECH_XL_TRACEBACK=1 in the environment shows the traceback all the same.
     """
     try:
@@ -35,7 +37,7 @@ def told() -> Iterator[None]:
         if message is None or os.environ.get("SPEECH_XL_TRACEBACK"):
             raise
         print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(getattr(error, "exit_status", 2)) from error
 
 
 def message_of(error: BaseException) -> str | None:

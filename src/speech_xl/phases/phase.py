@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from transformers import get_scheduler
 
+from speech_xl.checks import whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
@@ -21,6 +22,7 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix, with_slips
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import OnePass, Ratios, Speech
+from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
@@ -54,7 +56,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
+class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
     Args:
@@ -95,11 +97,13 @@ class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
         seed: int = 0,
         task_weights: dict[str, float] | None = None,
         slips: float = 0.0,
+        max_skipped_steps: int = 3,
     ) -> None:
         super().__init__()
         if not 0 <= slips < 1:
             raise ValueError(f"model.slips={slips}: a share from 0 to below 1")
         self.slips = slips
+        self.max_skipped_steps = whole("model.max_skipped_steps", max_skipped_steps, least=1)
         self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
@@ -119,7 +123,7 @@ class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
         self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
         self.groups: list[dict[str, Any]] = []
         self.last_step: StepStats | None = None
-        self._label_weight = 0.0  # since the last optimizer step
+        self.forget_batches()
         self.val_records: list[dict[str, Any]] = []
         self.val_examples: list[Example] = []
 
@@ -223,10 +227,10 @@ class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
             total_kv_tokens=int(speech.lengths.sum()) if out.tokens else 0,  # frames, before any are averaged
             kv_bytes_per_token=self.backbone.llm.kv_bytes_per_token(),
         )
-        self._label_weight += out.label_weight
         if out.tokens:  # the LLM was run
             self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
         loss = out.loss_sum + out.label_weight * self.extra_loss(batch, speech)
+        self.count_batch(batch.ids, out.label_weight, loss)
         # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
         # plain sums until `on_before_optimizer_step` divides them by the global weight of label tokens.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
@@ -234,19 +238,6 @@ class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
         """A phase's auxiliary loss, as a mean."""
         return 0.0
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        count = torch.tensor(self._label_weight, device=self.device)
-        if self.trainer.world_size > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        self._label_weight = 0.0
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.div_(count.clamp(min=1e-6).to(parameter.grad.dtype))
-
-    def on_train_epoch_start(self) -> None:
-        self._label_weight = 0.0
 
     def configure_optimizers(self) -> Any:
         groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
@@ -269,7 +260,9 @@ class Phase(FramesKept, EvaluationLoops, pl.LightningModule):
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {n: v for n, v in state.items() if n.removeprefix("backbone.") not in self.pristine}
         checkpoint["pristine"] = sorted(self.pristine)
+        self.check_checkpoint(checkpoint)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         may_miss = {f"backbone.{name}" for name in self.pristine}
-        load_strict(self, dict(state_dict), may_miss, "checkpoint")
+        trainer = self._trainer
+        load_strict(self, dict(state_dict), may_miss, str(getattr(trainer, "ckpt_path", None) or "checkpoint"))

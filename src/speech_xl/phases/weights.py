@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speech_xl import __version__
+from speech_xl.phases.finite import check_finite, nonfinite
 
 LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
 
@@ -22,7 +23,9 @@ class WeightsError(RuntimeError):
 
 
 def save_weights(state: dict[str, Tensor], path: Path, **notes: str) -> None:
-    """Write `state` to `path` (.safetensors), with `notes` in its metadata."""
+    """Write `state` to `path` (.safetensors), with `notes` in its metadata. Raises DivergedError where a tensor holds
+    NaN or infinity."""
+    check_finite(state, f"{path} is not written")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}  # tied ones apart
@@ -62,6 +65,11 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
         raise WeightsError(
             f"{source} doesn't fit this model ({len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of "
             f"another shape). {'; '.join(said)}. Use the encoder, adapter, LLM and LoRA settings it was trained with."
+        )
+    if broken := nonfinite(state):
+        raise WeightsError(
+            f"{source}: {', '.join(broken[:5])} hold NaN or infinity ({len(broken)} of {len(state)} tensors). These "
+            "weights are of a training that diverged, or damaged: take an earlier checkpoint, or train them again."
         )
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
     left = len(own) - len(state)
