@@ -113,9 +113,9 @@ class Listener:
     def flush(self) -> None:
         """The audio has ended: hear what was held back, in a last interval that may be short."""
         if not self.ended:
-            self._take(self.stream.flush())
+            frames, self.ended = self.stream.flush(), True
+            self._take(frames)
             self._hear(len(self.waiting), self.clock.ratio_of(self.seconds))
-            self.ended = True
 
     def _check_open(self) -> None:
         if self.ended:
@@ -131,6 +131,8 @@ class Listener:
         least_rest = SHORTEST_SECONDS if self.samples else 0.0  # with frames alone nothing is held back
         while isfinite(end := self.clock.next_end(self.seconds, least_rest)):
             length = round(end * self.model.frame_rate) - self.frames
+            if self.ended and end >= self.seconds:
+                length = len(self.waiting)  # the last interval takes a started frame too
             if length > len(self.waiting):
                 return
             self._hear(length, self.clock.ratio_of(end))
