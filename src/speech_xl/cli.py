@@ -13,7 +13,7 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
@@ -22,6 +22,7 @@ from speech_xl import callbacks as _callbacks  # noqa: F401
 from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.progress_lines import ProgressLines
+from speech_xl.checkpoint_io import WholeCheckpointIO, read_checkpoint, resumable
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
@@ -117,6 +118,8 @@ class SpeechCLI(LightningCLI):
         curriculum = self._get(self.config_init, "curriculum")
         if curriculum is not None and self.subcommand == "fit":
             options["callbacks"].append(curriculum)
+        plugins = options["plugins"] or []
+        options["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         has_bar = any(isinstance(callback, ProgressBar) for callback in options["callbacks"])
         if not sys.stdout.isatty() and not has_bar and options["enable_progress_bar"] is not False:
             options["callbacks"].append(ProgressLines())
@@ -129,6 +132,11 @@ class SpeechCLI(LightningCLI):
         getattr(self.trainer, name)(**kwargs, weights_only=True)
 
     def fit(self, **kwargs: Any) -> None:
+        if kwargs.get("ckpt_path") is not None:
+            path, warning = resumable(Path(kwargs["ckpt_path"]), falls_back=self.command.resumes_last)
+            kwargs["ckpt_path"] = str(path)
+            if warning:
+                rank_zero_warn(warning)
         last = self.command.folder / LAST
         finished = (self.command.folder / WEIGHTS).is_file()
         if last.is_file() and not finished and kwargs.get("ckpt_path") is None:
@@ -160,7 +168,13 @@ class SpeechCLI(LightningCLI):
         print(f"Curves: tensorboard --logdir {folder / 'tensorboard'}")
 
     def validate(self, **kwargs: Any) -> None:
+        self._look_at(kwargs)
         self._run("validate", kwargs)
+
+    def _look_at(self, kwargs: dict[str, Any]) -> None:
+        """Refuse a checkpoint that can't be used before anything else is done."""
+        if kwargs.get("ckpt_path") is not None:
+            read_checkpoint(Path(kwargs["ckpt_path"]), mmap=True)
 
     def test(self, **kwargs: Any) -> None:
         self._predicting("test", kwargs)
@@ -169,6 +183,7 @@ class SpeechCLI(LightningCLI):
         self._predicting("predict", kwargs | {"return_predictions": False})
 
     def _predicting(self, name: str, kwargs: dict[str, Any]) -> None:
+        self._look_at(kwargs)
         source = kwargs.get("ckpt_path") or self.initial or "untrained"
         tag = weights_tag(source)
         self.datamodule.prepare_data()

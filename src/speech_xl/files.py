@@ -63,6 +63,11 @@ def naming(path: str | Path) -> Iterator[None]:
         raise
 
 
+def unreadable(path: str | Path, error: OSError) -> FileError:
+    """The error to raise where the system refuses to read `path`."""
+    return FileError(error.errno, f"can't read {path}: {os.strerror(error.errno) if error.errno else error}")
+
+
 def reason_of(error: OSError, path: Path) -> str:
     """The system's reason in words a user can act on."""
     reason = os.strerror(error.errno) if error.errno else str(error)

@@ -82,6 +82,7 @@ class Command:
     init_from: str | None
     named: list[str] = field(default_factory=list)  # the configs as the user wrote them
     told: bool = False  # whether init_from is the command line's rather than a config's
+    resumes_last: bool = False  # whether it goes on from whatever the run has that is whole (--ckpt_path last)
 
     @property
     def folder(self) -> Path:
@@ -211,7 +212,8 @@ def _settle_checkpoint(command: Command) -> None:
     path = _take(command.flags, "--ckpt_path", None)
     if path in (None, "null"):
         return
-    path = command.folder / LAST if path == "last" else Path(path)
+    command.resumes_last = path == "last"
+    path = command.folder / LAST if command.resumes_last else Path(path)
     if not path.exists() and not command.asks:
         raise ConfigError(f"--ckpt_path {path}: no such checkpoint. Leave --ckpt_path out to start the stage over.")
     command.flags += ["--ckpt_path", str(path)]
@@ -274,7 +276,7 @@ def train_first(command: Command, config: Path, folder: Path, experiments: Path)
     argv += ["--runs", str(command.runs), "--variant", command.variant]
     resume = (folder / LAST).is_file()
     if resume:
-        argv += ["--ckpt_path", str(folder / LAST)]
+        argv += ["--ckpt_path", "last"]
     what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
     print(f"\n{command.stage} starts from {folder / WEIGHTS}, which is missing: {what}.", flush=True)
     print(f"  python {script} {' '.join(argv)}", flush=True)

@@ -39,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr("speech_xl.phases.weights.save_file", full)
+    monkeypatch.setattr("speech_xl.tensor_files.save_file", full)
     with pytest.raises(OSError):
         save_weights(state(2), path)
     assert all(read_weights(path)[0][n].equal(v) for n, v in state(1).items())
@@ -84,3 +84,24 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded():
     ):
         assert part in said
     assert all(model.state_dict()[name].equal(value) for name, value in before.items())
+
+
+def test_integers_for_floats_and_a_note_that_is_none_are_named(tmp_path):
+    given = state() | {"kept.weight": torch.ones(3, 2, dtype=torch.int32)}
+    with pytest.raises(
+        WeightsError, match=r"1 of another kind of number\).*kept.weight: int32 in the file, float32 in"
+    ):
+        load_strict(net(), given, set(), "x.safetensors")
+    save_weights(state(), tmp_path / "notes.safetensors", pristine="[not json")
+    with pytest.raises(RuntimeError, match=r"notes.safetensors: its note `pristine` isn't JSON"):
+        read_weights(tmp_path / "notes.safetensors")
+
+
+def test_a_checkpoint_of_code_is_named_as_such(tmp_path):
+    class Code:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    torch.save({"state_dict": {"backbone.x": Code()}}, tmp_path / "hostile.pt")
+    with pytest.raises(RuntimeError, match=r"hostile.pt holds objects other than tensors .*nothing was run"):
+        read_weights(tmp_path / "hostile.pt")

@@ -7,13 +7,12 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speech_xl import __version__
+from speech_xl.checkpoint_io import read_checkpoint
 from speech_xl.phases.finite import check_finite, nonfinite
+from speech_xl.tensor_files import TensorFileError, read_tensors, write_tensors
 
 LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
 
@@ -26,28 +25,41 @@ def save_weights(state: dict[str, Tensor], path: Path, **notes: str) -> None:
     """Write `state` to `path` (.safetensors), with `notes` in its metadata. Raises DivergedError where a tensor holds
     NaN or infinity."""
     check_finite(state, f"{path} is not written")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}  # tied ones apart
-    save_file(tensors, draft, metadata={"speech_xl": __version__, **notes})
-    draft.replace(path)
+    write_tensors(state, path, {"speech_xl": __version__, **notes})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State and notes of a .safetensors file, or the backbone's part of a Lightning checkpoint."""
-    if not path.is_file():
+    """State and notes of a .safetensors file, or the backbone's part of a Lightning checkpoint.
+
+    Raises FileNotFoundError, TensorFileError or CheckpointError, which name the file.
+    """
+    if not path.exists():
         raise FileNotFoundError(
             f"init_from: no weights at {path}. Train the stage that makes them, give another path with "
             "--init_from PATH, or --init_from null to start without."
         )
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        state, notes = read_tensors(path)
+        _pristine(path, notes)
+        return state, notes
+    checkpoint = read_checkpoint(path)
     # What lies outside the backbone, such as a CTC head, belongs to the phase that trained it and stays behind.
     whole = checkpoint["state_dict"]
     state = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
     return state, {"pristine": json.dumps(checkpoint.get("pristine", []))}
+
+
+def _pristine(path: Path, notes: dict[str, str]) -> set[str]:
+    """The names noted as pristine; TensorFileError where the note is none."""
+    try:
+        names = json.loads(notes.get("pristine", "[]"))
+    except json.JSONDecodeError as error:
+        raise TensorFileError(
+            f"{path}: its note `pristine` isn't JSON ({error}); take the file as it was made"
+        ) from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TensorFileError(f"{path}: its note `pristine` isn't a list of names; take the file as it was made")
+    return set(names)
 
 
 def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str], source: str) -> str:
@@ -56,15 +68,19 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
     missing = sorted(name for name in set(own) - set(state) - may_miss if not name.endswith(LATER))
     unknown = sorted(set(state) - set(own))
     shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
-    if missing or unknown or shapes:
+    kinds = [n for n in sorted(set(own) & set(state)) if own[n].is_floating_point() != state[n].is_floating_point()]
+    if missing or unknown or shapes or kinds:
         said = [
             *(f"missing: {n}" for n in missing[:5]),
             *(f"not in this model: {n}" for n in unknown[:5]),
             *(f"{n}: {list(state[n].shape)} in the file, {list(own[n].shape)} in the model" for n in shapes[:5]),
+            *(f"{n}: {_kind(state[n])} in the file, {_kind(own[n])} in the model" for n in kinds[:5]),
         ]
+        counts = [f"{len(missing)} missing", f"{len(unknown)} unknown", f"{len(shapes)} of another shape"]
+        counts += [f"{len(kinds)} of another kind of number"] if kinds else []
         raise WeightsError(
-            f"{source} doesn't fit this model ({len(missing)} missing, {len(unknown)} unknown, {len(shapes)} of "
-            f"another shape). {'; '.join(said)}. Use the encoder, adapter, LLM and LoRA settings it was trained with."
+            f"{source} doesn't fit this model ({', '.join(counts)}). {'; '.join(said)}. "
+            "Use the encoder, adapter, LLM and LoRA settings it was trained with."
         )
     if broken := nonfinite(state):
         raise WeightsError(
@@ -74,6 +90,10 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
     left = len(own) - len(state)
     return f"{source}: {len(state)} tensors loaded, {left} left as their pretrained source has them"
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def weights_tag(source: Path | str) -> str:

@@ -1,0 +1,80 @@
+"""Safetensors files with a digest of what they hold, which safetensors itself lacks: a single wrong byte is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from speech_xl.files import naming, replacing, unreadable
+
+DIGEST = "sha256"  # the note that holds it; files of earlier versions have none and are read without
+
+
+class TensorFileError(RuntimeError):
+    """A safetensors file that can't be used; the message names the file and the reason."""
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, str]) -> None:
+    """Write tensors and notes as a whole or not at all; tied and strided tensors are written as they read.
+
+    Raises FileError.
+    """
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        save_file(state, draft, metadata={**notes, DIGEST: digest(state)})
+
+
+def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, on the CPU, and notes of a file that is whole.
+
+    finite: refuse NaN and infinity.
+
+    Raises TensorFileError for a file that is damaged or no safetensors, or holds numbers that aren't finite; FileError
+    where the system refuses.
+    """
+    if path.is_dir():
+        raise TensorFileError(f"{path} is a folder; name a .safetensors file")
+    try:
+        if not path.stat().st_size:
+            raise TensorFileError(f"{path} is empty (0 bytes); restore it or make it again")
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            notes = file.metadata() or {}
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except SafetensorError as error:
+        raise TensorFileError(
+            f"{path} is damaged, or no safetensors file ({error}); restore it or make it again"
+        ) from error
+    if DIGEST in notes and notes[DIGEST] != digest(tensors):
+        raise TensorFileError(f"{path} is damaged: its tensors aren't what was written; restore it or make it again")
+    wrong = [name for name, value in tensors.items() if finite and value.is_floating_point() and not _finite(value)]
+    if wrong:
+        raise TensorFileError(
+            f"{path} holds numbers that aren't finite, in {len(wrong)} tensors ({', '.join(wrong[:3])}): what made it "
+            "had diverged; take an earlier file, or make it again"
+        )
+    return tensors, notes
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, as hex digits, of names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        if value.numel():
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _finite(value: Tensor) -> bool:
+    return bool(torch.isfinite(value).all())
