@@ -26,6 +26,7 @@ from speech_xl.finished import FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import ConfigError
+from speech_xl.trust import TRUST_HELP
 
 MARGIN_SECONDS = 0.2  # around an utterance, in which its tokens may be found as well
 
@@ -78,10 +79,19 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
 
 @torch.no_grad()
 def align(
-    folder: Path, out: Path, splits: Sequence[str] = SPLITS, sessions: int | None = None, device: str = "cpu"
+    folder: Path,
+    out: Path,
+    splits: Sequence[str] = SPLITS,
+    sessions: int | None = None,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
 ) -> None:
-    """Write the word times of the corpus that the stage in `folder` was trained on; sessions: at most, of a split."""
-    stage = FinishedStage.of(folder)
+    """Write the word times of the corpus that the stage in `folder` was trained on.
+
+    sessions           at most, of a split
+    trust_remote_code  run code that comes with the stage's encoder or LLM
+    """
+    stage = FinishedStage.of(folder, trust_remote_code)
     model = stage.model(device)
     if not model.adapter.scores_tokens:
         raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")
@@ -112,9 +122,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="(all)")
     parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(argv)
     with told():
-        align(given.folder, given.out, given.splits, given.sessions, given.device)
+        align(given.folder, given.out, given.splits, given.sessions, given.device, given.trust_remote_code)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import argparse
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -19,8 +18,8 @@ from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.phases.weights import read_weights, save_weights
 from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
+from speech_xl.trust import REMOTE_CODE, TRUST_HELP
 
-HEARING = ("time_marks", "mark_words", "partition")  # of the data's keys, those that listening goes by
 LLM_FOLDER = "llm"
 MEND = {
     "encoder": "say how others find these very weights, such as --encoder openai/whisper-base",
@@ -28,16 +27,23 @@ MEND = {
 }
 
 
-def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtype: str = "float16") -> Path:
+def export(
+    folder: str | Path,
+    out: str | Path,
+    encoder: str | None = None,
+    dtype: str = "float16",
+    trust_remote_code: bool = False,
+) -> Path:
     """Write the stage in `folder` to `out`.
 
-    encoder  the name others find the encoder by, where this stage took it from a folder
-    dtype    of the weights: float16, bfloat16 or float32
+    encoder            the name others find the encoder by, where this stage took it from a folder
+    dtype              of the weights: float16, bfloat16 or float32
+    trust_remote_code  run code that comes with the stage's encoder or LLM
 
     Raises ConfigError where `out` holds a stage already, and where an encoder or LLM would be named by a folder of this
     machine.
     """
-    stage, out = FinishedStage.of(folder), Path(out)
+    stage, out = FinishedStage.of(folder, trust_remote_code), Path(out)
     if any((out / name).exists() for name in (WEIGHTS, CONFIG)):
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
     model = stage.model()
@@ -48,12 +54,20 @@ def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtyp
     whole_llm = not any(name.startswith("llm.") for name in pristine - tied)
     config = {
         "stage": stage.config.get("stage"),
-        "model": copy.deepcopy(stage.config["model"]),
-        "data": {key: stage.config["data"].get(key) for key in HEARING},
+        "model": copy.deepcopy(stage.model_config),  # without optimizer, schedule and the like
+        "data": {
+            "time_marks": stage.config["data"].get("time_marks"),
+            "mark_words": stage.config["data"].get("mark_words"),
+            "partition": stage.partition_config,
+        },
     }
     parts = config["model"]["init_args"]
-    parts["encoder"] = _named(parts["encoder"], "HFEncoder", encoder)
-    parts["llm"] = _named(parts["llm"], "LLM", LLM_FOLDER if whole_llm else None)
+    for part in (parts["encoder"], parts["llm"]):
+        part["init_args"].pop(REMOTE_CODE, None)  # whoever is given the folder decides that anew
+    if encoder is not None:
+        parts["encoder"]["init_args"]["name"] = encoder
+    if whole_llm:
+        parts["llm"]["init_args"]["name"] = LLM_FOLDER
     outside = ({} if encoder else {"encoder": parts["encoder"]}) | ({} if whole_llm else {"llm": parts["llm"]})
     for role, part in outside.items():
         if Path(name := part["init_args"]["name"]).expanduser().is_dir():
@@ -73,15 +87,6 @@ def export(folder: str | Path, out: str | Path, encoder: str | None = None, dtyp
     return out
 
 
-def _named(part: Any, kind: str, name: str | None) -> dict[str, Any]:
-    """An encoder's or LLM's configuration in full, under another name where one is given."""
-    if isinstance(part, str):
-        part = {"class_path": f"speech_xl.model.{kind}", "init_args": {"name": part}}
-    if name is not None:
-        part["init_args"]["name"] = name
-    return part
-
-
 def _write_llm(model: SpeechLLM, folder: Path) -> None:
     """The LLM's config and tokenizer, without weights."""
     model.llm.model.config.save_pretrained(folder)
@@ -94,9 +99,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--encoder", metavar="NAME", help="how others find its encoder, such as openai/whisper-base")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="(%(default)s)")
+    parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(argv)
     with told():
-        out = export(given.folder, given.out, given.encoder, given.dtype)
+        out = export(given.folder, given.out, given.encoder, given.dtype, given.trust_remote_code)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB. Try it: python -m speech_xl.listen {out} AUDIO")
 

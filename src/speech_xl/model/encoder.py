@@ -17,7 +17,7 @@ from transformers import AutoFeatureExtractor
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.model.front_end import front_end, load_tower
-from speech_xl.model.pretrained import existing
+from speech_xl.model.pretrained import existing, loading
 
 
 class Encoder(nn.Module):
@@ -76,9 +76,10 @@ class HFEncoder(Encoder):
     def build(self, layers: Sequence[int]) -> None:
         name = existing(self.name, "encoder")
         options = {"trust_remote_code": self.trust_remote_code}
-        self.model = load_tower(name, self.pretrained, **options)
+        with loading("encoder", self.name):
+            self.model = load_tower(name, self.pretrained, **options)
+            self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)
         self.model.float()
-        self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)
         if self.extractor.sampling_rate != SAMPLE_RATE:
             raise ValueError(f"encoder {self.name}: listens at {self.extractor.sampling_rate} Hz, not {SAMPLE_RATE} Hz")
         self.front = front_end(self.model, self.extractor)

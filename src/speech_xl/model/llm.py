@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import Turn
-from speech_xl.model.pretrained import existing
+from speech_xl.model.pretrained import existing, loading
 from speech_xl.model.prompt import Prompt
 
 CHANGING_ROPE = {"dynamic", "longrope"}  # whose angles depend on how long a sequence has become
@@ -83,18 +83,20 @@ class LLM(nn.Module):
         name = existing(self.name, "llm")
         options = {"trust_remote_code": self.trust_remote_code}
         shape = {"dtype": self.dtype, "attn_implementation": ATTENTION}
-        if self.pretrained:
-            self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
-        else:
-            config = AutoConfig.from_pretrained(name, **options)
-            self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
+        with loading("llm", self.name):
+            if self.pretrained:
+                self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
+            else:
+                config = AutoConfig.from_pretrained(name, **options)
+                self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
+            tokenizer = AutoTokenizer.from_pretrained(name, **options)
         if changing := rope_types(self.model.config) & CHANGING_ROPE:
             raise ValueError(
                 f"llm.name={self.name}: {changing.pop()} RoPE changes old keys as audio grows; pruned KV can't follow"
             )
         # Answers are greedy: penalties and the like that come with a model would change them unseen.
         self.model.generation_config = GenerationConfig()
-        self.prompt = Prompt(AutoTokenizer.from_pretrained(name, **options))
+        self.prompt = Prompt(tokenizer)
         if self.lora is not None:
             spec = LoraConfig(
                 r=self.lora.r,
