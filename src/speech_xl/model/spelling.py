@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from speech_xl.model.text_tokens import TextTokens
+
 SPACES = ("Ġ", "▁")  # how byte-level BPE and SentencePiece write the space that a token begins with
 APOSTROPHE = "'"
 
@@ -15,10 +17,11 @@ class Spelling:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
+        self._text_ids = TextTokens(tokenizer)
 
     def __call__(self, text: str) -> list[int]:
         """A text as places among the scores."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._text_ids(text)
 
     def table(self, embeddings: Tensor) -> Tensor:
         """What is scored, in order: of an LLM's embeddings [all, D] the rows [V, D]."""

@@ -44,5 +44,5 @@ class ModalAlignment(Phase):
     def embed(self, text: str) -> Tensor:
         """The mean of a text's token embeddings [D]."""
         llm = self.backbone.llm
-        ids = llm.prompt.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = llm.prompt.text_ids(text)
         return llm.embedding.weight[torch.tensor(ids, device=self.device)].mean(0)
