@@ -21,6 +21,7 @@ from data_recipes.espeak import Spoken, read_chunk, speak_chunk
 from data_recipes.grammar import make_caption, make_questions
 from data_recipes.prepared import only_one
 from data_recipes.session_plan import LOWEST_SPAN_SECONDS, SHORTEST_SECONDS, Line, SessionPlan, plan_session
+from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, read_split, write_split
 
@@ -60,16 +61,12 @@ class EmbeddedSpeech(Corpus):
         min_seconds: float = 20.0,
         max_seconds: float = 180.0,
     ) -> None:
-        for key, value, least in (
-            ("train_hours", train_hours, 0.001),
-            ("dev_sessions", dev_sessions, 1),
-            ("test_sessions", test_sessions, 1),
-            ("jobs", jobs, 1),
-            ("min_seconds", min_seconds, SHORTEST_SECONDS),
-            ("max_seconds", max_seconds, min_seconds + LOWEST_SPAN_SECONDS),
-        ):
-            if not value >= least:
-                raise ValueError(f"EmbeddedSpeech: {key} is {value}; use {least} or more")
+        number("EmbeddedSpeech.train_hours", train_hours, least=0.001)
+        for key, count in (("dev_sessions", dev_sessions), ("test_sessions", test_sessions), ("jobs", jobs)):
+            whole(f"EmbeddedSpeech.{key}", count, least=1)
+        whole("EmbeddedSpeech.seed", seed)
+        number("EmbeddedSpeech.min_seconds", min_seconds, least=SHORTEST_SECONDS)
+        number("EmbeddedSpeech.max_seconds", max_seconds, least=min_seconds + LOWEST_SPAN_SECONDS)
         self.jobs = jobs
         self.arguments = {
             "version": VERSION,

@@ -29,6 +29,7 @@ from data_recipes.prepared import (
     split_facts,
 )
 from data_recipes.reading_truths import reading_truths
+from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, read_split, write_split
 
@@ -74,12 +75,10 @@ class MiniLibriSpeech(Corpus):
     ) -> None:
         if unit not in ("session", "utterance"):
             raise ValueError(f"MiniLibriSpeech: unit is {unit!r}; use session or utterance")
-        if max_seconds is not None and not max_seconds > 0:
-            raise ValueError(
-                f"MiniLibriSpeech: max_seconds is {max_seconds}; use more than 0, or null for whole chapters"
-            )
-        if not 0 <= mixed <= 1:
-            raise ValueError(f"MiniLibriSpeech: mixed is {mixed}; use a share from 0 to 1")
+        if max_seconds is not None:
+            number("MiniLibriSpeech.max_seconds (null: whole chapters)", max_seconds, above=0)
+        number("MiniLibriSpeech.mixed", mixed, least=0, most=1)
+        whole("MiniLibriSpeech.seed", seed)
         self.root = Path(root)
         self.corpus_dir = Path(corpus_dir) if corpus_dir is not None else None
         self.unit, self.max_seconds, self.mixed = unit, max_seconds, mixed

@@ -29,6 +29,7 @@ from data_recipes.prepared import (
 )
 from data_recipes.reading_truths import question
 from data_recipes.stretched_texts import Asked
+from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
 
@@ -92,17 +93,12 @@ class SpokenDigits(Corpus):
     ) -> None:
         self.sessions = {"train": train_sessions, "dev": dev_sessions, "test": test_sessions}
         for split, count in self.sessions.items():
-            if count < 1:
-                raise ValueError(f"SpokenDigits: {split}_sessions is {count}; use 1 or more")
-        if not 2 <= min_digits <= max_digits <= 99:
-            raise ValueError(
-                f"SpokenDigits: {min_digits} to {max_digits} digits; use 2 <= min_digits <= max_digits <= 99"
-            )
-        if max_speakers < 1:
-            raise ValueError(f"SpokenDigits: max_speakers is {max_speakers}; use 1 or more")
-        if longest_pause < SHORTEST_PAUSE:
-            raise ValueError(f"SpokenDigits: longest_pause is {longest_pause}; use {SHORTEST_PAUSE} s or more")
-        self.longest_pause = longest_pause
+            whole(f"SpokenDigits.{split}_sessions", count, least=1)
+        whole("SpokenDigits.min_digits", min_digits, least=2, most=99)
+        whole("SpokenDigits.max_digits (not below min_digits)", max_digits, least=min_digits, most=99)
+        whole("SpokenDigits.max_speakers", max_speakers, least=1)
+        whole("SpokenDigits.seed", seed)
+        self.longest_pause = number("SpokenDigits.longest_pause", longest_pause, least=SHORTEST_PAUSE, unit="seconds")
         self.root = Path(root)
         self.corpus_dir = Path(corpus_dir) if corpus_dir is not None else None
         self.min_digits, self.max_digits, self.max_speakers = min_digits, max_digits, max_speakers

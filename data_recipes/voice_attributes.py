@@ -23,6 +23,7 @@ from data_recipes.prepared import (
 from data_recipes.reading_truths import SEX, people, question
 from data_recipes.voice_corpora import CORPORA, EMODB_URL, SPEECHOCEAN_URL, Clip, split_speakers
 from data_recipes.voice_pool import MOST_SPEAKERS, VoicePool, in_turns
+from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
 
@@ -92,12 +93,11 @@ class VoiceAttributes(Corpus):
             )
         self.sessions = {"train": train_sessions, "dev": dev_sessions, "test": test_sessions}
         for split, count in self.sessions.items():
-            if count < 1:
-                raise ValueError(f"VoiceAttributes: {split}_sessions is {count}; use 1 or more")
-        if max_utterances <= MOST_SPEAKERS:
-            raise ValueError(f"VoiceAttributes: max_utterances is {max_utterances}; use {MOST_SPEAKERS + 1} or more")
-        if not 0 <= pauses[0] <= pauses[1]:
-            raise ValueError(f"VoiceAttributes: pauses are {tuple(pauses)}; use two times in s, 0 <= from <= to")
+            whole(f"VoiceAttributes.{split}_sessions", count, least=1)
+        whole("VoiceAttributes.max_utterances", max_utterances, least=MOST_SPEAKERS + 1)
+        whole("VoiceAttributes.seed", seed)
+        number("VoiceAttributes.pauses[0]", pauses[0], least=0, unit="seconds")
+        number("VoiceAttributes.pauses[1] (not below the first)", pauses[1], least=pauses[0], unit="seconds")
         self.max_utterances, self.pauses, self.seed = max_utterances, (pauses[0], pauses[1]), seed
         self.settings = {
             "version": VERSION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -16,7 +17,7 @@ def number(
     below: float | None = None,
     unit: str = "",
 ) -> float:
-    """A finite number within the bounds that are given; `least` and `most` are allowed themselves."""
+    """A finite number within the bounds that are given; `least` and `most` are allowed. Raises ValueError."""
     fits = _is_number(value) and all(
         (
             least is None or value >= least,
@@ -32,15 +33,25 @@ def number(
 
 
 def whole(key: str, value: Any, *, least: int = 0, most: int | None = None) -> int:
-    """A whole number within the bounds, `least` and `most` allowed themselves."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    """A whole number within the bounds, `least` and `most` allowed. Raises ValueError."""
+    if not _is_whole(value) or value < least or (most is not None and value > most):
         raise ValueError(f"{key}: got {value!r}; give a whole number{_bounds(least, None, most, None)}")
     return value
 
 
 def _is_number(value: Any) -> bool:
     # bool is an int in Python: `true` in a YAML would otherwise pass for 1.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits, which no float holds
+        return False
+
+
+def _is_whole(value: Any) -> bool:
+    # What 64 bits can't hold no tensor, generator or counter takes either.
+    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
 
 
 def _bounds(least: float | None, above: float | None, most: float | None, below: float | None) -> str:

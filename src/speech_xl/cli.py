@@ -31,6 +31,7 @@ from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.precision import best_precision
 from speech_xl.stages import CONFIG, LAST, SUBCOMMANDS, WEIGHTS, Command, ConfigError
+from speech_xl.trainer_checks import check_trainer
 from speech_xl.trust import refuse_remote_code
 
 
@@ -108,6 +109,7 @@ class SpeechCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         refuse_remote_code(self.config[str(self.subcommand)].as_dict(), self.command.flags, self.command.configs)
+        check_trainer(self._get(self.config, "trainer"))
         torch.set_float32_matmul_precision("high")
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from speech_xl.configs import ConfigError, check_flags, folder_name, read_config
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 WEIGHTS = "weights.safetensors"
@@ -65,10 +65,6 @@ Later ones and flags lie over earlier ones:
 """
 
 
-class ConfigError(Exception):
-    """Something in the command or its configs that the user can mend."""
-
-
 @dataclass
 class Command:
     """A command line, taken apart."""
@@ -111,17 +107,6 @@ def find_config(name: str, experiments: Path) -> Path:
         sorted(str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
     )
     raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are: {known}")
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A YAML config as a dict; ConfigError with the line where it isn't one."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a config is a mapping of keys, this one is a {type(content).__name__}")
-    return content
 
 
 def _take(flags: list[str], name: str, default: Any) -> Any:
@@ -193,13 +178,15 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     told = any(flag.split("=")[0] == "--init_from" for flag in flags)
     init_from = _take(flags, "--init_from", merged.get("init_from"))
     init_from = None if init_from in (None, "null", "None", "") else str(init_from)
-    command = Command(argv[0], configs, flags, stage, str(variant), runs, init_from, named, told)
+    check_flags(flags)
+    variant = folder_name("--variant", variant)
+    command = Command(argv[0], configs, flags, stage, variant, runs, init_from, named, told)
     _settle_checkpoint(command)
     return command
 
 
 def _stage_of(config: Path) -> str:
-    return str(read_config(config).get("stage") or config.stem)
+    return folder_name(f"{config}: stage", read_config(config).get("stage") or config.stem)
 
 
 def _is_for(overlay: Path, stage: str) -> bool:

@@ -262,7 +262,7 @@ def test_a_bad_file_is_named_from_workers_too(tiny_corpus, num_workers):
 )
 def test_bad_settings_are_named(tiny_corpus, setting):
     ((name, value),) = setting.items()
-    with pytest.raises(ValueError, match=f"data: {name} is {value}; give"):
+    with pytest.raises(ValueError, match=rf"data\.{name}: got {value}; give a (whole )?number"):
         module_of(tiny_corpus(), **setting)
 
 

@@ -78,9 +78,9 @@ def test_intervals_cover_the_cut(partition, seconds):
     assert max(lengths) <= seconds + SHORTEST_SECONDS
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, 0.01, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1.0, 0.01, float("nan"), float("inf"), "4", None, True])
 def test_refuses_windows_of_no_length(seconds):
-    with pytest.raises(ValueError, match=r"partition: seconds is .*give 0.1 or more"):
+    with pytest.raises(ValueError, match=r"partition\.seconds: got .*; give a number from 0\.1 upwards"):
         FixedWindows(seconds)
-    with pytest.raises(ValueError, match=r"partition: max_seconds is .*give 0.1 or more"):
+    with pytest.raises(ValueError, match=r"partition\.max_seconds: got .*; give a number from 0\.1 upwards"):
         PauseWindows(seconds)

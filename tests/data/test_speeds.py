@@ -40,7 +40,9 @@ def test_times_and_audio_go_with_the_speed(tiny_corpus, tmp_path):
     assert len({cache.key(one) for one in (cut, fast, at_speed(cut, 0.9))}) == 3
 
 
-@pytest.mark.parametrize(("speeds", "said"), [([1.0], "speeds has 1.0"), ([0.9, 0.9], "twice"), ([3], "speeds has 3")])
+@pytest.mark.parametrize(
+    ("speeds", "said"), [([1.0], r"speeds\[0\]: got 1.0"), ([0.9, 0.9], "twice"), ([0.9, 3], r"speeds\[1\]: got 3")]
+)
 def test_what_is_no_speed_is_refused(tiny_corpus, speeds, said):
     with pytest.raises(ValueError, match=said):
         Perturbed(tiny_corpus(sessions=1), speeds)

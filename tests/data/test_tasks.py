@@ -117,8 +117,9 @@ def test_a_cut_without_any_truth_is_an_error():
     ("weights", "turns", "message"),
     [
         ({"translate": 1}, 4, "translate"),
-        ({"asr": -1}, 4, "weight -1"),
-        ({"asr": float("nan")}, 4, "weight nan"),
+        ({"asr": -1}, 4, r"tasks\.asr: got -1"),
+        ({"asr": float("nan")}, 4, r"tasks\.asr: got nan"),
+        ({"asr": float("inf")}, 4, r"tasks\.asr: got inf"),
         ({"asr": 0}, 4, "no task"),
         ({}, 4, "no task"),
         ({"asr": 1}, 0, "turns"),

@@ -217,11 +217,11 @@ def test_other_arguments_go_to_another_folder(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_hours": 0}, "train_hours is 0"),
-        ({"test_sessions": 0}, "test_sessions is 0"),
-        ({"jobs": 0}, "jobs is 0"),
-        ({"min_seconds": 5}, "min_seconds is 5"),
-        ({"min_seconds": 30, "max_seconds": 35}, "max_seconds is 35; use 40"),
+        ({"train_hours": 0}, "train_hours: got 0"),
+        ({"test_sessions": 0}, "test_sessions: got 0"),
+        ({"jobs": 0}, "jobs: got 0"),
+        ({"min_seconds": 5}, "min_seconds: got 5"),
+        ({"min_seconds": 30, "max_seconds": 35}, "max_seconds: got 35; give a number from 40"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):

@@ -231,7 +231,7 @@ def test_errors_name_the_place_and_the_mend(tmp_path, corpus):
     with pytest.raises(OSError, match="cannot download train-clean-5 and dev-clean-2 from file:///nowhere"):
         MiniLibriSpeech(root=str(tmp_path / "made"), base_url="file:///nowhere").prepare()
     for key, value in (("unit", "word"), ("max_seconds", 0.0), ("mixed", 1.5)):
-        with pytest.raises(ValueError, match=f"{key} is {value!r}"):
+        with pytest.raises(ValueError, match=f"{key}.* (is|got) {value!r}"):
             MiniLibriSpeech(**{key: value})
     recipe = make(tmp_path, corpus)
     with pytest.raises(ValueError, match="unknown split 'valid'"):

@@ -226,5 +226,5 @@ def test_stereo_recordings_are_mixed(tmp_path, corpus):
     + [("max_speakers", 0)],
 )
 def test_arguments_out_of_range(key, value):
-    with pytest.raises(ValueError, match=f"SpokenDigits: .*{key if 'digits' not in key else 'use 2 <= min_digits'}"):
+    with pytest.raises(ValueError, match=rf"SpokenDigits\.{key}.*: got {value}; give a whole number"):
         SpokenDigits(**{key: value})

@@ -168,11 +168,11 @@ def test_who_scores_tokens_says_so(kind, scored):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"adapter\.stride=0: must be at least 1"):
+    with pytest.raises(ValueError, match=r"adapter\.stride: got 0; give a whole number from 1"):
         SemanticAdapter(stride=0)
     with pytest.raises(ValueError, match=r"adapter\.segment=10 must be a multiple of adapter\.stride=4"):
         AcousticAdapter(layers=[1], segment=10, stride=4)
-    with pytest.raises(ValueError, match=r"adapter\.stride=0: must be at least 1"):
+    with pytest.raises(ValueError, match=r"adapter\.stride: got 0; give a whole number from 1"):
         VoiceAdapter(layers=[1], stride=0)
     with pytest.raises(ValueError, match="semantic stride 4 and acoustic stride 2 must be equal"):
         DualAdapter(SemanticAdapter(stride=4), AcousticAdapter(layers=[1], stride=2))
@@ -209,7 +209,7 @@ def test_in_training_stretches_of_frames_are_not_heard():
     edges = (hidden[:, 1:] & ~hidden[:, :-1]).sum()
     assert hidden.sum() >= STRETCH * (edges - 3), "hidden a stretch at a time; one may begin before the first frame"
     assert not hidden[0].equal(hidden[1])
-    with pytest.raises(ValueError, match=r"adapter\.time_mask=1\.0: a share"):
+    with pytest.raises(ValueError, match=r"adapter\.time_mask: got 1\.0; give a number from 0 to below 1"):
         SemanticAdapter(time_mask=1.0)
 
 

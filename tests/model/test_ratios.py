@@ -53,7 +53,7 @@ def test_repeated_ratios_are_drawn_more_often():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ([2, 0], r"eval_ratios\[1\]: got 0; a ratio is a whole number from 1"),
+        ([2, 0], r"eval_ratios\[1\]: got 0; give a whole number from 1 upwards: speech frames that one SST stands for"),
         ([-1], r"eval_ratios\[0\]: got -1"),
         ([2.0], r"eval_ratios\[0\]: got 2.0"),
         ([True], r"eval_ratios\[0\]: got True"),

@@ -304,7 +304,7 @@ def test_frames_are_drawn_to_the_answers_where_stage_2_is_told_so(folders, tmp_p
     plain = phase(ModalAlignment, folders, ADAPTER)
     assert "train/heard" not in fit(plain, Given([given], tmp_path), 1).callback_metrics
     assert plain.extra_loss(given, plain.speech(given)) == 0.0
-    with pytest.raises(ValueError, match=r"model.heard_weight=-1: must not be negative"):
+    with pytest.raises(ValueError, match=r"model\.heard_weight: got -1; give a number from 0 upwards"):
         phase(ModalAlignment, folders, ADAPTER, heard_weight=-1)
 
 

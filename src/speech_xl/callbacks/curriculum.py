@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from speech_xl.callbacks.scalars import Cadence, log_scalars, tensorboard_writers
+from speech_xl.checks import whole
 from speech_xl.model.ratios import check_ratios
 
 
@@ -128,8 +129,7 @@ def _check_schedule(schedule: list[RatioStage]) -> list[RatioStage]:
     checked: list[RatioStage] = []
     for index, stage in enumerate(schedule):
         start = stage.start
-        if isinstance(start, bool) or not isinstance(start, int) or start < 0:
-            raise ValueError(f"{key}[{index}].start: got {start!r}; give a whole number from 0 upwards")
+        whole(f"{key}[{index}].start", start)
         if index == 0 and start != 0:
             raise ValueError(f"{key}[0].start: got {start}; the first stage must begin at 0")
         if index and start <= checked[-1].start:

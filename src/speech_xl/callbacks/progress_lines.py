@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 
+from speech_xl.checks import number
+
 
 class ProgressLines(ProgressBar):
     """Prints a line every `every_seconds`, and one after each validation with its figures.
@@ -18,7 +20,7 @@ class ProgressLines(ProgressBar):
 
     def __init__(self, every_seconds: float = 30.0) -> None:
         super().__init__()
-        self.every_seconds = every_seconds
+        self.every_seconds = number("ProgressLines.every_seconds", every_seconds, least=0)
         self._enabled = True
         self._printed = 0.0  # when the last line was printed
         self._begun = 0.0  # when the running loop began

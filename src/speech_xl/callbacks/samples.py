@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from speech_xl import SAMPLE_RATE
 from speech_xl.callbacks.pictures import log_mel, session_picture
 from speech_xl.callbacks.scalars import tensorboard_writers
+from speech_xl.checks import whole
 from speech_xl.data.audio import load_audio
 from speech_xl.evaluation.metrics import is_correct, wer_counts
 
@@ -38,8 +39,7 @@ class Samples(pl.Callback):
     """
 
     def __init__(self, n: int = 3, audio: bool = True, picture: bool = True, console: bool = True) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise ValueError(f"Samples.n: got {n!r}; give a whole number of sessions from 0 upwards")
+        whole("Samples.n", n)
         self.n = n
         self.audio = audio
         self.picture = picture

@@ -8,6 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from speech_xl.checks import whole
+
 
 def log_scalars(trainer: pl.Trainer, values: Mapping[str, float], step: int) -> None:
     """Write `values` at the optimizer step `step` to every logger (the loggers themselves write on rank zero only)."""
@@ -28,9 +30,7 @@ class Cadence:
     """
 
     def __init__(self, every_n_steps: int, owner: str) -> None:
-        if isinstance(every_n_steps, bool) or not isinstance(every_n_steps, int) or every_n_steps < 1:
-            raise ValueError(f"{owner}.every_n_steps: got {every_n_steps!r}; give a whole number from 1 upwards")
-        self.every_n_steps = every_n_steps
+        self.every_n_steps = whole(f"{owner}.every_n_steps", every_n_steps, least=1)
         self.last: int | None = None
 
     def due(self, step: int) -> bool:

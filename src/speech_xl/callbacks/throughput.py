@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from speech_xl.callbacks.peak_flops import peak_flops_of
 from speech_xl.callbacks.scalars import Cadence, log_scalars
+from speech_xl.checks import number, whole
 
 
 @dataclass
@@ -44,10 +45,9 @@ class Throughput(pl.Callback):
     """
 
     def __init__(self, window: int = 50, every_n_steps: int = 10, peak_flops: float | None = None) -> None:
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-            raise ValueError(f"Throughput.window: got {window!r}; give a whole number of batches from 1 upwards")
-        if peak_flops is not None and not peak_flops > 0:
-            raise ValueError(f"Throughput.peak_flops: got {peak_flops!r}; give FLOP/s above 0, or null")
+        whole("Throughput.window", window, least=1)
+        if peak_flops is not None:
+            number("Throughput.peak_flops", peak_flops, above=0, unit="FLOP/s")
         self.peak_flops = peak_flops
         self._batches: deque[_Batch] = deque(maxlen=window)
         self._cadence = Cadence(every_n_steps, "Throughput")

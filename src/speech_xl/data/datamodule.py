@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
@@ -78,17 +79,11 @@ class SpeechDataModule(pl.LightningDataModule):
         num_buckets: int = 8,
     ) -> None:
         super().__init__()
-        _require_positive(
-            max_duration=max_duration,
-            quadratic_duration=quadratic_duration,
-            eval_max_duration=eval_max_duration,
-            limit_dev=limit_dev,
-            limit_test=limit_test,
-            time_marks=time_marks,
-            num_buckets=num_buckets,
-        )
-        if num_workers < 0:
-            raise ValueError(f"data: num_workers is {num_workers}; give 0 or more")
+        number("data.eval_max_duration", eval_max_duration, above=0, unit="seconds")
+        for key, limit in (("data.limit_dev", limit_dev), ("data.limit_test", limit_test)):
+            if limit is not None:
+                whole(key, limit, least=1)
+        whole("data.num_workers", num_workers)
         self.corpus = corpus
         self.cache_dir = cache_dir
         marks = None if time_marks is None else TimeMarks(time_marks, mark_words)
@@ -260,9 +255,3 @@ class SpeechDataModule(pl.LightningDataModule):
             **{key: str(value) for key, value in vars(self.sampling).items()},
             "world_size": self.trainer.world_size if self.trainer else 1,
         }
-
-
-def _require_positive(**settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"data: {name} is {value}; give a number above 0")

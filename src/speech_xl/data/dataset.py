@@ -10,6 +10,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut, MixedCut
 from torch.utils.data import Dataset
 
+from speech_xl.checks import number, whole
 from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
@@ -41,8 +42,7 @@ class EvaluationTurns:
         if unknown or not self.tasks:
             what = f"unknown task {unknown[0]!r}" if unknown else "no task"
             raise ValueError(f"eval_tasks: {what}; use some of {', '.join(TASKS)}")
-        if self.questions < 1:
-            raise ValueError(f"eval_questions: {self.questions}; use 1 or more, or leave 'qa' out of eval_tasks")
+        whole("data.eval_questions", self.questions, least=1)
 
     def __call__(self, cut: Cut) -> list[Turn]:
         turns = [asr_turn(cut, self.marks)] if "asr" in self.tasks else []
@@ -85,16 +85,10 @@ class Excerpt:
     keep_place: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_seconds <= self.max_seconds:
-            raise ValueError(
-                f"excerpt: min_seconds {self.min_seconds} and max_seconds {self.max_seconds}; "
-                "both must be above 0 and min_seconds not above max_seconds"
-            )
-        if self.per_session < 1 or self.grow_epochs < 0:
-            raise ValueError(
-                f"excerpt: per_session {self.per_session} and grow_epochs {self.grow_epochs}; "
-                "use at least 1 excerpt a session, and 0 or more epochs"
-            )
+        number("data.excerpt.min_seconds", self.min_seconds, above=0)
+        number("data.excerpt.max_seconds (not below min_seconds)", self.max_seconds, least=self.min_seconds)
+        whole("data.excerpt.per_session", self.per_session, least=1)
+        whole("data.excerpt.grow_epochs", self.grow_epochs)
 
     def longest(self, epoch: int) -> float:
         """Longest length to aim for in an epoch, in seconds."""

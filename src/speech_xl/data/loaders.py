@@ -16,6 +16,7 @@ from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
 
+from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.dataset import Excerpt, FillerId
 
@@ -40,6 +41,13 @@ class TrainSampling:
     quadratic_duration: float | None
     num_buckets: int
     excerpt: Excerpt | None
+
+    def __post_init__(self) -> None:
+        whole("data.seed", self.seed)
+        number("data.max_duration", self.max_duration, above=0, unit="seconds")
+        if self.quadratic_duration is not None:
+            number("data.quadratic_duration", self.quadratic_duration, above=0, unit="seconds")
+        whole("data.num_buckets", self.num_buckets, least=1)
 
     def sampler(self, cuts: CutSet, epoch: int) -> CutSampler:
         """The batches of one epoch. Excerpts are taken before batches are made, so that their own length counts."""
@@ -76,9 +84,9 @@ def evaluation_sampler(cuts: CutSet, max_duration: float) -> CutSampler:
     """
     ids: dict[str, str] = {}
     numbered: list[Cut] = []
-    for number, cut in enumerate(iter(cuts)):
-        ids[str(number)] = cut.id
-        numbered.append(cut.with_id(str(number)))
+    for place, cut in enumerate(iter(cuts)):
+        ids[str(place)] = cut.id
+        numbered.append(cut.with_id(str(place)))
     return _quietly(DynamicCutSampler, CutSet.from_cuts(numbered), max_duration=max_duration).map(_Renamed(ids))
 
 

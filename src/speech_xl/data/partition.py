@@ -8,6 +8,7 @@ from lhotse import CutSet
 from lhotse.cut import Cut, PaddingCut
 
 from speech_xl import SHORTEST_SECONDS
+from speech_xl.checks import number
 
 
 class Partition(ABC):
@@ -26,9 +27,7 @@ class FixedWindows(Partition):
     """
 
     def __init__(self, seconds: float) -> None:
-        if not seconds >= SHORTEST_SECONDS:
-            raise ValueError(f"partition: seconds is {seconds}; give {SHORTEST_SECONDS} or more")
-        self.seconds = float(seconds)
+        self.seconds = float(number("partition.seconds", seconds, least=SHORTEST_SECONDS))
 
     def __call__(self, cut: Cut) -> list[float]:
         return window_ends(0.0, cut.duration, self.seconds, cut.sampling_rate)
@@ -44,9 +43,7 @@ class PauseWindows(Partition):
     """
 
     def __init__(self, max_seconds: float) -> None:
-        if not max_seconds >= SHORTEST_SECONDS:
-            raise ValueError(f"partition: max_seconds is {max_seconds}; give {SHORTEST_SECONDS} or more")
-        self.max_seconds = float(max_seconds)
+        self.max_seconds = float(number("partition.max_seconds", max_seconds, least=SHORTEST_SECONDS))
 
     def __call__(self, cut: Cut) -> list[float]:
         inside = {s.end for s in cut.supervisions if 0 < s.end <= cut.duration - SHORTEST_SECONDS}

@@ -8,6 +8,7 @@ from typing import cast
 from lhotse import CutSet, MonoCut
 from lhotse.utils import fastcopy
 
+from speech_xl.checks import number
 from speech_xl.data.corpus import Corpus, check_split
 from speech_xl.data.sessions import WORD_STARTS
 
@@ -24,8 +25,9 @@ class Perturbed(Corpus):
     """
 
     def __init__(self, corpus: Corpus, speeds: Sequence[float] = (0.9, 1.1)) -> None:
-        if wrong := [speed for speed in speeds if not 0.5 <= speed <= 2 or speed == 1]:
-            raise ValueError(f"Perturbed: speeds has {wrong[0]}; use factors from 0.5 to 2 other than 1")
+        for place, speed in enumerate(speeds):
+            if number(f"Perturbed.speeds[{place}]", speed, least=0.5, most=2) == 1:
+                raise ValueError(f"Perturbed.speeds[{place}]: got {speed}; the recorded speed is there by itself")
         if len(set(speeds)) < len(speeds):
             raise ValueError(f"Perturbed: speeds {list(speeds)} has one of them twice")
         self.corpus, self.speeds, self.name = corpus, tuple(speeds), corpus.name

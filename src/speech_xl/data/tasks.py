@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lhotse.cut import Cut
 
+from speech_xl.checks import number, whole
 from speech_xl.data.time_marks import TimeMarks, time_mark
 from speech_xl.data.word_times import pieces
 
@@ -103,13 +104,11 @@ class TaskMixture:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
-        negative = [task for task, weight in weights.items() if not weight >= 0]
-        if negative:
-            raise ValueError(f"tasks: {negative[0]} has weight {weights[negative[0]]}; use 0 or more")
+        for task, weight in weights.items():
+            number(f"data.tasks.{task}", weight, least=0)
         if not any(weights.values()):
             raise ValueError("tasks: no task has a weight above 0; give at least one, for example {asr: 1.0}")
-        if turns < 1:
-            raise ValueError(f"turns: {turns} questions a sample; use 1 or more")
+        whole("data.turns", turns, least=1)
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
         self.turns = turns
         self.marks = marks

@@ -9,7 +9,10 @@ import math
 import re
 from dataclasses import dataclass
 
+from speech_xl.checks import number
+
 _MARK = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
+FINEST_STEP = 0.001  # seconds: marks are written with three decimals at most
 _TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
 
 
@@ -20,6 +23,9 @@ class TimeMarks:
 
     step: float
     words: bool = False
+
+    def __post_init__(self) -> None:
+        number("data.time_marks", self.step, least=FINEST_STEP, unit="seconds")
 
 
 def time_mark(seconds: float, step: float = 1.0) -> str:

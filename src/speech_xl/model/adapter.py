@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, max_pool1d, normalize, pad
 
+from speech_xl.checks import number, whole
 from speech_xl.model.clock import SHARE, clock, with_clock
 
 STRETCH = 10  # encoder frames that `time_mask` hides at a time: 0.2 s of Whisper's
@@ -80,10 +81,10 @@ class SemanticAdapter(Adapter):
 
     stride    encoder frames per speech frame: 4 takes Whisper's 50 Hz to 12.5 Hz
     hidden    inner width; None means twice the encoder's
-    dropout   on the inner activations, 0..1
+    dropout   on the inner activations, from 0 to below 1
     clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
-    deaf      share of the encoder's dimensions that a row doesn't hear in training, 0..1, where there is little speech
-              (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
+    deaf      share of the encoder's dimensions that a row doesn't hear in training, from 0 to below 1, where there is
+              little speech (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
     time_mask share of the encoder's frames that aren't heard in training, 0..1, in stretches of `STRETCH`: what is said
               there has to be told from the words around (SpecAugment, arXiv 1904.08779)
     """
@@ -100,13 +101,13 @@ class SemanticAdapter(Adapter):
         time_mask: float = 0.0,
     ) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f"adapter.stride={stride}: must be at least 1")
-        if clock < 0:
-            raise ValueError(f"adapter.clock={clock}: must not be negative")
-        if not 0 <= time_mask < 1:
-            raise ValueError(f"adapter.time_mask={time_mask}: a share from 0 to below 1")
-        self.time_mask = time_mask
+        whole("adapter.stride", stride, least=1)
+        if hidden is not None:
+            whole("adapter.hidden", hidden, least=1)
+        number("adapter.dropout", dropout, least=0, below=1)
+        number("adapter.clock", clock, least=0)
+        number("adapter.deaf", deaf, least=0, below=1)
+        self.time_mask = number("adapter.time_mask", time_mask, least=0, below=1)
         self.stride, self.grain, self.hidden, self.rate, self.clock = stride, stride, hidden, dropout, clock
         self.deaf = nn.Dropout1d(deaf)
 

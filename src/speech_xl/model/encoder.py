@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor
 
 from speech_xl import SAMPLE_RATE
+from speech_xl.checks import number
 from speech_xl.model.front_end import front_end, load_tower
 from speech_xl.model.pretrained import existing, loading
 
@@ -70,6 +71,9 @@ class HFEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.name, self.pretrained = name, pretrained
+        if window_seconds is not None:
+            number("encoder.window_seconds", window_seconds, above=0)
+        number("encoder.overlap_seconds", overlap_seconds, least=0)
         self.window_seconds, self.overlap_seconds = window_seconds, overlap_seconds
         self.trust_remote_code = trust_remote_code
 
@@ -112,8 +116,6 @@ class HFEncoder(Encoder):
             )
 
     def _samples(self, seconds: float) -> int:
-        if seconds <= 0:
-            raise ValueError(f"encoder.window_seconds={seconds}: must be positive")
         return round(seconds * SAMPLE_RATE)
 
     def spans(self, samples: int) -> list[tuple[int, int, int, int]]:

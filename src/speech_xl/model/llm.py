@@ -11,6 +11,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PretrainedConfig
 
+from speech_xl.checks import number, whole
 from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import Turn
 from speech_xl.model.pretrained import existing, loading
@@ -33,6 +34,13 @@ class Lora:
     alpha: int = 64
     dropout: float = 0.0
     target_modules: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj"])
+
+    def __post_init__(self) -> None:
+        whole("llm.lora.r", self.r, least=1)
+        number("llm.lora.alpha", self.alpha, above=0)
+        number("llm.lora.dropout", self.dropout, least=0, below=1)
+        if not self.target_modules:
+            raise ValueError("llm.lora.target_modules: got []; name layers, such as [q_proj, v_proj]")
 
 
 def cache_argument(decoder: nn.Module) -> str:

@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from speech_xl.checks import whole
+
 
 def check_ratios(ratios: Iterable[int], key: str) -> tuple[int, ...]:
     """The ratios as a tuple, or a ValueError that names `key`, the value and the mend.
@@ -19,12 +21,10 @@ def check_ratios(ratios: Iterable[int], key: str) -> tuple[int, ...]:
     if not checked:
         raise ValueError(f"{key}: the list is empty; give at least one ratio, for example [2]")
     for index, ratio in enumerate(checked):
-        # bool is an int in Python: `true` in a YAML would otherwise pass for 1.
-        if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio < 1:
-            raise ValueError(
-                f"{key}[{index}]: got {ratio!r}; a ratio is a whole number from 1 upwards, the number of speech frames "
-                "one SST stands for (1 is uncompressed)"
-            )
+        try:
+            whole(f"{key}[{index}]", ratio, least=1)
+        except ValueError as error:
+            raise ValueError(f"{error}: speech frames that one SST stands for (1 is uncompressed)") from error
     return checked
 
 

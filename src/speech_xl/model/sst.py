@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from speech_xl.checks import whole
 from speech_xl.model.clock import with_clock
 from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
 
@@ -67,7 +68,7 @@ class SSTs(nn.Module):
             raise ValueError(f"sst.placement={placement!r}: choose one of {', '.join(get_args(Placement))}")
         if start not in ("embedding", "mean"):
             raise ValueError(f"sst.start={start!r}: choose 'embedding' or 'mean'")
-        self.projections, self.rank, self.start = projections, rank, start
+        self.projections, self.rank, self.start = projections, whole("sst.rank", rank, least=1), start
         self.positions: Scheme = positions
         self.placement: Placement = placement
         self.clock = clock

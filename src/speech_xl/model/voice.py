@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from speech_xl.checks import whole
 from speech_xl.model.adapter import Adapted, Adapter, SemanticAdapter, inside, masked, output_norm
+
+
+def check_layers(layers: list[int]) -> None:
+    """Raises ValueError where no encoder layer is named. Which of them there are the encoder says."""
+    if not layers:
+        raise ValueError("adapter.layers: got []; name encoder layers, for example [2, 4] (-1 is the last)")
 
 
 class AcousticAdapter(Adapter):
@@ -23,6 +30,12 @@ class AcousticAdapter(Adapter):
         self, layers: list[int], stride: int = 4, segment: int = 40, width: int = 256, depth: int = 2, heads: int = 4
     ) -> None:
         super().__init__()
+        check_layers(layers)
+        sizes = {"stride": stride, "segment": segment, "width": width, "depth": depth, "heads": heads}
+        for key, value in sizes.items():
+            whole(f"adapter.{key}", value, least=1)
+        if width % heads:
+            raise ValueError(f"adapter.width={width} must be a multiple of adapter.heads={heads}")
         if segment % stride:
             raise ValueError(f"adapter.segment={segment} must be a multiple of adapter.stride={stride}")
         self.layers, self.stride, self.segment, self.grain = tuple(layers), stride, segment, segment
@@ -82,8 +95,8 @@ class VoiceAdapter(Adapter):
 
     def __init__(self, layers: list[int], stride: int = 4) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f"adapter.stride={stride}: must be at least 1")
+        check_layers(layers)
+        whole("adapter.stride", stride, least=1)
         self.layers, self.stride, self.grain = tuple(layers), stride, stride
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:

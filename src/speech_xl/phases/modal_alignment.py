@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speech_xl.checks import number
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model.speech import Speech
 from speech_xl.phases.heard_answers import heard_answers, mean_frames
@@ -25,9 +26,7 @@ class ModalAlignment(Phase):
 
     def __init__(self, *args: Any, heard_weight: float = 0.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if heard_weight < 0:
-            raise ValueError(f"model.heard_weight={heard_weight}: must not be negative")
-        self.heard_weight = heard_weight
+        self.heard_weight = number("model.heard_weight", heard_weight, least=0)
 
     def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
         if not self.heard_weight:

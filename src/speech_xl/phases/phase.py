@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from transformers import get_scheduler
 
-from speech_xl.checks import whole
+from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
@@ -26,11 +26,13 @@ from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
-from speech_xl.phases.trainable import FROZEN_BY_MODEL, select_trainable
+from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
 
 TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
 UNENDING = ("constant", "constant_with_warmup")  # schedules that need not know when training ends
+# Those of transformers' schedules that need no further arguments.
+SCHEDULES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "inverse_sqrt", *UNENDING)
 
 
 @dataclass
@@ -51,8 +53,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     for task, weight in weights.items():
         if task not in TASKS:
             raise ValueError(f"model.task_weights: unknown task {task!r}; use {', '.join(TASKS)}")
-        if not weight > 0:
-            raise ValueError(f"model.task_weights: {task} has weight {weight}; use more than 0")
+        number(f"model.task_weights.{task}", weight, above=0)
     return weights
 
 
@@ -80,6 +81,7 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
     """
 
     backbone: SpeechLLM
+    compresses = False  # whether intervals have ratios above 1
 
     def __init__(
         self,
@@ -100,25 +102,25 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         max_skipped_steps: int = 3,
     ) -> None:
         super().__init__()
-        if not 0 <= slips < 1:
-            raise ValueError(f"model.slips={slips}: a share from 0 to below 1")
-        self.slips = slips
         self.max_skipped_steps = whole("model.max_skipped_steps", max_skipped_steps, least=1)
+        self.slips = number("model.slips", slips, least=0, below=1)
         self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
         self.backbone = SpeechLLM(encoder, adapter, llm)
-        self.trainable, self.optimizer, self.scheduler, self.warmup_steps = (
-            trainable,
-            optimizer,
-            scheduler,
-            warmup_steps,
-        )
+        self.trainable, self.optimizer = check_learning_rates(trainable), optimizer
+        if scheduler not in SCHEDULES:
+            raise ValueError(f"model.scheduler: got {scheduler!r}; choose one of {', '.join(SCHEDULES)}")
+        self.scheduler, self.warmup_steps = scheduler, whole("model.warmup_steps", warmup_steps)
         self.eval_ratios = list(check_ratios([1] if eval_ratios is None else eval_ratios, "model.eval_ratios"))
-        if longest_gap is not None and not longest_gap > 0:
-            raise ValueError(f"model.longest_gap={longest_gap}: seconds above 0, or null")
-        self.longest_gap = longest_gap
-        self.max_tokens_per_second, self.cache_frames, self.seed = max_tokens_per_second, cache_frames, seed
+        if not self.compresses and set(self.eval_ratios) != {1}:
+            raise ValueError(
+                f"model.eval_ratios: got {self.eval_ratios}, and {type(self).__name__} doesn't compress; give [1], or "
+                "take a phase that does (SSTCompression, MeanPooling)"
+            )
+        self.longest_gap = None if longest_gap is None else number("model.longest_gap", longest_gap, above=0)
+        self.max_tokens_per_second = number("model.max_tokens_per_second", max_tokens_per_second, above=0)
+        self.cache_frames, self.seed = cache_frames, whole("model.seed", seed)
         self.initial: Path | None = None  # weights to start from, set by the command line
         self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
         self.groups: list[dict[str, Any]] = []

@@ -19,6 +19,8 @@ class RatioPhase(Phase):
     Everything else as in `Phase`.
     """
 
+    compresses = True
+
     def __init__(
         self,
         *args: Any,

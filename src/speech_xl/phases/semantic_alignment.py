@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, ctc_loss
 from torch.nn.utils.rnn import pad_sequence
 
+from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
@@ -52,15 +53,10 @@ class SemanticAlignment(Phase):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        weights = {
-            "ctc_weight": ctc_weight,
-            "embedding_ctc_weight": embedding_ctc_weight,
-            "flat_steps": flat_steps,
-            "llm_from": llm_from,
-        }
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"model.{name}={weight}: must not be negative")
+        number("model.ctc_weight", ctc_weight, least=0)
+        number("model.embedding_ctc_weight", embedding_ctc_weight, least=0)
+        whole("model.flat_steps", flat_steps)
+        whole("model.llm_from", llm_from)
         if flat_steps and not embedding_ctc_weight:
             raise ValueError(f"model.flat_steps={flat_steps}: a flat start is for embedding_ctc_weight, which is 0")
         if llm_from and not (ctc_weight or embedding_ctc_weight):

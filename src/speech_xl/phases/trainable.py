@@ -6,7 +6,19 @@ from typing import Any
 
 from torch import nn
 
+from speech_xl.checks import number
+
 FROZEN_BY_MODEL = "frozen_by_model"  # marks a parameter that its own model keeps fixed, such as Whisper's sinusoids
+
+
+def check_learning_rates(patterns: Mapping[str, float]) -> dict[str, float]:
+    """Name pattern -> learning rate as it is. Raises ValueError where there is no pattern, or a rate that is none."""
+    if not patterns:
+        raise ValueError(
+            "model.trainable: got {}, which trains nothing; give name patterns with learning rates, such as "
+            '{"adapter.*": 1.0e-3}'
+        )
+    return {pattern: number(f"model.trainable[{pattern!r}]", rate, least=0) for pattern, rate in patterns.items()}
 
 
 def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[dict[str, Any]]:

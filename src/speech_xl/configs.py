@@ -1,0 +1,143 @@
+"""YAML configs as dicts: no key twice, nothing but plain data, each mistake with its file and line. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_ALIASED = 100_000
+"""Nodes that a config may have once its aliases are resolved: a few lines of nested ones can hold billions."""
+
+
+class ConfigError(Exception):
+    """Something in the command or its configs that the user can mend."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML config as a dict, empty where the file is.
+
+    Raises ConfigError with file and line where it is no YAML, no mapping, has a key twice, or a tag that makes other
+    than plain data.
+    """
+    root = _composed(path)
+    if root is None:
+        return {}
+    try:
+        content = yaml.safe_load(_text_of(path))
+    except yaml.YAMLError as error:  # a tag that plain data doesn't have, or a key that is no plain value
+        raise ConfigError(f"{path}{_line(error)}: not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys, this one is a {type(content).__name__}")
+    return content
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = error.object[: error.start].count(b"\n") + 1, error.object[error.start]
+        raise ConfigError(f"{path}:{line}: not UTF-8 (byte {byte:#04x}); save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror}); name a readable YAML file") from error
+
+
+def _composed(path: Path) -> yaml.Node | None:
+    """The nodes of a YAML file, None where it is empty; no key twice in one mapping."""
+    try:
+        root = yaml.compose(_text_of(path), Loader=yaml.SafeLoader)
+        if root is not None:
+            _check_keys(root, path)
+            _count(root, {}, path)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}{_line(error)}: not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply; write it out plainly") from error
+    return root
+
+
+def _line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f":{mark.line + 1}"
+
+
+def _check_keys(root: yaml.Node, path: Path | str) -> None:
+    """Refuse a key that is there twice in one mapping: YAML parsers take the last and drop the others in silence."""
+    rest, seen = [(root, "")], set()
+    while rest:
+        node, prefix = rest.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            rest += [(item, prefix) for item in node.value]
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                raise ConfigError(
+                    f"{path}:{line}: the key {prefix}{name} is in line {lines[name]} already; keep one of the two"
+                )
+            lines[name] = line
+            rest.append((value, f"{prefix}{name}."))
+
+
+def _count(node: yaml.Node, sizes: dict[int, int], path: Path) -> int:
+    """Nodes of a document with its aliases resolved. Raises ConfigError above `MOST_ALIASED`, or in a circle."""
+    if id(node) in sizes:
+        if sizes[id(node)] == 0:
+            raise ConfigError(f"{path}:{node.start_mark.line + 1}: an alias holds itself; write it out plainly")
+        return sizes[id(node)]
+    sizes[id(node)] = 0  # under way
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    total = 1 + sum(_count(child, sizes, path) for child in children)
+    if total > MOST_ALIASED:
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: its aliases stand for more than {MOST_ALIASED} entries")
+    sizes[id(node)] = total
+    return total
+
+
+def check_flags(flags: list[str]) -> None:
+    """Refuse a key that is there twice in a flag's value, be it YAML itself (``{asr: 1, qa: 1}``) or a YAML file.
+
+    Raises ConfigError. Whatever else may be wrong with a value its own type says.
+    """
+    for place, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if not name.startswith("--"):
+            continue
+        if not equals:
+            value = flags[place + 1] if place + 1 < len(flags) else ""
+        if value.endswith((".yaml", ".yml")) and Path(value).is_file():
+            _composed(Path(value))
+        elif value.startswith(("{", "[")):
+            try:
+                root = yaml.compose(value, Loader=yaml.SafeLoader)
+            except (yaml.YAMLError, RecursionError):
+                continue
+            if root is not None:
+                _check_keys(root, name)
+
+
+def folder_name(key: str, value: object) -> str:
+    """A run's or stage's name as a path below the folder of all runs, such as ``digits/seed1``.
+
+    Raises ConfigError where it would lead out of that folder, or can't be a folder's name.
+    """
+    name = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+    parts = name.split("/")
+    if not name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+        raise ConfigError(
+            f"{key}: got {value!r}; give a name of folders below the folder of all runs, such as digits or "
+            "digits/seed1 (--runs says where that folder is)"
+        )
+    return name
