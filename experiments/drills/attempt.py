@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Literal
 
+WAITING = 8
 Ending = Literal["exited", "traceback", "endless"]
 
 
@@ -45,8 +46,11 @@ class Attempt:
         return (mark + message).strip()
 
 
-def attempt(command: Callable[[], None], seconds: int = 90, memory_bytes: int | None = None) -> Attempt:
-    """Call `command`; it is stopped after `seconds`, and may take `memory_bytes` beyond what this process has now."""
+def attempt(command: Callable[[], None], seconds: float = 90, memory_bytes: int | None = None) -> Attempt:
+    """Call `command` and say how it ended.
+
+    It is stopped after so many seconds of computing, and may take `memory_bytes` beyond what this process has now.
+    """
     with tempfile.TemporaryFile("w+", errors="replace") as out:
         status, ending, exception = _called(command, out, seconds, memory_bytes)
         out.seek(0)
@@ -54,12 +58,13 @@ def attempt(command: Callable[[], None], seconds: int = 90, memory_bytes: int | 
 
 
 def _called(
-    command: Callable[[], None], out: IO[str], seconds: int, memory_bytes: int | None
+    command: Callable[[], None], out: IO[str], seconds: float, memory_bytes: int | None
 ) -> tuple[int, Ending, str]:
     """Exit status, ending and exception of a command whose output goes to `out`."""
     try:
         with _captured(out), warnings.catch_warnings(), _seconds(seconds), _memory(memory_bytes):
             warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show  # whatever this process shows warnings with
             command()
         return 0, "exited", ""
     except SystemExit as exit:
@@ -68,6 +73,11 @@ def _called(
         return -1, "endless", ""
     except BaseException as error:  # whatever it is: a drill reports it
         return 1, "traceback", _places(error)
+
+
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object) -> None:
+    """A warning on stderr, as Python shows it."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 @contextlib.contextmanager
@@ -97,19 +107,25 @@ def _places(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _seconds(limit: int) -> Iterator[None]:
-    """Raise _TimeIsUp inside the block once the limit has passed."""
+def _seconds(limit: float) -> Iterator[None]:
+    """Raise _TimeIsUp inside the block after so many seconds of computing, or `WAITING` times as many in all.
+
+    The first is for what runs without end, and is the same on a busy machine; the second for what waits without end.
+    """
 
     def up(signum: int, frame: FrameType | None) -> None:
         raise _TimeIsUp
 
-    before = signal.signal(signal.SIGALRM, up)
-    signal.alarm(limit)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, limit), signal.SIGALRM: (signal.ITIMER_REAL, WAITING * limit)}
+    before = {number: signal.signal(number, up) for number in timers}
+    for which, length in timers.values():
+        signal.setitimer(which, length)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (which, _) in timers.items():
+            signal.setitimer(which, 0)
+            signal.signal(number, before[number])
 
 
 @contextlib.contextmanager
