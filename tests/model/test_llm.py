@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import Gemma2Config, GptOssConfig, LlamaConfig
 
-from speech_xl.model import LLM
+from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
 from speech_xl.model.llm import rope_types
 from tests.model.tiny import DECODERS, listener, llm_folder, speech, suffixes
+from tests.model.two_paths import RATIOS, TURNS, sample, streamed
 
 ONE = speech([6, 5])
 
@@ -53,3 +54,42 @@ def test_attention_with_terms_of_its_own_is_refused_by_name(tmp_path, monkeypatc
         model(ONE, [[2, 2]], suffixes(model, [("who?", "ada")]))
     with pytest.raises(ValueError, match=f"asks for {term}"):
         model.listen(ONE, [[2, 2]])
+
+
+def narrow(folder: str) -> SpeechLLM:
+    """A bfloat16 LLM whose LoRA has learned something, with SSTs."""
+    torch.manual_seed(0)
+    model = SpeechLLM(Encoder(), Adapter(), LLM(folder, dtype="bfloat16", lora=Lora(r=2, alpha=4)))
+    model.llm.build()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.2)
+    model.add_sst(SSTs("full"))
+    return model
+
+
+def test_what_trains_beside_a_bfloat16_llm_is_float32(tmp_path):
+    model = narrow(llm_folder(tmp_path / "llm"))
+    own = {name: p.dtype for name, p in model.named_parameters() if "lora_" in name or name.startswith("sst.")}
+    assert set(own.values()) == {torch.float32} and sum("lora_" in name for name in own) == 16
+    others = {p.dtype for name, p in model.named_parameters() if name not in own}
+    assert others == {torch.bfloat16}, "the LLM's own weights stay small"
+    assert (
+        model.llm.decoder(inputs_embeds=model.llm.embedding.weight[None, :4]).last_hidden_state.dtype == torch.bfloat16
+    )
+    deltas = {name: p for name, p in model.named_parameters() if "lora_" in name}
+    before = {name: p.detach().clone() for name, p in deltas.items()}
+    optimizer = torch.optim.AdamW(deltas.values(), lr=2.5e-5, weight_decay=0.0)
+    model(sample(dtype=torch.float32), RATIOS, suffixes(model, *TURNS)).loss_sum.backward()
+    optimizer.step()
+    moved = [(p != before[name]).float().mean().item() for name, p in deltas.items()]
+    assert min(moved) > 0.95, "in bfloat16 half of them would stay where they are"
+
+
+@torch.no_grad()
+def test_one_pass_is_streaming_with_a_float32_lora_on_a_bfloat16_llm(tmp_path):
+    model = narrow(llm_folder(tmp_path / "llm"))
+    heard, asked = sample(dtype=torch.float32), suffixes(model, *TURNS)
+    apart = streamed(model, heard, RATIOS, asked)
+    torch.testing.assert_close(model(heard, RATIOS, asked).loss_sum.float(), apart.float(), rtol=0.01, atol=0.0)

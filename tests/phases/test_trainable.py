@@ -3,7 +3,10 @@
 import pytest
 from torch import nn
 
-from speech_xl.phases.trainable import select_trainable
+from speech_xl.model import LLM, Lora
+from speech_xl.phases import SemanticAlignment
+from speech_xl.phases.trainable import rounded_away, select_trainable
+from tests.phases.parts import Given, batch, fit, phase
 
 
 class Net(nn.Module):
@@ -70,3 +73,26 @@ def test_what_the_model_itself_keeps_fixed_stays_fixed():
     assert training(net) == {"head.weight"} and [id(p) for p in group["params"]] == [id(net.head.weight)]
     with pytest.raises(ValueError, match="head.bias"):
         select_trainable(net, {"head.bias": 0.1})
+
+
+def test_what_trains_in_less_than_float32_is_named():
+    net = Net()
+    net.backbone["llm"].bfloat16()
+    select_trainable(net, {"adapter.*": 0.1})
+    assert rounded_away(net) is None, "what is frozen may be small"
+    select_trainable(net, {"llm.*": 0.1})
+    said = rounded_away(net)
+    assert said is not None and "2 parameters train in bfloat16" in said and "llm.a.weight, llm.a.bias" in said
+    assert "model.llm.init_args.dtype to float32" in said
+
+
+@pytest.mark.parametrize(
+    ("trainable", "named"), [({"adapter.*": 0.1, "llm.*lora_*": 0.1}, False), ({"llm.*": 0.1}, True)]
+)
+def test_a_fit_warns_of_it_once_the_precision_is_settled(folders, tmp_path, recwarn, trainable, named):
+    llm = LLM(folders["llm"], dtype="bfloat16", lora=None if named else Lora(r=2))
+    fit(
+        phase(SemanticAlignment, folders, trainable, llm=llm),
+        Given([batch(tmp_path, ("a", 0.3, [("say", "a")]))], tmp_path),
+    )
+    assert any("round to none: llm.model." in str(one.message) for one in recwarn) == named

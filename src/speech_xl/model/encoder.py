@@ -28,6 +28,7 @@ class Encoder(nn.Module):
     width: int  # D
     hop: int  # samples a frame
     overlap: int = 0  # samples that a window hears beyond its inner borders
+    loaded: str = ""  # which of its tensors are pretrained, in one line
 
     def build(self, layers: Sequence[int]) -> None:
         raise NotImplementedError
@@ -81,8 +82,8 @@ class HFEncoder(Encoder):
         name = existing(self.name, "encoder")
         options = {"trust_remote_code": self.trust_remote_code}
         with loading("encoder", self.name):
-            self.model = load_tower(name, self.pretrained, **options)
             self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)
+            self.model, self.loaded = load_tower(name, self.pretrained, **options)
         self.model.float()
         if self.extractor.sampling_rate != SAMPLE_RATE:
             raise ValueError(f"encoder {self.name}: listens at {self.extractor.sampling_rate} Hz, not {SAMPLE_RATE} Hz")

@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from speech_xl import SAMPLE_RATE
+from speech_xl.model.pretrained import REPORTED, check_complete
 
 # Where larger models keep their audio tower: the path of its config, and its weights' prefix.
 TOWERS = {
@@ -29,8 +30,12 @@ TOWERS = {
 }
 
 
-def load_tower(name: str, pretrained: bool, **options: Any) -> Any:
-    """The audio encoder of the model `name`; of a larger model its tower alone is made and read."""
+def load_tower(name: str, pretrained: bool, **options: Any) -> tuple[Any, str]:
+    """The audio encoder of the model `name`, and a line that counts its tensors (empty where it isn't pretrained).
+
+    Of a larger model the tower alone is made and read. Raises PretrainedError where tensors are missing, unknown, of
+    another shape or not finite.
+    """
     config = AutoConfig.from_pretrained(name, **options)
     for path, prefix in TOWERS.items():
         inner: Any = config
@@ -39,11 +44,17 @@ def load_tower(name: str, pretrained: bool, **options: Any) -> Any:
         if inner is not None:
             kind = class_of(inner)
             if not pretrained:
-                return kind(inner)
+                return kind(inner), ""
             mapping = {rf"^(model\.)?{prefix}\.": ""}
-            return kind.from_pretrained(name, config=inner, key_mapping=mapping, **options)
-    model = AutoModel.from_pretrained(name, **options) if pretrained else AutoModel.from_config(config, **options)
-    return model.get_encoder() if config.is_encoder_decoder else model
+            made: Any = kind.from_pretrained(name, config=inner, key_mapping=mapping, **REPORTED, **options)
+            tower, report = made
+            return tower, check_complete("encoder", name, tower, tower, report)
+    if not pretrained:
+        model = AutoModel.from_config(config, **options)
+        return model.get_encoder() if config.is_encoder_decoder else model, ""
+    model, report = AutoModel.from_pretrained(name, **REPORTED, **options)
+    tower = model.get_encoder() if config.is_encoder_decoder else model
+    return tower, check_complete("encoder", name, model, tower, report)
 
 
 def class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from speech_xl.checks import number, whole
 from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import Turn
-from speech_xl.model.pretrained import existing, loading
+from speech_xl.model.pretrained import REPORTED, PretrainedError, check_complete, existing, loading
 from speech_xl.model.prompt import Prompt
 
 CHANGING_ROPE = {"dynamic", "longrope"}  # whose angles depend on how long a sequence has become
@@ -81,6 +81,7 @@ class LLM(nn.Module):
         super().__init__()
         if dtype not in ("float32", "bfloat16", "float64"):
             raise ValueError(f"llm.dtype={dtype!r}: choose float32 or bfloat16")
+        self.loaded = ""  # which of its tensors are pretrained, in one line
         self.name, self.pretrained, self.dtype, self.lora = name, pretrained, getattr(torch, dtype), lora
         if attention not in ("auto", "flex", "sdpa"):
             raise ValueError(f"llm.attention={attention!r}: choose auto, flex or sdpa")
@@ -92,10 +93,17 @@ class LLM(nn.Module):
         options = {"trust_remote_code": self.trust_remote_code}
         shape = {"dtype": self.dtype, "attn_implementation": ATTENTION}
         with loading("llm", self.name):
+            config = AutoConfig.from_pretrained(name, **options)
+            if getattr(config, "is_encoder_decoder", False):
+                raise PretrainedError(
+                    f"llm.name={self.name}: {type(config).__name__} is of an encoder with a decoder; name a causal "
+                    "language model, such as Qwen/Qwen2.5-0.5B-Instruct"
+                )
             if self.pretrained:
-                self.model = AutoModelForCausalLM.from_pretrained(name, **shape, **options)
+                made: Any = AutoModelForCausalLM.from_pretrained(name, **shape, **REPORTED, **options)
+                self.model, report = made
+                self.loaded = check_complete("llm", self.name, self.model, self.model, report)
             else:
-                config = AutoConfig.from_pretrained(name, **options)
                 self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
         if changing := rope_types(self.model.config) & CHANGING_ROPE:
@@ -113,9 +121,19 @@ class LLM(nn.Module):
                 target_modules=list(self.lora.target_modules),
             )
             inject_adapter_in_model(spec, self.model)
+            self._keep_lora_float32()
         if self.gradient_checkpointing:
             # Non-reentrant: the decoder's inputs need no gradient of their own, and hooks run again on recompute.
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def _keep_lora_float32(self) -> None:
+        """Deltas are float32 at least, whatever the LLM's dtype: in bfloat16 the steps of usual learning rates round to
+        nothing. peft casts a delta's input to the delta's dtype, and its output back to the LLM's."""
+        deltas = [parameter for name, parameter in self.model.named_parameters() if "lora_" in name]
+        for parameter in deltas:
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
+        if self.loaded:
+            self.loaded += f"; {len(deltas)} new of LoRA"
 
     @property
     def decoder(self) -> nn.Module:

@@ -26,7 +26,7 @@ from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.rising_marks import unknown_marks
-from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
+from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, rounded_away, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
 
 TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
@@ -147,6 +147,9 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         """Build the backbone and load the weights of `initial`; all that answering needs."""
         backbone = self.backbone
         backbone.build()
+        for line in (backbone.encoder.loaded, backbone.llm.loaded):
+            if line:
+                rank_zero_info(line)
         for parameter in backbone.parameters():
             setattr(parameter, FROZEN_BY_MODEL, not parameter.requires_grad)
         for part, name in ((backbone.encoder, "encoder"), (backbone.llm, "llm")):
@@ -242,6 +245,8 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         return 0.0
 
     def configure_optimizers(self) -> Any:
+        if warning := rounded_away(self):  # here, because `trainer.precision: bf16-true` changes them last
+            rank_zero_warn(warning)
         groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
         optimizer = self.optimizer(groups)
         steps = self.trainer.estimated_stepping_batches if self.trainer.max_steps < 0 else self.trainer.max_steps

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import nn
 
 from speech_xl.checks import number
 
+SHOWN = 4  # names of parameters in a warning
 FROZEN_BY_MODEL = "frozen_by_model"  # marks a parameter that its own model keeps fixed, such as Whisper's sinusoids
 
 
@@ -49,3 +51,24 @@ def select_trainable(module: nn.Module, patterns: Mapping[str, float]) -> list[d
                 f"Names begin with: {', '.join(tops[:20])}"
             )
     return [{"params": params, "lr": patterns[name], "name": name} for name, params in groups.items() if params]
+
+
+def rounded_away(module: nn.Module) -> str | None:
+    """A warning that names the parameters that train in less than float32, or None.
+
+    AdamW moves a weight by about the learning rate. bfloat16 has 8 bits: of a weight of 0.02 a step of 2.5e-5 is less
+    than half of the last one, and the weight stays where it is.
+    """
+    coarse = [
+        (name.removeprefix("backbone."), str(parameter.dtype).removeprefix("torch."))
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and torch.finfo(parameter.dtype).bits < 32
+    ]
+    if not coarse:
+        return None
+    names = ", ".join(name for name, _ in coarse[:SHOWN]) + (", ..." if len(coarse) > SHOWN else "")
+    return (
+        f"{len(coarse)} parameters train in {' and '.join(sorted({dtype for _, dtype in coarse}))}, where small steps "
+        f"round to none: {names}. Set model.llm.init_args.dtype to float32 and trainer.precision to bf16-mixed, or "
+        "train the LLM by its LoRA alone"
+    )
