@@ -20,6 +20,7 @@ from data_recipes.librispeech_readings import (
     share_speakers,
 )
 from data_recipes.prepared import (
+    is_prepared,
     making,
     mark_prepared,
     parallel_map,
@@ -97,6 +98,10 @@ class MiniLibriSpeech(Corpus):
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
         return read_split(require_prepared(self.folder), split)
+
+    def check(self) -> None:
+        if self.corpus_dir is not None and not is_prepared(self.folder):
+            self._existing_corpus(self.corpus_dir)
 
     def prepare(self) -> None:
         with making(self.folder) as needed:

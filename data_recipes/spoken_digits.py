@@ -18,6 +18,7 @@ from lhotse.utils import resumable_download
 from data_recipes.grammar import number_words
 from data_recipes.prepared import (
     folder_with,
+    is_prepared,
     making,
     mark_prepared,
     named_files,
@@ -122,6 +123,10 @@ class SpokenDigits(Corpus):
         """Questions about the words of any digits, and the words that tell each answer."""
         questions = word_questions(" ".join(texts).split(), rng)
         return [Asked(text, answer, [told] if told else []) for _, text, answer, told in questions]
+
+    def check(self) -> None:
+        if self.corpus_dir is not None and not is_prepared(self.folder):
+            self._recordings_folder()
 
     def prepare(self) -> None:
         with making(self.folder) as needed:

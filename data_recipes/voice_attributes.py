@@ -12,6 +12,7 @@ from lhotse import CutSet, MonoCut
 
 from data_recipes.grammar import number_words
 from data_recipes.prepared import (
+    is_prepared,
     making,
     mark_prepared,
     parallel_map,
@@ -112,6 +113,11 @@ class VoiceAttributes(Corpus):
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
         return read_split(require_prepared(self.folder), split)
+
+    def check(self) -> None:
+        for corpus, folder in self.folders.items():
+            if not is_prepared(self.folder) and not folder.is_dir():
+                raise FileNotFoundError(f"VoiceAttributes: {corpus}_dir {folder} is missing; give the corpus's folder")
 
     def prepare(self) -> None:
         with making(self.folder) as needed:

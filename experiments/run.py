@@ -3,10 +3,12 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+from speech_xl.chain import claimed, starting_weights, untrained
 from speech_xl.mistakes import told
-from speech_xl.stages import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command, starting_weights
+from speech_xl.stages import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command
 
 
 def main(argv: list[str], experiments: Path) -> None:
@@ -29,13 +31,18 @@ def run(argv: list[str], experiments: Path) -> None:
             raise ConfigError(f"{argv[0]}: which stage? Begin with a config, such as -c stage1.yaml. See --help.")
     if helps:
         print(USAGE)
-    initial = None if command.asks else starting_weights(command, experiments)
-    # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    # Imported late: torch and its company take seconds, and the mistakes above need none of them.
-    from speech_xl.cli import SpeechCLI
+    earlier = [] if command.asks else untrained(command, experiments)
+    with nullcontext() if command.asks else claimed(command):
+        # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
+        os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+        # Imported late: torch and its company take seconds, and the mistakes above need none of them.
+        from speech_xl.cli import SpeechCLI, check
 
-    SpeechCLI(command, initial)
+        if earlier:  # hours of training lie before this command's own mistakes would show
+            for one in [*earlier, command]:
+                check(one)
+        initial = None if command.asks else starting_weights(command, experiments)
+        SpeechCLI(command, initial)
 
 
 if __name__ == "__main__":

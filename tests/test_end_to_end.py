@@ -164,11 +164,19 @@ def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
     assert (work / "runs" / "killed" / "two" / "weights.safetensors").is_file()
 
 
-def test_a_run_that_starts_over_has_curves_of_its_own(work, trained):
-    for _ in range(2):
-        run("fit", "-c", "first.yaml", "--variant", "again", "--trainer.max_steps", "1")
-    curves = work / "runs" / "again" / "one" / "tensorboard"
-    assert [len(list(folder.glob("events*"))) for folder in (curves, curves / "earlier-1")] == [1, 1]
+def test_a_finished_stage_is_trained_anew_only_on_request_and_set_aside(work, trained, capsys):
+    command = ["fit", "-c", "first.yaml", "--variant", "again", "--trainer.max_steps", "1"]
+    run(*command)
+    folder = work / "runs" / "again"
+    before = load_file(folder / "one" / WEIGHTS)
+    with pytest.raises(SystemExit, match="2"):
+        run(*command, "--seed_everything", "7")
+    assert "one is finished" in (shown := capsys.readouterr().err) and "--overwrite" in shown
+    run(*command, "--seed_everything", "7", "--overwrite")
+    assert [len(list((folder / one / "tensorboard").glob("events*"))) for one in ("one", "one-earlier-1")] == [1, 1]
+    aside = load_file(folder / "one-earlier-1" / WEIGHTS)
+    assert all(aside[name].equal(value) for name, value in before.items())
+    assert (folder / "one-earlier-1" / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_a_run_killed_between_validations_goes_on_from_the_next_batch(work, trained):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from speech_xl import stages
-from speech_xl.stages import ConfigError, parse_command, starting_weights
+from speech_xl import chain
+from speech_xl.chain import starting_weights
+from speech_xl.stages import ConfigError, parse_command
 
 STAGE = "stage: {name}\ninit_from: {before}\nmodel: {{class_path: X}}\n"
 
@@ -42,7 +43,7 @@ def trained(monkeypatch):
         commands.append(argv)
         return Done
 
-    monkeypatch.setattr(stages.subprocess, "run", run)
+    monkeypatch.setattr(chain.subprocess, "run", run)
     return commands
 
 
@@ -116,11 +117,11 @@ def test_a_stage_that_was_broken_off_is_resumed(experiments, trained):
     last.parent.mkdir(parents=True)
     last.touch()
     starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
-    assert trained[0][-2:] == ["--ckpt_path", str(last)]
+    assert trained[0][-2:] == ["--ckpt_path", "last"]
 
 
 def test_a_stage_that_fails_stops_the_chain(experiments, trained, monkeypatch):
-    monkeypatch.setattr(stages.subprocess, "run", lambda argv: type("Failed", (), {"returncode": 2}))
+    monkeypatch.setattr(chain.subprocess, "run", lambda argv: type("Failed", (), {"returncode": 2}))
     with pytest.raises(ConfigError, match="a failed"):
         starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
 

@@ -14,6 +14,7 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from transformers import AutoConfig
 
 import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
@@ -21,16 +22,21 @@ import speech_xl.data.speeds  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401
 from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
+from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.checkpoint_io import WholeCheckpointIO, read_checkpoint, resumable
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
-from speech_xl.mistakes import with_places
+from speech_xl.lineage import settings_of
+from speech_xl.mistakes import message_of, with_places
+from speech_xl.model.pretrained import existing
+from speech_xl.origin import Origin
 from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.precision import best_precision
-from speech_xl.stages import CONFIG, LAST, SUBCOMMANDS, WEIGHTS, Command, ConfigError
+from speech_xl.run_folder import LAST, WEIGHTS, RunFolder
+from speech_xl.stages import SUBCOMMANDS, Command, ConfigError
 from speech_xl.trainer_checks import check_trainer
 from speech_xl.trust import refuse_remote_code
 
@@ -41,10 +47,11 @@ class SpeechCLI(LightningCLI):
     Args:
         command: the command line, taken apart.
         initial: weights the model starts from; None: none.
+        runs: False only parses the command and makes its parts, without weights.
     """
 
-    def __init__(self, command: Command, initial: Path | None) -> None:
-        self.command, self.initial = command, initial
+    def __init__(self, command: Command, initial: Path | None, runs: bool = True) -> None:
+        self.command, self.initial, self.runs = command, initial, runs
         quieten()
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
         logger = {
@@ -87,6 +94,8 @@ class SpeechCLI(LightningCLI):
         parser.add_argument(
             "--variant", type=str | None, default=None, help="run folder's name (default: the overlays')"
         )
+        parser.add_argument("--overwrite", action="store_true", help="train a finished stage anew; it is set aside")
+        parser.add_argument("--force", action="store_true", help="use weights otherwise than they were trained")
         parser.add_argument("--curriculum", type=RatioCurriculum | None, default=None, help="how the ratios rise")
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
         parser.set_defaults(
@@ -107,23 +116,47 @@ class SpeechCLI(LightningCLI):
         except argparse.ArgumentError as error:
             raise ConfigError(with_places(str(error), self.command.configs)) from error
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would lay the hyper-parameters of a checkpoint, class names among them, over the command."""
+
+    def _checkpoint(self) -> str | None:
+        """The checkpoint that the command names, or what `fit` goes on from in its place where that one is damaged."""
+        options = self.config[str(self.subcommand)]
+        if options.get("ckpt_path") is not None and self.subcommand == "fit":
+            path, warning = resumable(Path(options["ckpt_path"]), falls_back=self.command.resumes_last)
+            options["ckpt_path"] = str(path)
+            if warning:
+                rank_zero_warn(warning)
+        return options.get("ckpt_path")
+
     def before_instantiate_classes(self) -> None:
         refuse_remote_code(self.config[str(self.subcommand)].as_dict(), self.command.flags, self.command.configs)
         check_trainer(self._get(self.config, "trainer"))
         torch.set_float32_matmul_precision("high")
+        options = self._get(self.config, "trainer")
+        checkpoint = self._checkpoint()
+        self.origin = Origin.of(self.command, self.initial, checkpoint)
+        if options["precision"] is None:  # set here, so that the saved configuration says it
+            own = best_precision(str(options["accelerator"])), "which this machine is fast at"
+            options["precision"], why = self.origin.precision() or own
+            rank_zero_info(f"trainer.precision is left open: {options['precision']}, {why}")
+        self.lineage = self.origin.lineage(
+            settings_of(self._get(self.config, "model").as_dict(), self._get(self.config, "data").as_dict()),
+            str(options["precision"]),
+            self._get(self.config, "seed_everything"),
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         options = self._get(self.config_init, "trainer")
-        if options["precision"] is None:
-            options["precision"] = best_precision(str(options["accelerator"]))
-            rank_zero_info(f"trainer.precision is left open: {options['precision']} is the fast one on this machine")
         given = options["callbacks"] or []
         options["callbacks"] = given if isinstance(given, list) else [given]
         curriculum = self._get(self.config_init, "curriculum")
-        if curriculum is not None and self.subcommand == "fit":
-            options["callbacks"].append(curriculum)
         plugins = options["plugins"] or []
         options["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
+        if self.subcommand == "fit":
+            options["callbacks"] += [curriculum] if curriculum is not None else []
+            before = self.origin.before if self.origin.resumes else None
+            options["callbacks"].append(LineageKeeper(self.lineage, before, self.command.force))
         has_bar = any(isinstance(callback, ProgressBar) for callback in options["callbacks"])
         if not sys.stdout.isatty() and not has_bar and options["enable_progress_bar"] is not False:
             options["callbacks"].append(ProgressLines())
@@ -131,25 +164,23 @@ class SpeechCLI(LightningCLI):
 
     # The four commands
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.runs:
+            super()._run_subcommand(subcommand)
+
     def _run(self, name: str, kwargs: dict[str, Any]) -> None:
-        self.model.initial = self.initial
+        check_models(self.model)
+        self.model.initial, self.model.force = self.initial, self.command.force
         getattr(self.trainer, name)(**kwargs, weights_only=True)
 
     def fit(self, **kwargs: Any) -> None:
-        if kwargs.get("ckpt_path") is not None:
-            path, warning = resumable(Path(kwargs["ckpt_path"]), falls_back=self.command.resumes_last)
-            kwargs["ckpt_path"] = str(path)
-            if warning:
-                rank_zero_warn(warning)
-        last = self.command.folder / LAST
-        finished = (self.command.folder / WEIGHTS).is_file()
-        if last.is_file() and not finished and kwargs.get("ckpt_path") is None:
-            rank_zero_info(f"{last} is of a run that was broken off; this one starts over (--ckpt_path last goes on)")
-        if kwargs.get("ckpt_path") is None:
-            set_aside(self.command.folder / CONFIG.parent)
+        trainer: Any = self.trainer  # its type lacks what it is given
+        if not trainer.fast_dev_run:
+            set_aside(self.command.run_folder, resumes=self.origin.resumes)
         try:
             self._run("fit", kwargs)
         except SystemExit:  # Lightning's answer to Ctrl-C
+            last = self.command.run_folder.last
             if last.is_file():
                 print(f"interrupted: the same command with --ckpt_path {last} goes on", file=sys.stderr)
             raise
@@ -198,6 +229,7 @@ class SpeechCLI(LightningCLI):
             "longest_gap": self.model.longest_gap,
             "precision": str(self.trainer.precision),
             "asked": asked_of(self.datamodule.cuts("test"), self.datamodule.evaluation),
+            "lineage": self.lineage.plain(),
         }
         # Named after weights and settings: what another training, or another question, had answered is never taken
         # for this one's.
@@ -218,14 +250,41 @@ class SpeechCLI(LightningCLI):
 
 
 @rank_zero_only
-def set_aside(curves: Path) -> None:
-    """Move the curves of an earlier run out of the way of one that starts over; TensorBoard shows both, apart."""
-    events = list(curves.glob("events.out.tfevents.*"))
-    if events:
-        earlier = curves / f"earlier-{1 + len(list(curves.glob('earlier-*')))}"
-        earlier.mkdir()
-        for file in events:
-            file.rename(earlier / file.name)
+def set_aside(folder: RunFolder, resumes: bool) -> None:
+    """Make room for a run before anything is written: the whole of an earlier one, or, where it is resumed, the weights
+    that it ended with."""
+    place = folder.set_weights_aside() if resumes else folder.set_aside()
+    if place is not None:
+        rank_zero_info(f"{folder.path} held an earlier {'end of this run' if resumes else 'run'}, set aside as {place}")
+
+
+def check(command: Command) -> None:
+    """Parse a command of `fit` and make its parts, without weights, so that what is wrong with it shows now."""
+    try:
+        made = SpeechCLI(command, None, runs=False)
+        check_models(made.model)
+        made.datamodule.corpus.check()
+    except Exception as error:
+        if (message := message_of(error)) is None:
+            raise
+        raise ConfigError(f"{command.stage}: {message}") from error
+
+
+def check_models(phase: Phase) -> None:
+    """Raise ConfigError where an encoder's or LLM's folder or hub name can't be found: long before it is loaded."""
+    for role in ("encoder", "llm"):
+        part: Any = getattr(phase.backbone, role)
+        if (name := getattr(part, "name", None)) is None:
+            continue
+        try:
+            AutoConfig.from_pretrained(existing(name, role), trust_remote_code=part.trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, FileNotFoundError) and f"{role}.name" in str(error):
+                raise
+            raise ConfigError(
+                f"model.{role}: {name} can't be loaded ({str(error).strip().splitlines()[0]}). Give a folder that "
+                "holds a Hugging Face model, or a hub name; without a network it must have been downloaded before."
+            ) from error
 
 
 def quieten() -> None:

@@ -1,46 +1,22 @@
-"""Commands taken apart, configs found, stages chained like Make. Needs no torch, so that mistakes show at once.
+"""Commands taken apart and configs found. Needs no torch, so that mistakes show at once.
 
 The first config of a command is a stage, the others are overlays; one with a ``stage`` of its own is for that stage
-alone. A stage writes to ``RUNS/VARIANT/STAGE``, where the variant is named after the overlays, and is finished once
-``weights.safetensors`` stands there. `fit` trains the stage it starts from first where that one isn't finished.
+alone. A stage writes to ``RUNS/VARIANT/STAGE``, where the variant is named after the overlays.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from speech_xl.configs import ConfigError, check_flags, folder_name, read_config
 
+from speech_xl.run_folder import CONFIG, LAST, WEIGHTS, RunFolder
+
+__all__ = ["CONFIG", "LAST", "SUBCOMMANDS", "USAGE", "WEIGHTS", "Command", "ConfigError", "parse_command"]
+
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-WEIGHTS = "weights.safetensors"
-CONFIG = Path("tensorboard") / "config.yaml"  # what Lightning saves beside the curves
-LAST = Path("checkpoints") / "last.ckpt"
-# Flags that the stage trained first takes over too: what is heard, what hears, and on which machine.
-PASSED_ON = (
-    "--data.corpus",
-    "--data.cache_dir",
-    "--data.time_marks",
-    "--data.mark_words",
-    "--data.partition",
-    "--data.num_workers",
-    "--data.seed",
-    "--model.encoder",
-    "--model.adapter",
-    "--model.llm",
-    "--model.init_args.encoder",
-    "--model.init_args.adapter",
-    "--model.init_args.llm",
-    "--trainer.accelerator",
-    "--trainer.devices",
-    "--trainer.num_nodes",
-    "--trainer.precision",
-    "--trainer.strategy",
-    "--seed_everything",
-)
 USAGE = """\
 Speech-XL Suite: train and evaluate long-form speech language models in three stages.
 
@@ -62,6 +38,8 @@ Later ones and flags lie over earlier ones:
   --init_from PATH|null                   start from these weights, or from none
   --ckpt_path PATH|last                   go on with a run that was broken off
   --runs DIR  --variant NAME              write to DIR/NAME/STAGE (else runs/ and the overlays' names)
+  --overwrite                             train a finished stage anew; what it was is set aside, not deleted
+  --force                                 use weights otherwise than they were trained; the files say so afterwards
 """
 
 
@@ -79,10 +57,16 @@ class Command:
     named: list[str] = field(default_factory=list)  # the configs as the user wrote them
     told: bool = False  # whether init_from is the command line's rather than a config's
     resumes_last: bool = False  # whether it goes on from whatever the run has that is whole (--ckpt_path last)
+    overwrite: bool = False  # train a finished stage anew
+    force: bool = False  # let weights be used with other settings than they were trained with
 
     @property
     def folder(self) -> Path:
         return self.runs / self.variant / self.stage
+
+    @property
+    def run_folder(self) -> RunFolder:
+        return RunFolder(self.folder)
 
     @property
     def asks(self) -> bool:
@@ -127,6 +111,13 @@ def _take(flags: list[str], name: str, default: Any) -> Any:
     return value
 
 
+def _take_switch(flags: list[str], name: str) -> bool:
+    """Remove ``--name``, which takes no value, from `flags`; whether it was there."""
+    there = name in flags
+    flags[:] = [flag for flag in flags if flag != name]
+    return there
+
+
 def _split(args: list[str]) -> tuple[list[str], list[str]]:
     """The configs' names, and the other arguments in order."""
     named, flags = [], []
@@ -155,11 +146,11 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     if not named:
         return None
     first = find_config(named[0], experiments)
-    stage = _stage_of(first)
+    stage = stage_of(first)
     configs = [first]
     for name in named[1:]:
         path = find_config(name, experiments)
-        if not _is_for(path, stage):
+        if not is_for(path, stage):
             raise ConfigError(
                 f"{path}: an overlay for {read_config(path)['stage']} alone, and this is {stage}. Leave it out."
             )
@@ -178,18 +169,19 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
     told = any(flag.split("=")[0] == "--init_from" for flag in flags)
     init_from = _take(flags, "--init_from", merged.get("init_from"))
     init_from = None if init_from in (None, "null", "None", "") else str(init_from)
+    switches = {name: _take_switch(flags, f"--{name}") for name in ("overwrite", "force")}
     check_flags(flags)
     variant = folder_name("--variant", variant)
-    command = Command(argv[0], configs, flags, stage, variant, runs, init_from, named, told)
+    command = Command(argv[0], configs, flags, stage, variant, runs, init_from, named, told, **switches)
     _settle_checkpoint(command)
     return command
 
 
-def _stage_of(config: Path) -> str:
+def stage_of(config: Path) -> str:
     return folder_name(f"{config}: stage", read_config(config).get("stage") or config.stem)
 
 
-def _is_for(overlay: Path, stage: str) -> bool:
+def is_for(overlay: Path, stage: str) -> bool:
     """Whether an overlay may lie over `stage`: it names no stage, or this one."""
     return read_config(overlay).get("stage") in (None, stage)
 
@@ -204,77 +196,3 @@ def _settle_checkpoint(command: Command) -> None:
     if not path.exists() and not command.asks:
         raise ConfigError(f"--ckpt_path {path}: no such checkpoint. Leave --ckpt_path out to start the stage over.")
     command.flags += ["--ckpt_path", str(path)]
-
-
-def starting_weights(command: Command, experiments: Path) -> Path | None:
-    """The weights the model starts from; for `fit`, trains the stage that makes them where they are missing."""
-    resumed = command.flag("--ckpt_path")
-    trains = command.subcommand == "fit"
-    start = command.init_from if trains or command.told else None  # a config says where training starts from
-    before = None if start is None else stage_config(start, command, experiments)
-    if start is not None and before is None:
-        path = Path(start)
-        if not path.is_file():
-            raise ConfigError(
-                f"init_from: {path} is missing. Give a .safetensors or .ckpt file, a stage's name, or null."
-            )
-        return path
-    if not trains:
-        own = command.folder / WEIGHTS
-        if not own.is_file() and not resumed:
-            raise ConfigError(
-                f"{command.subcommand}: {own} is missing. Train it with `fit` and the same configs, name a finished "
-                "file with --init_from PATH, or a checkpoint with --ckpt_path PATH."
-            )
-        return own if own.is_file() else None
-    if before is None:
-        return None
-    folder = command.runs / command.variant / _stage_of(before)
-    if not (folder / WEIGHTS).is_file():
-        if resumed:
-            raise ConfigError(
-                f"--ckpt_path: the run began with {folder / WEIGHTS}, which is missing. Restore it, name it with "
-                "--init_from PATH, or leave --ckpt_path out to train both stages."
-            )
-        train_first(command, before, folder, experiments)
-    return folder / WEIGHTS
-
-
-def stage_config(name: str, command: Command, experiments: Path) -> Path | None:
-    """The config of the stage `name`: beside the command's own stage, else where configs are looked for. None where
-    `name` is no stage, but a path."""
-    if Path(name).name != name:
-        return None
-    places = (command.configs[0].parent, Path(), experiments)
-    return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
-
-
-def train_first(command: Command, config: Path, folder: Path, experiments: Path) -> None:
-    """Train the stage of `config` with the overlays that aren't another's; a run that was broken off is resumed."""
-    script, argv, own = experiments / "run.py", ["fit", "-c", str(config)], []
-    for name in command.named[1:]:
-        (argv if _is_for(find_config(name, experiments), _stage_of(config)) else own).extend(["-c", name])
-    flags = iter(command.flags)
-    for flag in flags:
-        passed_on = flag.split("=")[0].startswith(PASSED_ON)
-        if passed_on or flag.startswith("--data"):
-            words = [flag] if "=" in flag else [flag, next(flags, "")]
-            (argv if passed_on else own).extend(words)
-    argv += ["--runs", str(command.runs), "--variant", command.variant]
-    resume = (folder / LAST).is_file()
-    if resume:
-        argv += ["--ckpt_path", "last"]
-    what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
-    print(f"\n{command.stage} starts from {folder / WEIGHTS}, which is missing: {what}.", flush=True)
-    print(f"  python {script} {' '.join(argv)}", flush=True)
-    if own:
-        print(
-            f"  {' '.join(own)} is for {command.stage} alone; train {config.stem} by itself to have it there",
-            flush=True,
-        )
-    print(flush=True)
-    done = subprocess.run([sys.executable, str(script), *argv])
-    if done.returncode:
-        raise ConfigError(
-            f"{config.stem} failed (exit status {done.returncode}), so {command.stage} can't start from it"
-        )

@@ -32,6 +32,19 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str,
         save_file(state, draft, metadata={**notes, DIGEST: digest(state)})
 
 
+def read_notes(path: Path) -> dict[str, str]:
+    """The notes alone: no tensor is read. Raises TensorFileError and FileError as `read_tensors` does."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except SafetensorError as error:
+        raise TensorFileError(
+            f"{path} is damaged, or no safetensors file ({error}); restore it or make it again"
+        ) from error
+
+
 def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors, on the CPU, and notes of a file that is whole.
 

@@ -23,6 +23,9 @@ class Corpus(ABC):
     name: str
     """Short and safe as a part of a file name."""
 
+    def check(self) -> None:  # noqa: B027  (most recipes are named no file)
+        """Raise where a file or folder that the user named is missing. Quick, and makes nothing."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Make or download what is missing, with a progress bar. Idempotent; only rank zero calls it."""

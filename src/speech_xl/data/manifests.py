@@ -35,6 +35,10 @@ class ManifestCorpus(Corpus):
         self.paths: dict[str, Path] = dict(zip(SPLITS, (Path(train), Path(dev), Path(test)), strict=True))
         self.audio_dir = audio_dir
 
+    def check(self) -> None:
+        for split in SPLITS:
+            self._path(split)
+
     def prepare(self) -> None:
         """There is nothing to make; what is wrong with a manifest is told before training starts."""
         heard: dict[str, str] = {}
@@ -61,12 +65,16 @@ class ManifestCorpus(Corpus):
         )
         return cuts.with_recording_path_prefix(self.audio_dir).to_eager() if self.audio_dir is not None else cuts
 
-    def _read(self, split: str) -> list[Cut]:
+    def _path(self, split: str) -> Path:
         path = self.paths[split]
         if not path.is_file():
             raise FileNotFoundError(
                 f"ManifestCorpus: {split}: {path} is missing; give the path of a lhotse cut manifest"
             )
+        return path
+
+    def _read(self, split: str) -> list[Cut]:
+        path = self._path(split)
         try:
             # an empty manifest is no lhotse type at all, hence None
             items = list(cast(Iterable[object], load_manifest_lazy_or_eager(path) or ()))

@@ -32,6 +32,9 @@ class Perturbed(Corpus):
             raise ValueError(f"Perturbed: speeds {list(speeds)} has one of them twice")
         self.corpus, self.speeds, self.name = corpus, tuple(speeds), corpus.name
 
+    def check(self) -> None:
+        self.corpus.check()
+
     def prepare(self) -> None:
         self.corpus.prepare()
 

@@ -65,12 +65,16 @@ class WordTimed(Corpus):
         self.corpus, self.times = corpus, Path(times)
         self.name = corpus.name
 
-    def prepare(self) -> None:
+    def check(self) -> None:
         if not any(times_path(self.times, split).is_file() for split in SPLITS):
             raise FileNotFoundError(
                 f"WordTimed: times {self.times} has no train.jsonl, dev.jsonl or test.jsonl; make them with "
                 f"python -m speech_xl.align RUN/stage1 {self.times}, or use the corpus by itself"
             )
+        self.corpus.check()
+
+    def prepare(self) -> None:
+        self.check()
         self.corpus.prepare()
 
     def cuts(self, split: str) -> CutSet:

@@ -10,7 +10,6 @@ import json
 from copy import copy
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -173,7 +172,8 @@ class Listener:
             tensors["encoder_frames"] = stream.frames
         counts = {name: getattr(stream, name) for name in ("heard", "encoded", "kept_from", "adapted")}
         mine = {name: getattr(self, name) for name in SAVED} | {"clock": self.clock.state()}
-        about = {"peak": self.memory.peak, "stream": counts, "listener": mine, "llm": _shape(self.model)}
+        about = {"peak": self.memory.peak, "stream": counts, "listener": mine, "model": self.model.identity()}
+        about["lineage"] = self.model.lineage
         save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"speech_xl_memory": json.dumps(about)})
 
     @classmethod
@@ -186,8 +186,12 @@ class Listener:
             about = json.loads((file.metadata() or {}).get("speech_xl_memory", "null"))
             if about is None:
                 raise ValueError(f"{path}: not a listener's memory (Listener.save writes them)")
-            if about["llm"] != _shape(model):
-                raise ValueError(f"{path}: heard by an LLM of shape {about['llm']}, not {_shape(model)}")
+            if (before := about.get("model")) != (now := model.identity()):
+                stage = (about.get("lineage") or {}).get("stage", "unknown")
+                raise ValueError(
+                    f"{path}: heard through other weights or settings ({before}, of stage {stage}) than these ({now}); "
+                    "load the stage it was heard with, or hear the audio anew"
+                )
             tensors = {name: file.get_tensor(name).to(model.device) for name in file.keys()}  # noqa: SIM118
             if missing := [name for name in (*SAVED, "clock") if name not in about["listener"]]:
                 raise ValueError(f"{path}: written by another version (it has no {missing[0]}); hear the audio anew")
@@ -198,10 +202,3 @@ class Listener:
         made.waiting = tensors["waiting"]
         made.memory = KVMemory.from_tensors(tensors, about["peak"])
         return made
-
-
-def _shape(model: SpeechLLM) -> dict[str, Any]:
-    """What a memory must share with the LLM that goes on from it."""
-    config = model.llm.model.config
-    names = ("model_type", "num_hidden_layers", "hidden_size", "num_key_value_heads")
-    return {name: getattr(config, name) for name in names} | {"positions": model.positions}

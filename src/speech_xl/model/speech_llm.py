@@ -5,6 +5,7 @@ interval through a pruned KV cache (inference). They compute the same function; 
 them to it.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, pieces
 from speech_xl.model.encoder import Encoder
+from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.memory import KVMemory, SealedMemory
@@ -30,9 +32,11 @@ from speech_xl.model.sst import SSTs, attention_modules
 class SpeechLLM(nn.Module):
     """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights.
 
-    rules: what a listener's answers must obey, by their instructions and the seconds of audio each is about (optional)
+    lineage  what its weights come from, as plain data; None where they come from no file
+    rules    what a listener's answers must obey, by their instructions and the seconds each is about (optional)
     """
 
+    lineage: dict[str, Any] | None = None
     rules: Callable[[Sequence[str], Sequence[float]], list[LogitsProcessor]] | None = None
 
     def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM) -> None:
@@ -84,6 +88,17 @@ class SpeechLLM(nn.Module):
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
         return [build_layout(prefix, *row, self.positions, self.placement) for row in rows]
+
+    def identity(self) -> str:
+        """Names these very weights and the settings they run with: a KV cache means nothing to any other model."""
+        plain = (bool, int, float, str, list, tuple)
+        settings = {
+            f"{part}.{key}": value
+            for part, module in (("encoder", self.encoder), ("adapter", self.adapter), ("sst", self.sst))
+            for key, value in sorted(vars(module).items() if module is not None else ())
+            if isinstance(value, plain) and key not in WITHOUT_MEANING and key != "training" and key[0] != "_"
+        }
+        return fingerprint(self.state_dict().items(), json.dumps([settings, self.llm.prompt.prefix]))
 
     @property
     def positions(self) -> Scheme:

@@ -17,6 +17,7 @@ from transformers import get_scheduler
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
+from speech_xl.lineage import check_built
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix, with_slips
@@ -122,6 +123,7 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         self.max_tokens_per_second = number("model.max_tokens_per_second", max_tokens_per_second, above=0)
         self.cache_frames, self.seed = cache_frames, whole("model.seed", seed)
         self.initial: Path | None = None  # weights to start from, set by the command line
+        self.force, self.forced = False, list[str]()  # whether other settings than theirs may pass, and which did
         self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
         self.groups: list[dict[str, Any]] = []
         self.last_step: StepStats | None = None
@@ -162,6 +164,7 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         if self.initial is not None:
             rank_zero_info(load_strict(backbone, state, self.pristine, str(self.initial)))
             self.pristine &= set(json.loads(notes.get("pristine", "[]")))
+            self.forced = check_built(notes, self.backbone, self.pristine, self.initial, self.force)
         if not has_sst:
             self.make_sst()  # after loading: SSTs begin as copies of the LLM that the earlier stages trained
 

@@ -46,7 +46,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     # What lies outside the backbone, such as a CTC head, belongs to the phase that trained it and stays behind.
     whole = checkpoint["state_dict"]
     state = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
-    return state, {"pristine": json.dumps(checkpoint.get("pristine", []))}
+    return state, {key: json.dumps(checkpoint[key]) for key in ("pristine", "lineage") if key in checkpoint}
 
 
 def _pristine(path: Path, notes: dict[str, str]) -> set[str]:

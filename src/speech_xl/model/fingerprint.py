@@ -1,0 +1,29 @@
+"""Fingerprint: a short name for a set of tensors that changes with their names, shapes and values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from torch import Tensor
+
+# Arguments that change how a part is found, run or trained, and not what its weights mean.
+WITHOUT_MEANING = frozenset(
+    ["name", "pretrained", "trust_remote_code", "gradient_checkpointing", "attention", "dropout", "deaf", "time_mask"]
+)
+SAMPLED = 1 << 14  # numbers of a tensor that are looked at
+
+
+def fingerprint(tensors: Iterable[tuple[str, Tensor]], about: str = "") -> str:
+    """16 hex digits of named tensors and of `about`.
+
+    Of a large tensor `SAMPLED` numbers, evenly spread, are looked at: another training of the same model changes nearly
+    all of them, and an LLM of any size is done in a second. The device makes no difference, the number format does.
+    """
+    digest = hashlib.sha256(about.encode())
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+        flat = tensor.detach().reshape(-1)
+        values = flat[:: max(1, flat.numel() // SAMPLED)].cpu()
+        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        digest.update((values.double() if values.is_floating_point() else values.long()).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
