@@ -23,10 +23,12 @@ from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
 from speech_xl.export import main as export
 from speech_xl.finished import FinishedStage
+from speech_xl.lineage import read_lineage
 from speech_xl.listen import Listener, load_model, pieces_of, recording_of
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import WEIGHTS, ConfigError
+from speech_xl.tensor_files import DIGEST
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -150,6 +152,84 @@ def test_a_resumed_run_goes_on(trained, capfd):
     assert f"Weights: {Path('runs/resumed/two/weights.safetensors')}" in said
     assert "tensorboard --logdir runs/resumed/two" in said
     assert steps(copy / "two" / "checkpoints" / "last.ckpt") == 6
+
+
+def refused(capsys, *command: str) -> str:
+    """The message that a command ends with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(*command)
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2 and "Traceback" not in shown
+    return shown[shown.index("error: ") :]
+
+
+OTHERWISE = {
+    "data.time_marks": ["--data.time_marks", "0.2"],
+    "data.partition.seconds": ["--data.partition.init_args.seconds", "0.2"],
+    "model.sst.positions": ["--model.sst.init_args.positions", "compact"],
+    "model.sst.placement": ["--model.sst.init_args.placement", "appended"],
+    "model.sst.start": ["--model.sst.init_args.start", "mean"],
+    "model.encoder.overlap_seconds": ["--model.encoder.init_args.overlap_seconds", "0.1"],
+}
+
+
+@pytest.mark.parametrize("key", OTHERWISE)
+def test_weights_are_not_used_otherwise_than_they_were_trained(trained, capsys, key):
+    for command in (["test"], ["fit", "--ckpt_path", "last", "--trainer.max_steps", "6"]):
+        said = refused(capsys, command[0], "-c", "second.yaml", *command[1:], *OTHERWISE[key])
+        assert f"{key}: trained with" in said and "--force" in said
+
+
+def test_a_forced_use_is_recorded(work, trained):
+    shutil.copytree(trained, trained.parent / "forced")
+    more = ["--variant", "forced", *OTHERWISE["data.partition.seconds"], "--force"]
+    run("predict", "-c", "second.yaml", *more)
+    (settings,) = (trained.parent / "forced" / "two" / "predictions").glob("*.settings.json")
+    forced = "data.partition.seconds: trained with 0.4, here 0.2"
+    assert json.loads(settings.read_text())["lineage"]["forced"] == [forced]
+    run("fit", "-c", "second.yaml", *more, "--ckpt_path", "last", "--trainer.max_steps", "5")
+    assert read_lineage(trained.parent / "forced" / "two" / "checkpoints" / "last.ckpt").forced == [forced]
+
+
+def test_another_encoder_of_the_same_shape_is_refused(work, trained, tmp_path, capsys):
+    other = shutil.copytree(work / "encoder", tmp_path / "encoder")
+    state = load_file(other / "model.safetensors")
+    save_file({name: value + 0.01 for name, value in state.items()}, other / "model.safetensors", {"format": "pt"})
+    said = refused(capsys, "validate", "-c", "second.yaml", "--model.encoder.init_args.name", str(other))
+    assert "model.encoder: trained with weights" in said and str(other) in said
+
+
+def test_a_stage_whose_parent_was_trained_again_is_stale(work, trained, capsys):
+    shutil.copytree(trained, trained.parent / "stale")
+    more = ["--variant", "stale"]
+    lineage = read_lineage(trained.parent / "stale" / "two" / WEIGHTS)
+    parent = read_lineage(trained.parent / "stale" / "one" / WEIGHTS)
+    assert (lineage.stage, lineage.parent.stage, lineage.parent.run) == ("two", "one", parent.run)
+    run("fit", "-c", "first.yaml", *more, "--overwrite", "--seed_everything", "3")
+    with pytest.warns(UserWarning, match=r"stale/two/weights.safetensors is stale: .*stale/one"):
+        run("validate", "-c", "second.yaml", *more)
+
+
+def test_the_whole_chain_is_checked_before_any_stage_is_trained(work, capsys):
+    wrong = [["--model.sst.init_args.positons", "compact"], ["--data.corpus.init_args.dev", "gone.jsonl"]]
+    wrong += [["--model.llm.init_args.name", "./nowhere"], ["--trainer.max_stepps", "3"]]
+    for flags in wrong:
+        said = refused(capsys, "fit", "-c", "second.yaml", "--variant", "unborn", *flags)
+        assert flags[0].rpartition(".")[2] in said or flags[1] in said
+    assert not (work / "runs" / "unborn").exists() or not list((work / "runs" / "unborn").rglob("*.ckpt"))
+
+
+def test_a_precision_left_open_is_written_down_and_kept(work, trained, monkeypatch):
+    saved = yaml.safe_load((trained / "two" / "tensorboard" / "config.yaml").read_text())
+    assert saved["trainer"]["precision"] == read_lineage(trained / "two" / WEIGHTS).precision == "32-true"
+    shutil.copytree(trained, trained.parent / "kept")
+    monkeypatch.setattr("speech_xl.cli.best_precision", lambda accelerator: "bf16-mixed")  # as another machine has it
+    more = ["--variant", "kept", "--trainer.max_steps", "5"]
+    run("fit", "-c", "second.yaml", *more, "--ckpt_path", "last")
+    assert read_lineage(trained.parent / "kept" / "two" / WEIGHTS).precision == "32-true"
+    run("fit", "-c", "second.yaml", *more, "--overwrite")
+    assert read_lineage(trained.parent / "kept" / "two" / WEIGHTS).precision == "32-true", "that of the stage before"
 
 
 def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
@@ -418,7 +498,8 @@ def test_a_stage_from_before_the_clocks_scale_was_kept_loads_as_it_was(trained, 
     state = load_file(folder / WEIGHTS)
     del state["adapter.text_scale"]
     with safe_open(folder / WEIGHTS, "pt") as file:
-        save_file(state, tmp_path / "two" / WEIGHTS, file.metadata())
+        notes = {key: note for key, note in file.metadata().items() if key != DIGEST}  # there was none either
+    save_file(state, tmp_path / "two" / WEIGHTS, notes)
     before, now = (FinishedStage.of(one).model().state_dict() for one in (tmp_path / "two", folder))
     assert before.keys() == now.keys() and all(before[name].equal(value) for name, value in now.items())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from speech_xl import chain
-from speech_xl.chain import starting_weights
+from speech_xl.chain import starting_weights, untrained
 from speech_xl.stages import ConfigError, parse_command
 
 STAGE = "stage: {name}\ninit_from: {before}\nmodel: {{class_path: X}}\n"
@@ -223,3 +223,34 @@ def test_an_overlay_of_another_stage_is_refused(experiments):
     (experiments / "only.yaml").write_text("stage: b\n")
     with pytest.raises(ConfigError, match="only.yaml: an overlay for b alone, and this is a. Leave it out"):
         parse_command(["fit", "-c", "a.yaml", "-c", "only.yaml"], experiments)
+
+
+def test_the_commands_of_the_whole_chain_are_known_before_any_is_run(experiments, trained):
+    (experiments / "c.yaml").write_text(STAGE.format(name="c", before="b"))
+    command = parse_command(["fit", "-c", "c.yaml", "-c", "models/m.yaml"], experiments)
+    assert [(one.stage, one.folder) for one in untrained(command, experiments)] == [
+        ("a", Path("runs/m/a")), ("b", Path("runs/m/b")),
+    ]  # fmt: skip
+    finish(Path("runs/m/b"))
+    assert untrained(command, experiments) == [] and not trained
+
+
+@pytest.mark.parametrize(("starts", "circle"), [({"a": "a"}, "a -> a"), ({"a": "b"}, "b -> a -> b")])
+def test_a_circle_of_stages_is_named(experiments, trained, starts, circle):
+    for name, before in starts.items():
+        (experiments / f"{name}.yaml").write_text(STAGE.format(name=name, before=before))
+    first = circle[0]
+    with pytest.raises(ConfigError, match=rf"init_from goes in a circle: {circle}"):
+        untrained(parse_command(["fit", "-c", f"{first}.yaml"], experiments), experiments)
+
+
+def test_a_missing_file_at_the_chains_beginning_is_named(experiments, trained):
+    (experiments / "a.yaml").write_text(STAGE.format(name="a", before="gone.safetensors"))
+    with pytest.raises(ConfigError, match=r"a\.yaml: init_from: gone\.safetensors is missing"):
+        untrained(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
+
+
+def test_flags_are_passed_on_by_whole_names(experiments, trained):
+    args = ["fit", "-c", "b.yaml", "--model.llm_from", "7", "--model.llm.dtype", "float32"]
+    starting_weights(parse_command(args, experiments), experiments)
+    assert "--model.llm.dtype" in trained[0] and "--model.llm_from" not in trained[0]

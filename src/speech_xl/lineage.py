@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -242,7 +243,7 @@ def code_version() -> str:
 
 def parent_file(weights: Path, parent: Parent) -> Path | None:
     """Where the parent's weights lie today, seen from the child's; None where they are gone."""
-    path = weights.parent / parent.path
+    path = Path(os.path.normpath(weights.parent / parent.path))
     return path if path.is_file() else None
 
 

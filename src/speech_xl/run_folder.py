@@ -61,8 +61,9 @@ class RunFolder:
         # Not truncated on opening: what stands there is the holder's name.
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                # A record lock: loader workers, which outlive a killed run a while, don't inherit it as they do flock.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):  # systems differ in what they say of a lock that is held
                 raise RunFolderError(
                     f"{self.path}: another process is running in this folder ({file.read().strip() or 'unknown'}). "
                     "Wait for it, stop it, or write to a folder of its own with --variant NAME"

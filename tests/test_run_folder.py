@@ -1,0 +1,87 @@
+"""Run folders: one process at a time, earlier runs set aside whole, and no kill that mixes two of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speech_xl.chain import claimed
+from speech_xl.run_folder import RunFolder
+from speech_xl.stages import Command, ConfigError
+
+HOLD = """
+import sys
+from pathlib import Path
+from speech_xl.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def finished(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    for file, text in ((folder.weights, "weights"), (folder.config, "config"), (folder.last, "last")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return folder
+
+
+def test_a_second_process_is_refused_until_the_first_one_is_gone(tmp_path):
+    folder = RunFolder(tmp_path / "default" / "one")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    with pytest.raises(RuntimeError, match=rf"another process .*{holder.pid}.*--variant NAME"), folder.locked():
+        pass
+    holder.kill()
+    holder.wait()
+    with folder.locked():
+        pass
+
+
+def test_an_earlier_run_is_set_aside_in_one_piece(tmp_path):
+    folder = finished(tmp_path / "one")
+    places = [folder.set_aside()]
+    assert not folder.path.exists()
+    finished(folder.path)
+    places.append(folder.set_aside())
+    assert places == [tmp_path / "one-earlier-1", tmp_path / "one-earlier-2"]
+    assert all(RunFolder(place).last.read_text() == "last" for place in places if place)
+    assert folder.set_aside() is None
+
+
+def test_weights_of_a_run_that_goes_on_are_set_aside_with_their_configuration(tmp_path):
+    folder = finished(tmp_path / "one")
+    place = folder.set_weights_aside()
+    assert place == tmp_path / "one-earlier-1"
+    assert RunFolder(place).weights.read_text() == "weights" and RunFolder(place).config.read_text() == "config"
+    assert not folder.finished and folder.last.is_file() and folder.config.is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "overwrite", "refused"),
+    [
+        ([], False, True),
+        ([], True, False),
+        (["--ckpt_path", "x"], False, False),
+        (["--trainer.fast_dev_run", "true"], False, False),
+    ],
+)
+def test_a_finished_stage_is_trained_anew_only_on_request(tmp_path, flags, overwrite, refused):
+    finished(tmp_path / "default" / "one")
+    command = Command("fit", [Path("one.yaml")], flags, "one", "default", tmp_path, None, overwrite=overwrite)
+    if not refused:
+        with claimed(command):
+            return
+    with pytest.raises(ConfigError, match=r"one is finished: .*--overwrite"), claimed(command):
+        pass
+
+
+def test_other_ranks_leave_the_folder_to_the_first(tmp_path, monkeypatch):
+    finished(tmp_path / "default" / "one")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with claimed(Command("fit", [Path("one.yaml")], [], "one", "default", tmp_path, None)):
+        assert not list(tmp_path.rglob("*.lock"))
