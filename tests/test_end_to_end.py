@@ -380,6 +380,53 @@ def test_a_finished_stage_listens_and_remembers(trained, work, capsys):
     assert again.out == first.out and "1.8 s heard, " in again.err
 
 
+LISTENED_OTHERWISE = {
+    "model.sst.positions": ("model.init_args.sst.init_args.positions", "compact"),
+    "model.sst.placement": ("model.init_args.sst.init_args.placement", "appended"),
+    "model.sst.start": ("model.init_args.sst.init_args.start", "mean"),
+    "model.adapter.clock": ("model.init_args.adapter.init_args.clock", 2.0),
+    "data.time_marks": ("data.time_marks", 1.0),
+    "data.partition.seconds": ("data.partition.init_args.seconds", 0.2),
+}
+
+
+@pytest.mark.parametrize("key", LISTENED_OTHERWISE)
+def test_a_stage_listens_only_as_it_was_trained(trained, work, tmp_path, capsys, key):
+    folder = shutil.copytree(trained / "two", tmp_path / "two")
+    path = folder / "tensorboard" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    place, value = LISTENED_OTHERWISE[key]
+    *parents, last = place.split(".")
+    inner = config
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    path.write_text(yaml.safe_dump(config))
+    question = [str(folder), str(work / "audio" / "test0.flac"), "--ask", "how many", "--limit", "3"]
+    with pytest.raises(SystemExit, match="2"):
+        listen(question)
+    assert f"{key}: trained with" in capsys.readouterr().err
+    listen([*question, "--force"])
+
+
+def test_a_memory_answers_only_through_the_weights_it_was_heard_with(trained, work, tmp_path, capsys):
+    memory = str(tmp_path / "memory.safetensors")
+    listen([str(trained / "two"), str(work / "audio" / "test0.flac"), "--save", memory])
+    run(
+        "fit",
+        "-c",
+        "second.yaml",
+        "--variant",
+        "other",
+        "--init_from",
+        f"runs/default/one/{WEIGHTS}",
+        "--seed_everything=9",
+    )
+    with pytest.raises(SystemExit, match="2"):
+        listen([str(trained.parent / "other" / "two"), "--load", memory])
+    assert "memory.safetensors: heard through other weights or settings" in capsys.readouterr().err
+
+
 def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
     path = str(work / "audio" / "test0.flac")
     listen([str(trained / "two"), path, "--ratio", "1", "--interval", "60", "--limit", "6", "--ask", "how many"])
@@ -477,6 +524,7 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     half = load_file(work / "half" / WEIGHTS)
     assert {value.dtype for value in half.values() if value.ndim} == {torch.float16}
     assert half["adapter.text_scale"].equal(whole["adapter.text_scale"])
+    assert read_lineage(work / "half" / WEIGHTS).run == read_lineage(folder / WEIGHTS).run
     with pytest.raises(SystemExit, match="2"):
         export([str(folder), str(folder), *encoder])
     assert f"{folder} holds a trained stage already" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from speech_xl.data.corpus import SPLITS
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.word_times import write_times
 from speech_xl.evaluation.metrics import error_rate
-from speech_xl.finished import FinishedStage
+from speech_xl.finished import FORCE_HELP, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import ConfigError
@@ -85,13 +85,15 @@ def align(
     sessions: int | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
+    force: bool = False,
 ) -> None:
     """Write the word times of the corpus that the stage in `folder` was trained on.
 
     sessions           at most, of a split
     trust_remote_code  run code that comes with the stage's encoder or LLM
+    force              use the weights even where the configuration isn't theirs
     """
-    stage = FinishedStage.of(folder, trust_remote_code)
+    stage = FinishedStage.of(folder, trust_remote_code, force)
     model = stage.model(device)
     if not model.adapter.scores_tokens:
         raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")
@@ -123,9 +125,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     given = parser.parse_args(argv)
     with told():
-        align(given.folder, given.out, given.splits, given.sessions, given.device, given.trust_remote_code)
+        align(given.folder, given.out, given.splits, given.sessions, given.device, given.trust_remote_code, given.force)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from speech_xl.finished import EXPORTED, FinishedStage
+from speech_xl.finished import EXPORTED, FORCE_HELP, FinishedStage
+from speech_xl.lineage import NOTE, sources_of
 from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.phases.weights import read_weights, save_weights
@@ -33,17 +34,19 @@ def export(
     encoder: str | None = None,
     dtype: str = "float16",
     trust_remote_code: bool = False,
+    force: bool = False,
 ) -> Path:
     """Write the stage in `folder` to `out`.
 
     encoder            the name others find the encoder by, where this stage took it from a folder
     dtype              of the weights: float16, bfloat16 or float32
     trust_remote_code  run code that comes with the stage's encoder or LLM
+    force              use the weights even where the configuration isn't theirs
 
     Raises ConfigError where `out` holds a stage already, and where an encoder or LLM would be named by a folder of this
     machine.
     """
-    stage, out = FinishedStage.of(folder, trust_remote_code), Path(out)
+    stage, out = FinishedStage.of(folder, trust_remote_code, force), Path(out)
     if any((out / name).exists() for name in (WEIGHTS, CONFIG)):
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
     model = stage.model()
@@ -55,11 +58,7 @@ def export(
     config = {
         "stage": stage.config.get("stage"),
         "model": copy.deepcopy(stage.model_config),  # without optimizer, schedule and the like
-        "data": {
-            "time_marks": stage.config["data"].get("time_marks"),
-            "mark_words": stage.config["data"].get("mark_words"),
-            "partition": stage.partition_config,
-        },
+        "data": stage.hearing,
     }
     parts = config["model"]["init_args"]
     for part in (parts["encoder"], parts["llm"]):
@@ -81,8 +80,11 @@ def export(
         for name, value in state.items()
         if name not in pristine - tied
     }
-    left = json.dumps(sorted(pristine - written.keys()))
-    save_weights(written, out / WEIGHTS, stage=str(config["stage"]), pristine=left)
+    left = sorted(pristine - written.keys())
+    exported = {"stage": str(config["stage"]), "pristine": json.dumps(left)}
+    if model.lineage is not None:
+        exported[NOTE] = json.dumps({**model.lineage, "sources": sources_of(model, left)})
+    save_weights(written, out / WEIGHTS, **exported)
     (out / EXPORTED).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return out
 
@@ -99,10 +101,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--encoder", metavar="NAME", help="how others find its encoder, such as openai/whisper-base")
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16", help="(%(default)s)")
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(argv)
     with told():
-        out = export(given.folder, given.out, given.encoder, given.dtype, given.trust_remote_code)
+        out = export(given.folder, given.out, given.encoder, given.dtype, given.trust_remote_code, given.force)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB. Try it: python -m speech_xl.listen {out} AUDIO")
 

@@ -5,7 +5,8 @@ package are made from it, and code that comes with its models is run only where 
 """
 
 import argparse
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from speech_xl.checks import number
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.lineage import HEARING, differences, read_lineage, refuse, settings_of, stale_because
 from speech_xl.model import SpeechLLM
 from speech_xl.phases import Phase
 from speech_xl.stages import CONFIG, WEIGHTS, ConfigError, read_config
 from speech_xl.trust import PACKAGE, RECIPES, REMOTE_CODE, own_arguments, own_class
 
+FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"  # of a command's flag
 EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
 PARTS = {"encoder": "HFEncoder", "llm": "LLM"}  # of the model, those that a plain name stands for; the class it means
@@ -39,6 +42,7 @@ class FinishedStage:
     source             the file it was read from
     model_config       the phase with what listening needs, its classes checked and written out in full
     partition_config   the data's partition, checked in the same way, or None
+    force              whether its weights may be used otherwise than they were trained
     """
 
     folder: Path
@@ -46,12 +50,14 @@ class FinishedStage:
     source: Path
     model_config: dict[str, Any]
     partition_config: dict[str, Any] | None
+    force: bool = False
 
     @classmethod
-    def of(cls, folder: str | Path, trust_remote_code: bool = False) -> "FinishedStage":
+    def of(cls, folder: str | Path, trust_remote_code: bool = False, force: bool = False) -> "FinishedStage":
         """Read a stage's folder.
 
         trust_remote_code  run code that comes with its encoder or LLM; its own configuration can't ask for that
+        force              use the weights even where the configuration isn't the one they were trained with
 
         Raises ConfigError where the folder holds no finished stage, or a configuration that can't be used.
         """
@@ -74,22 +80,52 @@ class FinishedStage:
         partition = config["data"].get("partition")
         if partition is not None:
             partition = own_class(partition, Partition, "data.partition", source)
-        return cls(folder, config, source, model, partition)
+        return cls(folder, config, source, model, partition, force)
 
     @property
     def weights(self) -> Path:
         return self.folder / WEIGHTS
 
+    @property
+    def hearing(self) -> dict[str, Any]:
+        """Of its data's settings, those that listening goes by."""
+        given = {key: self.config["data"].get(key) for key in HEARING}
+        return {**given, "partition": self.partition_config}
+
     def model(self, device: str = "cpu") -> SpeechLLM:
-        """The trained backbone, ready to listen."""
+        """The trained backbone, ready to listen.
+
+        Raises LineageError where the weights were trained with other settings or models, unless `force` is set. Warns
+        where a stage that they come from has been trained again since.
+        """
         given = {**self.model_config, "init_args": {**self.model_config["init_args"], "trainable": {}}}
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(Phase, "model")
-        phase = self._made(parser, {"model": given}).model
-        phase.initial = self.weights
+        parsed, made = self._made(parser, {"model": given})
+        forced = self._compared(parsed["model"].as_dict())
+        phase = made.model
+        phase.initial, phase.force = self.weights, self.force
         phase.load()
-        phase.backbone.rules = phase.rules
-        return phase.backbone.eval().requires_grad_(False).to(device)
+        backbone: SpeechLLM = phase.backbone
+        backbone.rules = phase.rules
+        lineage = read_lineage(self.weights)
+        if lineage is not None:
+            backbone.lineage = replace(lineage, forced=[*lineage.forced, *forced, *phase.forced]).plain()
+        return backbone.eval().requires_grad_(False).to(device)
+
+    def _compared(self, model: dict[str, Any]) -> list[str]:
+        """Hold the configuration against what the weights were trained with; see `lineage.refuse`."""
+        lineage = read_lineage(self.weights)
+        if lineage is None:
+            warnings.warn(
+                f"{self.weights} was written by an earlier version: what it was trained with can't be compared",
+                stacklevel=2,
+            )
+            return []
+        for line in stale_because(self.weights):
+            warnings.warn(line, stacklevel=2)
+        found = differences(lineage.settings, settings_of(model, self.hearing))
+        return refuse(found, self.weights, self.force)
 
     def data(self, config: dict[str, Any] | None = None) -> SpeechDataModule:
         """Its data, or those of another `config` of a SpeechDataModule, prepared.
@@ -104,14 +140,16 @@ class FinishedStage:
         given = own_arguments(SpeechDataModule, given, "data", self.source, (PACKAGE, RECIPES))
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(SpeechDataModule, "data")
-        data: SpeechDataModule = self._made(parser, {"data": given}).data
+        data: SpeechDataModule = self._made(parser, {"data": given})[1].data
         data.prepare_data()
         return data
 
-    def _made(self, parser: ArgumentParser, given: dict[str, Any]) -> Any:
-        """Objects of a checked configuration; what is wrong with a value is told with the file it stands in."""
+    def _made(self, parser: ArgumentParser, given: dict[str, Any]) -> tuple[Any, Any]:
+        """A checked configuration with its defaults, and its objects; what is wrong with a value is told with the file
+        it stands in."""
         try:
-            return parser.instantiate(parser.parse_object(given))
+            parsed = parser.parse_object(given)
+            return parsed, parser.instantiate(parsed)
         except argparse.ArgumentError as error:
             raise ConfigError(f"{self.source}: {error}") from error
 

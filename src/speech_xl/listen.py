@@ -21,7 +21,7 @@ from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import AudioError, load_audio
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
-from speech_xl.finished import FinishedStage
+from speech_xl.finished import FORCE_HELP, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.stages import ConfigError
@@ -34,14 +34,18 @@ RATIO = 4  # of a new listener, where its stage has SSTs
 ANSWER_TOKENS = 512
 
 
-def load_model(folder: str | Path, device: str = "cpu", trust_remote_code: bool = False) -> SpeechLLM:
+def load_model(
+    folder: str | Path, device: str = "cpu", trust_remote_code: bool = False, force: bool = False
+) -> SpeechLLM:
     """The backbone of a finished stage, ready to listen; `folder` is the stage's own, such as ``runs/default/stage3``.
 
     trust_remote_code  run code that comes with its encoder or LLM; nothing in the folder can ask for that by itself
+    force              use the weights even where the configuration isn't the one they were trained with
 
-    Raises ConfigError where the folder holds no finished stage, or names classes that aren't of this package.
+    Raises ConfigError where the folder holds no finished stage, or names classes that aren't of this package, and
+    LineageError where its weights were trained with other settings or models.
     """
-    return FinishedStage.of(folder, trust_remote_code).model(device)
+    return FinishedStage.of(folder, trust_remote_code, force).model(device)
 
 
 def longest_answer(stage: FinishedStage, question: str, seconds: float) -> int:
@@ -83,6 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     given = parser.parse_args(argv)
     with told():
         run(given)
@@ -104,7 +109,9 @@ def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:
 
 
 def run(given: argparse.Namespace) -> None:
-    stage = FinishedStage.of(given.folder, given.trust_remote_code)  # a folder that holds none is told first
+    stage = FinishedStage.of(
+        given.folder, given.trust_remote_code, given.force
+    )  # a folder that holds none is told first
     recordings = [recording_of(path) for path in given.audio]  # all of them, before any is listened to
     listener = listener_for(given, stage)
     for path, recording in zip(given.audio, recordings, strict=True):

@@ -352,7 +352,7 @@ def test_a_memory_of_another_llm_is_refused_by_name(folders, tmp_path):
     Listener(backbone(folders)).save(path)
     with pytest.raises(ValueError, match=r"memory\.safetensors: heard through other weights or settings"):
         Listener.load(path, backbone(folders, llm="wider"))
-    with pytest.raises(ValueError, match="'positions': 'original'.*'positions': 'compact'"):
+    with pytest.raises(ValueError, match="other weights or settings"):
         Listener.load(path, backbone(folders, "compact"))
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=r"memory\.safetensors: not a listener's memory"):
