@@ -31,7 +31,10 @@ def run(argv: list[str], experiments: Path) -> None:
             raise ConfigError(f"{argv[0]}: which stage? Begin with a config, such as -c stage1.yaml. See --help.")
     if helps:
         print(USAGE)
-    earlier = [] if command.asks else untrained(command, experiments)
+    trains = command.subcommand == "fit" and not command.asks
+    earlier = untrained(command, experiments) if trains else []
+    # An evaluation makes nothing: what it lacks shows before its folder is touched.
+    initial = None if trains or command.asks else starting_weights(command, experiments)
     with nullcontext() if command.asks else claimed(command):
         # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
         os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -41,8 +44,7 @@ def run(argv: list[str], experiments: Path) -> None:
         if earlier:  # hours of training lie before this command's own mistakes would show
             for one in [*earlier, command]:
                 check(one)
-        initial = None if command.asks else starting_weights(command, experiments)
-        SpeechCLI(command, initial)
+        SpeechCLI(command, starting_weights(command, experiments) if trains else initial)
 
 
 if __name__ == "__main__":

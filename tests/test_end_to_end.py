@@ -412,16 +412,8 @@ def test_a_stage_listens_only_as_it_was_trained(trained, work, tmp_path, capsys,
 def test_a_memory_answers_only_through_the_weights_it_was_heard_with(trained, work, tmp_path, capsys):
     memory = str(tmp_path / "memory.safetensors")
     listen([str(trained / "two"), str(work / "audio" / "test0.flac"), "--save", memory])
-    run(
-        "fit",
-        "-c",
-        "second.yaml",
-        "--variant",
-        "other",
-        "--init_from",
-        f"runs/default/one/{WEIGHTS}",
-        "--seed_everything=9",
-    )
+    start = ["--init_from", f"runs/default/one/{WEIGHTS}"]
+    run("fit", "-c", "second.yaml", "--variant", "other", *start, "--data.seed", "9")
     with pytest.raises(SystemExit, match="2"):
         listen([str(trained.parent / "other" / "two"), "--load", memory])
     assert "memory.safetensors: heard through other weights or settings" in capsys.readouterr().err

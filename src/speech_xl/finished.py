@@ -98,7 +98,8 @@ class FinishedStage:
         Raises LineageError where the weights were trained with other settings or models, unless `force` is set. Warns
         where a stage that they come from has been trained again since.
         """
-        given = {**self.model_config, "init_args": {**self.model_config["init_args"], "trainable": {}}}
+        none = {"*": 0.0}  # a phase wants something to train; nothing here does
+        given = {**self.model_config, "init_args": {**self.model_config["init_args"], "trainable": none}}
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(Phase, "model")
         parsed, made = self._made(parser, {"model": given})

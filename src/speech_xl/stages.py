@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from speech_xl.configs import ConfigError, check_flags, folder_name, read_config
-
 from speech_xl.run_folder import CONFIG, LAST, WEIGHTS, RunFolder
 
 __all__ = ["CONFIG", "LAST", "SUBCOMMANDS", "USAGE", "WEIGHTS", "Command", "ConfigError", "parse_command"]
