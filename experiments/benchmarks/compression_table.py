@@ -20,7 +20,9 @@ from speech_xl.evaluation.metrics import (
     error_rate,
     error_rate_by_time,
     session_id,
+    unit_of,
 )
+from speech_xl.evaluation.normaliser import NORMALISER_VERSION
 
 ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
 FULL_KV = Uncompressed.name
@@ -55,7 +57,9 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
             row[f"{name}_low"], row[f"{name}_high"] = rate.low, rate.high
     for kind in sorted({r["kind"] for r in asked}):
         row[f"right_{kind}"] = accuracy(r for r in asked if r["kind"] == kind).value
-    return row | {"items": len(records), "sessions": len(sessions)} | about
+    if spoken:
+        row["unit"] = " and ".join(sorted({unit_of(r) for r in spoken}, reverse=True))
+    return row | {"normaliser": NORMALISER_VERSION, "items": len(records), "sessions": len(sessions)} | about
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,9 @@ def align(
             assert scores is not None
             mine = word_starts(model, cut, scores[0].float().log_softmax(-1).cpu())  # thousands of small steps
             said = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
-            heard.append({"id": cut.id, "reference": said, "hypothesis": model.spelling.heard(scores[0])})
+            heard.append(
+                {"id": cut.id, "reference": said, "hypothesis": model.spelling.heard(scores[0])} | {"timestamps": None}
+            )
             without += len(cut.supervisions) - len(mine)
             times |= mine
         written = write_times(out, split, times)

@@ -14,10 +14,10 @@ from speech_xl.evaluation.metrics import (
     error_rate,
     error_rate_by_time,
     is_correct,
-    normalize,
     summarise,
     wer_counts,
 )
+from speech_xl.evaluation.normaliser import normalize
 from tests.records import answer_record
 
 
@@ -114,8 +114,8 @@ def test_summary_by_ratio_task_and_kind(make_record, make_question):
     ]
     summary = summarise(records)
     assert list(summary) == [2, 8]
-    assert set(summary[8]) == {"wer", "wer_cut"}
-    assert set(summary[2]) == {"wer", "wer_cut", "qa", "qa/count", "qa/who"}
+    assert set(summary[8]) == {"wer", "wer_cut", "cer"}
+    assert set(summary[2]) == {"wer", "wer_cut", "cer", "qa", "qa/count", "qa/who"}
     assert (summary[2]["qa"].value, summary[2]["qa/count"].value, summary[2]["qa/who"].value) == (0.5, 1.0, 0.0)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from speech_xl.evaluation.metrics import NORMALISER
+from speech_xl.evaluation.normaliser import NORMALISER
 from speech_xl.evaluation.predictions import PredictionWriter
 from speech_xl.evaluation.report import markdown_table, score, score_file, write_report
 
@@ -50,8 +50,8 @@ def test_report_files(predictions, tmp_path):
     assert NORMALISER in text and "2 of task caption" in text
     rows = [line for line in text.splitlines() if line.startswith("| 16x")]
     assert rows == [
-        "| 16x | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 2 | 50.0 % [50.0, 50.0] | 4 "
-        "| 1 | 0.2 KiB | 0.0 KiB | 6.0 % |"
+        "| 16x | word | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 6.7 % [6.7, 6.7] | 2 "
+        "| 50.0 % [50.0, 50.0] | 4 | 1 | 0.2 KiB | 0.0 KiB | 6.0 % |"
     ]
     assert "| count | 2 | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in text
     assert not list((tmp_path / "out").glob("*.part"))
@@ -60,7 +60,7 @@ def test_report_files(predictions, tmp_path):
 def test_what_cannot_be_told_is_null_and_a_dash(tmp_path, make_record):
     scores = score([make_record()])
     assert scores["ratios"]["2"]["rates"]["wer"]["low"] is None
-    assert "| 2x | 25.0 % | 1 / 4 | 25.0 % | 1 | - | - |" in markdown_table(scores)
+    assert "| 2x | word | 25.0 % | 1 / 4 | 25.0 % | 6.7 % | 1 | - | - |" in markdown_table(scores)
     json.dumps(scores, allow_nan=False)
 
 
@@ -102,7 +102,7 @@ def test_sessions_without_speech_are_scored_and_said(tmp_path, make_record):
     alone = scores["ratios"]["8"]["rates"]["wer"]
     assert (alone["value"], alone["errors"], alone["words"]) == (None, 3, 0)
     text = (tmp_path / "out" / "results.md").read_text()
-    assert "2 in 2 transcripts at 2x, 3 in 1 transcripts at 8x" in text and "| 8x | - | 3 / 0 |" in text
+    assert "2 in 2 transcripts at 2x, 3 in 1 transcripts at 8x" in text and "| 8x | word | - | 3 / 0 |" in text
 
 
 def test_a_report_of_sessions_with_speech_has_no_word_of_silence(predictions, tmp_path):

@@ -14,7 +14,7 @@ from speech_xl.callbacks.pictures import log_mel, session_picture
 from speech_xl.callbacks.scalars import tensorboard_writers
 from speech_xl.checks import whole
 from speech_xl.data.audio import load_audio
-from speech_xl.evaluation.metrics import is_correct, wer_counts
+from speech_xl.evaluation.metrics import is_correct, reading_of, unit_of, word_errors
 
 
 class ValidationExample(Protocol):
@@ -129,10 +129,11 @@ def console_text(records: Sequence[Mapping[str, Any]], step: int) -> str:
 def answer_score(record: Mapping[str, Any]) -> str:
     """WER of a transcript, right or wrong for an answer, nothing for other tasks."""
     if record["task"] == "asr":
-        errors, words = wer_counts(record["reference"], record["hypothesis"])
-        return f"{100 * errors / words:.1f} % WER" if words else f"{errors} errors"
+        errors, words = word_errors(record)
+        rate = "WER" if unit_of(record) == "word" else "CER"
+        return f"{100 * errors / words:.1f} % {rate}" if words else f"{errors} errors"
     if record["task"] == "qa":
-        return "right" if is_correct(record["reference"], record["hypothesis"]) else "wrong"
+        return "right" if is_correct(record["reference"], record["hypothesis"], **reading_of(record)) else "wrong"
     return ""
 
 

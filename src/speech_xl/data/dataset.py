@@ -54,7 +54,8 @@ class EvaluationTurns:
                 chosen = random.Random(f"evaluation-{cut.id}").sample(range(len(questions)), self.questions)
                 questions = [questions[i] for i in sorted(chosen)]
             turns += questions
-        return turns
+        step = None if self.marks is None else self.marks.step
+        return [dataclasses.replace(turn, timestamps=step) for turn in turns]
 
 
 @dataclass

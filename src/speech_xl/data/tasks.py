@@ -25,6 +25,7 @@ class Turn:
 
     kind        the sort of question, for reports
     occurrence  which of the session's turns with this instruction it is, from 1: their answers are told apart by it
+    timestamps  the step in seconds of the time marks in the corpus's transcripts, None where they have none
     """
 
     task: str
@@ -32,6 +33,7 @@ class Turn:
     answer: str
     kind: str = ""
     occurrence: int = 1
+    timestamps: float | None = None
 
 
 def begins(cut: Cut) -> float:

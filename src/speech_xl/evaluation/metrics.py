@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,48 +11,50 @@ from typing import Any
 import jiwer
 import numpy as np
 
-from speech_xl.data.time_marks import has_time_marks, timed_parts, without_time_marks
+from speech_xl.data.time_marks import has_time_marks, timed_parts
+from speech_xl.evaluation.normaliser import characters, error_unit, units
 
 Record = Mapping[str, Any]
 
-NORMALISER = (
-    "time marks such as [12] out, Unicode NFKC, lower case, punctuation and symbols out (a space in their place), "
-    "apostrophes kept inside words, white space collapsed; digits and number words are not mapped onto each other"
-)
 BOOTSTRAP_DRAWS = 1000
 CUT_AT = 1.2  # wer_cut: hypothesis words kept, as a multiple of the reference's words
 
-_APOSTROPHES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "`": "'"})
-_LONE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
+
+def wer_counts(
+    reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True
+) -> tuple[int, int]:
+    """Word errors (substitutions + deletions + insertions) and reference words, both texts normalised first.
+
+    Words are `units`: a letter of a script without spaces is one. language, timestamps: as `normalize` takes them.
+    """
+    return _counts(*(units(text, language, timestamps) for text in (reference, hypothesis)))
 
 
-def normalize(text: str) -> str:
-    """`text` as it is compared; NORMALISER says how in words."""
-    text = unicodedata.normalize("NFKC", without_time_marks(text)).lower().translate(_APOSTROPHES)
-    # Unicode categories P* and S*: punctuation and symbols, of any script.
-    text = "".join(" " if char != "'" and unicodedata.category(char)[0] in "PS" else char for char in text)
-    return " ".join(_LONE_APOSTROPHE.sub(" ", text).split())
+def cer_counts(
+    reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True
+) -> tuple[int, int]:
+    """The same of `characters`."""
+    return _counts(*(characters(text, language, timestamps) for text in (reference, hypothesis)))
 
 
-def wer_counts(reference: str, hypothesis: str) -> tuple[int, int]:
-    """Word errors (substitutions + deletions + insertions) and reference words, both texts normalised first."""
-    output = jiwer.process_words(normalize(reference), normalize(hypothesis))
-    return (
-        output.substitutions + output.deletions + output.insertions,
-        output.hits + output.substitutions + output.deletions,
-    )
-
-
-def cut_hypothesis(reference: str, hypothesis: str) -> str:
+def cut_hypothesis(reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True) -> str:
     """The hypothesis up to ceil(1.2 x reference words), normalised: what a runaway decoding is charged at most."""
-    words = len(normalize(reference).split())
+    words = len(units(reference, language, timestamps))
     # Rounded first: 1.2 * 5 is 6.000000000000001 in some products, and its ceiling would be one word too many.
-    return " ".join(normalize(hypothesis).split()[: math.ceil(round(CUT_AT * words, 6))])
+    return " ".join(units(hypothesis, language, timestamps)[: math.ceil(round(CUT_AT * words, 6))])
 
 
-def is_correct(reference: str, hypothesis: str) -> bool:
+def is_correct(reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True) -> bool:
     """Exact match after normalisation."""
-    return normalize(reference) == normalize(hypothesis)
+    return units(reference, language, timestamps) == units(hypothesis, language, timestamps)
+
+
+def reading_of(record: Record) -> dict[str, Any]:
+    """How a record's texts are read, as arguments of the functions above: its language, and whether it has time marks.
+
+    Records that don't say whether they have any are older than that field; theirs are taken out.
+    """
+    return {"language": record.get("language"), "timestamps": record.get("timestamps", True) is not None}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,22 @@ class Rate:
 
 def error_rate(records: Iterable[Record]) -> Rate:
     """Micro WER: all word errors over all reference words."""
-    return _rate(records, lambda record: wer_counts(record["reference"], record["hypothesis"]))
+    return _rate(records, word_errors)
+
+
+def character_error_rate(records: Iterable[Record]) -> Rate:
+    """Micro CER: all character errors over all reference characters, spaces left out (`words` counts characters)."""
+    return _rate(records, lambda record: cer_counts(record["reference"], record["hypothesis"], **reading_of(record)))
+
+
+def word_errors(record: Record) -> tuple[int, int]:
+    """`wer_counts` of a record's texts."""
+    return wer_counts(record["reference"], record["hypothesis"], **reading_of(record))
+
+
+def unit_of(record: Record) -> str:
+    """What a record's error rate counts: "word" or "character"."""
+    return error_unit(record["reference"], **reading_of(record))
 
 
 def error_rate_by_time(records: Iterable[Record], seconds: float = 60.0) -> dict[int, Rate]:
@@ -86,11 +101,11 @@ def error_rate_by_time(records: Iterable[Record], seconds: float = 60.0) -> dict
     """
     windows: dict[int, list[Record]] = defaultdict(list)
     for record in records:
-        if not has_time_marks(record["reference"]):
+        if not reading_of(record)["timestamps"] or not has_time_marks(record["reference"]):
             continue
         said, heard = (_by_window(record[text], seconds) for text in ("reference", "hypothesis"))
         for window in said.keys() | heard.keys():
-            texts = {"reference": said.get(window, ""), "hypothesis": heard.get(window, "")}
+            texts = {"reference": said.get(window, ""), "hypothesis": heard.get(window, ""), "timestamps": None}
             windows[window].append({**record, **texts})
     return {window: error_rate(windows[window]) for window in sorted(windows)}
 
@@ -121,8 +136,9 @@ def accuracy_difference(records: Iterable[Record], others: Iterable[Record]) -> 
 
 
 def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
-    """Rates by ratio in rising order: "wer" and "wer_cut" of task asr, "qa" and "qa/<kind>" of task qa.
+    """Rates by ratio in rising order: "wer", "wer_cut" and "cer" of task asr, "qa" and "qa/<kind>" of task qa.
 
+    Where some transcripts are counted by words and others by characters, also "wer/word" and "wer/character".
     A rate without items is left out, and so are tasks without a metric here, such as caption (report.py counts them).
     """
     groups: dict[int, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
@@ -138,6 +154,12 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
         if "asr" in tasks:
             rates["wer"] = error_rate(tasks["asr"])
             rates["wer_cut"] = cut_error_rate(tasks["asr"])
+            rates["cer"] = character_error_rate(tasks["asr"])
+            by_unit: dict[str, list[Record]] = defaultdict(list)
+            for record in tasks["asr"]:
+                by_unit[unit_of(record)].append(record)
+            if len(by_unit) > 1:
+                rates |= {f"wer/{unit}": error_rate(by_unit[unit]) for unit in sorted(by_unit)}
         for name in sorted(name for name in tasks if name == "qa" or name.startswith("qa/")):
             rates[name] = accuracy(tasks[name])
     return summary
@@ -145,13 +167,18 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
 
 def insertions_without_speech(records: Iterable[Record]) -> tuple[int, int]:
     """(transcripts of audio without speech, words inserted in them): those whose reference has no words."""
-    inserted = [wer_counts(r["reference"], r["hypothesis"]) for r in records if r["task"] == "asr"]
+    inserted = [word_errors(record) for record in records if record["task"] == "asr"]
     return sum(not words for _, words in inserted), sum(errors for errors, words in inserted if not words)
 
 
 def session_id(record: Record) -> str:
     """The cut an answer belongs to: several answers may share one."""
     return str(record.get("cut_id", record["id"]))
+
+
+def _counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int]:
+    output = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+    return output.substitutions + output.deletions + output.insertions, len(reference)
 
 
 def _by_window(text: str, seconds: float) -> dict[int, str]:
@@ -162,11 +189,13 @@ def _by_window(text: str, seconds: float) -> dict[int, str]:
 
 
 def _cut_counts(record: Record) -> tuple[int, int]:
-    return wer_counts(record["reference"], cut_hypothesis(record["reference"], record["hypothesis"]))
+    reading = reading_of(record)
+    heard = cut_hypothesis(record["reference"], record["hypothesis"], **reading)
+    return wer_counts(record["reference"], heard, **reading)
 
 
 def _wrong(record: Record) -> tuple[int, int]:
-    return int(not is_correct(record["reference"], record["hypothesis"])), 1
+    return int(not is_correct(record["reference"], record["hypothesis"], **reading_of(record))), 1
 
 
 def _by_session(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> dict[str, list[int]]:

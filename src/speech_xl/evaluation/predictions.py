@@ -15,7 +15,15 @@ from lhotse.serialization import SequentialJsonlWriter
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.data.tasks import Turn
-from speech_xl.evaluation.metrics import cut_hypothesis, is_correct, normalize, wer_counts
+from speech_xl.evaluation.metrics import (
+    cer_counts,
+    cut_hypothesis,
+    is_correct,
+    reading_of,
+    unit_of,
+    wer_counts,
+)
+from speech_xl.evaluation.normaliser import normalize
 
 
 def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: int = 1) -> str:
@@ -51,7 +59,15 @@ def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: b
         "hypothesis": hypothesis,
         "finished": finished,
         "duration": cut.duration,
+        "language": language_of(cut),
+        "timestamps": turn.timestamps,
     }
+
+
+def language_of(cut: Cut) -> str | None:
+    """The language of a cut's supervisions; None where they don't say it, or are in several."""
+    languages = {said.language for said in cut.supervisions}
+    return languages.pop() if len(languages) == 1 else None
 
 
 def digest_of(told: Any) -> str:
@@ -165,15 +181,18 @@ def repair(path: Path) -> None:
 
 def _counts(record: Mapping[str, Any]) -> dict[str, Any]:
     reference, hypothesis = str(record["reference"]), str(record["hypothesis"])
+    reading = reading_of(record)
     counts: dict[str, Any] = {
-        "reference_normalised": normalize(reference),
-        "hypothesis_normalised": normalize(hypothesis),
+        "reference_normalised": normalize(reference, **reading),
+        "hypothesis_normalised": normalize(hypothesis, **reading),
     }
     if record["task"] == "asr":
-        counts["errors"], counts["words"] = wer_counts(reference, hypothesis)
-        counts["errors_cut"], _ = wer_counts(reference, cut_hypothesis(reference, hypothesis))
+        counts["unit"] = unit_of(record)
+        counts["errors"], counts["words"] = wer_counts(reference, hypothesis, **reading)
+        counts["errors_cut"], _ = wer_counts(reference, cut_hypothesis(reference, hypothesis, **reading), **reading)
+        counts["character_errors"], counts["characters"] = cer_counts(reference, hypothesis, **reading)
     elif record["task"] == "qa":
-        counts["correct"] = is_correct(reference, hypothesis)
+        counts["correct"] = is_correct(reference, hypothesis, **reading)
     return counts
 
 

@@ -12,14 +12,15 @@ from typing import Any
 from speech_xl.evaluation.metrics import (
     BOOTSTRAP_DRAWS,
     CUT_AT,
-    NORMALISER,
     Rate,
     Record,
     error_rate_by_time,
     insertions_without_speech,
     session_id,
     summarise,
+    unit_of,
 )
+from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
 from speech_xl.evaluation.predictions import read_predictions, replace_text
 
 
@@ -48,9 +49,12 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
         "items": len(records),
         "sessions": len({session_id(record) for record in records}),
         "normaliser": NORMALISER,
+        "normaliser_version": NORMALISER_VERSION,
+        "unit": " and ".join(sorted({unit_of(record) for record in records if record["task"] == "asr"}, reverse=True)),
         "interval": f"95 %, percentile bootstrap over sessions, {BOOTSTRAP_DRAWS} draws, seed 0",
         "average": "micro: all word errors over all reference words; accuracy is exact match after normalisation",
         "wer_cut": f"WER with every hypothesis cut at ceil({CUT_AT} x reference words)",
+        "cer": "all character errors over all reference characters, a letter with its marks being one, without spaces",
         "ratios": by_ratio,
         "unfinished": "answers that ran into their length limit without ending, of all tasks",
         "not_scored": dict(Counter(record["task"] for record in records if record["task"] not in scored)),
@@ -58,9 +62,9 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown_table(scores: dict[str, Any]) -> str:
-    """One row a ratio: WER and accuracy with intervals and counts, and the KV memory kept."""
+    """One row a ratio: WER and accuracy with intervals and counts, and the KV memory kept; the unit is WER's."""
     rows = [
-        ["ratio", "WER", "errors / words", "WER cut", "ASR items", "Q&A accuracy", "Q&A items"]
+        ["ratio", "unit", "WER", "errors / words", "WER cut", "CER", "ASR items", "Q&A accuracy", "Q&A items"]
         + ["unfinished", "kept KV a session", "kept KV a second of audio", "tokens kept"]
     ]
     for ratio, result in scores["ratios"].items():
@@ -69,9 +73,11 @@ def markdown_table(scores: dict[str, Any]) -> str:
         rows.append(
             [
                 f"{ratio}x",
+                scores["unit"] if wer else "-",
                 _percent(wer),
                 f"{wer['errors']} / {wer['words']}" if wer else "-",
                 _percent(rates.get("wer_cut")),
+                _percent(rates.get("cer")),
                 str(wer["items"]) if wer else "-",
                 _percent(qa),
                 str(qa["items"]) if qa else "-",
@@ -84,18 +90,19 @@ def markdown_table(scores: dict[str, Any]) -> str:
     return _table(rows)
 
 
-def kinds_table(scores: dict[str, Any]) -> str:
-    """Q&A accuracy by kind of question (rows) and ratio (columns); empty where there is none."""
+def kinds_table(scores: dict[str, Any], task: str = "qa", title: str = "kind of question") -> str:
+    """Q&A accuracy by kind of question (rows) and ratio (columns), or WER (task "wer") by unit; empty without any."""
     ratios = list(scores["ratios"])
-    names = sorted({name for ratio in ratios for name in scores["ratios"][ratio]["rates"] if name.startswith("qa/")})
+    every = {name for ratio in ratios for name in scores["ratios"][ratio]["rates"]}
+    names = sorted(name for name in every if name.startswith(f"{task}/"))
     if not names:
         return ""
-    rows = [["kind of question", "items a ratio", *(f"{ratio}x" for ratio in ratios)]]
+    rows = [[title, "items a ratio", *(f"{ratio}x" for ratio in ratios)]]
     for name in names:
         rates = [scores["ratios"][ratio]["rates"].get(name) for ratio in ratios]
         counts = sorted({rate["items"] for rate in rates if rate})
         items = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        rows.append([name.removeprefix("qa/"), items, *(_percent(rate) for rate in rates)])
+        rows.append([name.removeprefix(f"{task}/"), items, *(_percent(rate) for rate in rates)])
     return _table(rows)
 
 
@@ -135,10 +142,12 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
         "# Results",
         f"{scores['items']} answers on {scores['sessions']} sessions, from {scores['predictions']}.",
         markdown_table(scores),
+        kinds_table(scores, "wer", "unit of WER"),
         kinds_table(scores),
         minutes_table(scores),
         without_speech_line(scores),
-        f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}.",
+        f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}. "
+        f"CER: {scores['cer']}. Unit: {scores['unit'] or 'none'}.",
         f"Unfinished: {scores['unfinished']}. Normaliser: {scores['normaliser']}.",
     ]
     if scores["not_scored"]:
