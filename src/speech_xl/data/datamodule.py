@@ -13,8 +13,10 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from speech_xl.checks import number, whole
+from speech_xl.data.audio_check import check_audio_files
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.corpus import Corpus
+from speech_xl.data.cut_checks import cut_fault
 from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.loaders import EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
@@ -24,6 +26,13 @@ from speech_xl.data.time_marks import TimeMarks, without_time_marks
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
+
+
+def splits_of(stage: str | None) -> list[str]:
+    """The splits that a stage of Lightning's ("fit", "validate", "test", "predict") reads; all of them where it is
+    none of these."""
+    splits = {"fit": ["train", "dev"], "validate": ["dev"], "test": ["test"], "predict": ["test"]}
+    return splits.get(stage or "", ["train", "dev", "test"])
 
 
 class SpeechDataModule(pl.LightningDataModule):
@@ -105,11 +114,14 @@ class SpeechDataModule(pl.LightningDataModule):
         self._cuts: dict[str, CutSet] = {}
 
     def prepare_data(self) -> None:
+        """Make the corpus where it is missing, and look at all audio files of the splits that will be read."""
         self.corpus.prepare()
+        if self.trainer is not None:
+            for split in splits_of(self.trainer.state.fn):
+                check_audio_files(self.cuts(split), split)
 
     def setup(self, stage: str | None = None) -> None:
-        splits = {"fit": ["train", "dev"], "validate": ["dev"], "test": ["test"], "predict": ["test"]}
-        for split in splits.get(stage or "", ["train", "dev", "test"]):
+        for split in splits_of(stage):
             self.cuts(split)
 
     def cuts(self, split: str) -> CutSet:
@@ -121,6 +133,9 @@ class SpeechDataModule(pl.LightningDataModule):
                     f"corpus {self.corpus.name}: the split {split!r} has no sessions; delete the corpus folder and "
                     "prepare it again, or ask the recipe for at least one session"
                 )
+            for cut in iter(cuts):
+                if fault := cut_fault(cut):
+                    raise ValueError(f"corpus {self.corpus.name}: {split}: cut {cut.id}: {fault}")
             self._cuts[split] = self._limited(cuts, split)
         return self._cuts[split]
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.serialization import load_manifest_lazy_or_eager
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.data.audio import recordings_of
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
+from speech_xl.data.cut_checks import SLACK_SECONDS, cut_fault
+from speech_xl.data.manifest_lines import manifest_items
 from speech_xl.data.sessions import SAMPLE_RATE
-
-SLACK_SECONDS = 0.1  # what a supervision may reach beyond its cut, or into another: rounded times
 
 
 class ManifestCorpus(Corpus):
@@ -75,40 +74,29 @@ class ManifestCorpus(Corpus):
 
     def _read(self, split: str) -> list[Cut]:
         path = self._path(split)
-        try:
-            # an empty manifest is no lhotse type at all, hence None
-            items = list(cast(Iterable[object], load_manifest_lazy_or_eager(path) or ()))
-        except Exception as error:  # of the decompression, of JSON or YAML, or of lhotse
-            raise ValueError(
-                f"ManifestCorpus: {split}: {path} cannot be read ({type(error).__name__}: {error}); "
-                "write it with lhotse's CutSet.to_file()"
-            ) from error
-        if not items:
-            raise ValueError(f"ManifestCorpus: {split}: {path} is empty; write at least one cut into it")
+        cuts: list[Cut] = []
         ids: set[str] = set()
-        for item in items:
-            what = f"ManifestCorpus: {split}: {path}: {type(item).__name__} {getattr(item, 'id', '')}"
-            if not isinstance(item, Cut):
+        for place, cut in self._items(split, path):
+            what = f"ManifestCorpus: {split}: {place}: {type(cut).__name__} {getattr(cut, 'id', '')}"
+            if not isinstance(cut, Cut):
                 raise ValueError(f"{what} is no cut; make cuts with lhotse's CutSet.from_manifests()")
-            if not item.has_recording:
+            if not cut.has_recording:
                 raise ValueError(f"{what} has no recording; cuts of features only won't do, keep the audio")
-            if item.id in ids:
+            if cut.id in ids:
                 raise ValueError(f"{what} is there twice; give every cut its own id")
-            if wrong := misplaced(item):
+            if wrong := cut_fault(cut):
                 raise ValueError(f"{what}: {wrong}")
-            ids.add(item.id)
-        return cast(list[Cut], items)
+            ids.add(cut.id)
+            cuts.append(cut)
+        if not cuts:
+            raise ValueError(f"ManifestCorpus: {split}: {path} is empty; write at least one cut into it")
+        return cuts
 
-
-def misplaced(cut: Cut) -> str | None:
-    """What is wrong with a cut's supervisions, and the mend: those beyond its audio, and those without words."""
-    for said in cut.supervisions:
-        where = f"supervision {said.id}, {said.start:.2f} to {said.end:.2f} s,"
-        if said.start < -SLACK_SECONDS or said.end > cut.duration + SLACK_SECONDS:
-            return f"{where} reaches beyond the cut's {cut.duration:.2f} s; trim it, or let the cut be longer"
-        if said.text is not None and not said.text.strip():
-            return f"{where} has an empty text; write what is said there, or take the supervision out"
-    return None
+    def _items(self, split: str, path: Path) -> Iterator[tuple[str, Any]]:
+        try:
+            yield from manifest_items(path)
+        except ValueError as error:
+            raise ValueError(f"ManifestCorpus: {split}: {error}") from error
 
 
 def overlaps(cut: Cut) -> bool:

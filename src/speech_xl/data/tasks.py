@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lhotse.cut import Cut
 
 from speech_xl.checks import number, whole
+from speech_xl.data.cut_checks import check_caption, check_questions
 from speech_xl.data.time_marks import TimeMarks, time_mark
 from speech_xl.data.word_times import pieces
 
@@ -69,6 +71,7 @@ def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
 def caption_turn(cut: Cut) -> Turn | None:
     """Describe the whole cut; None where the corpus has no caption for it."""
     caption = getattr(cut, "caption", None)  # lhotse looks in custom, for a MixedCut in its tracks
+    _refuse(cut, check_caption, caption)
     return Turn("caption", CAPTION_INSTRUCTION, caption, "caption") if caption else None
 
 
@@ -76,16 +79,21 @@ def qa_turns(cut: Cut) -> list[Turn]:
     """Every question the corpus knows the answer to, in the corpus's order; the same one may be there several times."""
     turns: list[Turn] = []
     asked: Counter[str] = Counter()
-    for entry in getattr(cut, "questions", None) or []:
-        if entry.get("task", "qa") != "qa" or not entry.get("question") or not entry.get("answer"):
-            raise ValueError(
-                f"cut {cut.id}: bad entry {entry!r} in custom['questions']; "
-                "it needs task 'qa', a question and an answer (texts that are not empty)"
-            )
+    questions = getattr(cut, "questions", None)
+    _refuse(cut, check_questions, questions)
+    for entry in questions or []:
         question = entry["question"]
         asked[question] += 1
         turns.append(Turn("qa", question, entry["answer"], entry.get("kind", ""), asked[question]))
     return turns
+
+
+def _refuse(cut: Cut, check: Callable[[Any], None], truth: Any) -> None:
+    """A check's ValueError with the cut it is about."""
+    try:
+        check(truth)
+    except ValueError as error:
+        raise ValueError(f"cut {cut.id}: {error}") from error
 
 
 def _has_asr_truth(cut: Cut) -> bool:

@@ -15,7 +15,9 @@ from lhotse import CutSet, MonoCut, SupervisionSegment
 from lhotse.utils import fastcopy
 from lightning.pytorch.utilities import rank_zero_warn
 
+from speech_xl.checks import number
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
+from speech_xl.data.manifest_lines import json_lines
 from speech_xl.data.sessions import WORD_STARTS
 
 
@@ -53,6 +55,24 @@ def write_times(folder: str | Path, split: str, times: Mapping[str, Sequence[flo
     return path
 
 
+def read_times(path: Path) -> dict[str, list[float]]:
+    """What `write_times` wrote. Raises ValueError with file and line where that is something else."""
+    times = {}
+    for place, entry in json_lines(path):
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(entry.get("id"), str)
+            or not isinstance(entry.get("starts"), list)
+        ):
+            raise ValueError(
+                f'{place}: got {str(entry)[:80]}; a line is {{"id": text, "starts": [seconds]}}; align again'
+            )
+        for start in entry["starts"]:
+            number(f"{place}: starts of {entry['id']}", start, least=0, unit="seconds")
+        times[entry["id"]] = entry["starts"]
+    return times
+
+
 class WordTimed(Corpus):
     """Another corpus with the word times that `python -m speech_xl.align` found. Utterances that have none stay whole.
 
@@ -81,8 +101,7 @@ class WordTimed(Corpus):
         cuts, path = self.corpus.cuts(check_split(split, self.name)), times_path(self.times, split)
         if not path.is_file():
             return cuts
-        with path.open(encoding="utf-8") as file:
-            times = {entry["id"]: entry["starts"] for entry in map(json.loads, file)}
+        times = read_times(path)
         rows = list(cast(Iterable[MonoCut], cuts))
         said = [s.id for cut in rows for s in cut.supervisions]
         if without := sum(name not in times for name in said):
