@@ -19,12 +19,13 @@ from transformers import MinLengthLogitsProcessor
 from experiments.run import main
 from speech_xl.align import MARGIN_SECONDS
 from speech_xl.align import main as align
+from speech_xl.data.decode import AudioFile
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
 from speech_xl.export import main as export
 from speech_xl.finished import FinishedStage
 from speech_xl.lineage import read_lineage
-from speech_xl.listen import Listener, load_model, pieces_of, recording_of
+from speech_xl.listen import Listener, load_model
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
 from speech_xl.stages import WEIGHTS, ConfigError
@@ -424,7 +425,7 @@ def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
     listen([str(trained / "two"), path, "--ratio", "1", "--interval", "60", "--limit", "6", "--ask", "how many"])
     model = load_model(trained / "two")
     listener = Listener(model, ratio=1, interval_seconds=60)
-    for piece in pieces_of(recording_of(path)):
+    for piece in AudioFile.of(path).pieces():
         listener.push(piece)
     shown = capsys.readouterr()
     assert listener.ask("how many", limit=6).text == shown.out.strip()

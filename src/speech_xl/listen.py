@@ -9,16 +9,13 @@ print(listener.ask("how many speakers are there").text)
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from lhotse import Recording
-from torch import Tensor
 from tqdm import tqdm
 
 from speech_xl import SAMPLE_RATE
-from speech_xl.data.audio import AudioError, load_audio
+from speech_xl.data.decode import AudioFile
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
 from speech_xl.finished import FORCE_HELP, FinishedStage
@@ -29,7 +26,6 @@ from speech_xl.trust import TRUST_HELP
 
 __all__ = ["Listener", "load_model"]
 
-PIECE_SECONDS = 30.0
 RATIO = 4  # of a new listener, where its stage has SSTs
 ANSWER_TOKENS = 512
 
@@ -53,24 +49,6 @@ def longest_answer(stage: FinishedStage, question: str, seconds: float) -> int:
     if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
         return ANSWER_TOKENS
     return answer_limit("asr", seconds, stage.tokens_per_second)
-
-
-def recording_of(path: str) -> Recording:
-    """A file's description. Raises AudioError where it is missing or no audio."""
-    try:
-        found = Recording.from_file(path)
-    except Exception as error:  # each of lhotse's audio backends has its own exception types
-        why = "is missing" if not Path(path).exists() else f"can't be read as audio ({type(error).__name__})"
-        raise AudioError(f"{path} {why}; name an audio file") from error
-    if not found.num_samples:
-        raise AudioError(f"{path} holds no audio; leave it out")
-    return found
-
-
-def pieces_of(recording: Recording) -> Iterator[Tensor]:
-    """A file's audio in pieces, 16 kHz mono, resampled and mixed where needed; no more than one in memory."""
-    for cut in recording.to_cut().cut_into_windows(PIECE_SECONDS):
-        yield load_audio(cut)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -109,14 +87,16 @@ def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:
 
 
 def run(given: argparse.Namespace) -> None:
-    stage = FinishedStage.of(
-        given.folder, given.trust_remote_code, given.force
-    )  # a folder that holds none is told first
-    recordings = [recording_of(path) for path in given.audio]  # all of them, before any is listened to
+    # A folder that holds no stage is told first.
+    stage = FinishedStage.of(given.folder, given.trust_remote_code, given.force)
+    files = [AudioFile.of(path) for path in given.audio]  # all of them, before any is listened to
+    for file in files:
+        for remark in file.remarks():
+            print(f"warning: {file.path}: {remark}", file=sys.stderr)
     listener = listener_for(given, stage)
-    for path, recording in zip(given.audio, recordings, strict=True):
-        with tqdm(total=round(recording.duration), desc=Path(path).name, unit="s") as bar:
-            for piece in pieces_of(recording):
+    for file in files:
+        with tqdm(total=round(file.seconds), desc=Path(file.path).name, unit="s") as bar:
+            for piece in file.pieces():
                 listener.push(piece)
                 bar.update(len(piece) / SAMPLE_RATE)
     if given.save:
