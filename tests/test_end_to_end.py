@@ -296,6 +296,7 @@ def test_test_writes_predictions_and_results_and_predict_goes_on(trained, capfd)
     assert {record["ratio"] for record in records} == {1, 2}
     results = json.loads((trained / "two" / "results.json").read_text())
     assert results["items"] == len(records)
+    assert results["made_with"]["lineage"] == read_lineage(trained / "two" / WEIGHTS).plain()
     assert (trained / "two" / "results.md").is_file()
     # a run killed in the middle of a line
     lines = path.read_text().splitlines(keepends=True)

@@ -79,8 +79,9 @@ class Origin:
                 rank_zero_warn(
                     f"trainer.precision: {self.path} was trained in {self.before.precision}, here {precision}"
                 )
-        if self.command.subcommand != "fit" and self.before is not None:
-            return replace(self.before, forced=forced)  # of answers: that of the weights that gave them
+        if self.command.subcommand != "fit":  # of answers: that of the weights that gave them
+            unknown = Lineage("unknown", "unknown", precision, None, {}, version="unknown")
+            return replace(self.before or unknown, forced=forced)
         known = self.before if self.resumes else None
         return Lineage(
             run=known.run if known else secrets.token_hex(4),

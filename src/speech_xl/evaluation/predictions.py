@@ -214,8 +214,18 @@ def _lines(path: Path, being_written: bool = False) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def read_settings(path: str | Path) -> dict[str, Any] | None:
+    """What the answers at `path` were made with, their lineage among it; None where nothing says so."""
+    file = _settings_file(Path(path))
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _settings_file(base: Path) -> Path:
+    return base.with_name(f"{base.stem}.settings.json")
+
+
 def _check_settings(base: Path, settings: dict[str, Any], write: bool) -> None:
-    file = base.with_name(f"{base.stem}.settings.json")
+    file = _settings_file(base)
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False, default=str)
     if file.is_file() and prediction_files(base):
         before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(text)

@@ -21,12 +21,12 @@ from speech_xl.evaluation.metrics import (
     unit_of,
 )
 from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
-from speech_xl.evaluation.predictions import read_predictions, replace_text
+from speech_xl.evaluation.predictions import read_predictions, read_settings, replace_text
 
 
 def score_file(jsonl: str | Path) -> dict[str, Any]:
     """Everything measured on a predictions file, as plain JSON values; a rate that can't be told is null."""
-    return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name}
+    return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name, "made_with": read_settings(jsonl)}
 
 
 def score(records: list[dict[str, Any]]) -> dict[str, Any]:
