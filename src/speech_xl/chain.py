@@ -7,13 +7,13 @@ whole chain are known; experiments/run.py has each of them parsed and made, with
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from speech_xl.run_folder import RunFolder
+from speech_xl.signals import EARLY, run_command
 from speech_xl.stages import Command, ConfigError, find_config, is_for, parse_command, stage_of
 
 # Flags that an earlier stage takes over too, and all below them: what is heard, what hears, and on which machine.
@@ -183,8 +183,9 @@ def train_first(command: Command, config: Path, folder: RunFolder, experiments: 
             flush=True,
         )
     print(flush=True)
-    done = subprocess.run([sys.executable, str(script), *argv])
-    if done.returncode:
-        raise ConfigError(
-            f"{config.stem} failed (exit status {done.returncode}), so {command.stage} can't start from it"
-        )
+    status = run_command([sys.executable, str(script), *argv])
+    if status in EARLY:
+        print(f"{config.stem} isn't finished, so {command.stage} wasn't begun; this command goes on", file=sys.stderr)
+        raise SystemExit(status)
+    if status:
+        raise ConfigError(f"{config.stem} failed (exit status {status}), so {command.stage} can't start from it")

@@ -26,6 +26,7 @@ from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.checkpoint_io import WholeCheckpointIO, read_checkpoint, resumable
 from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.ending import KeepHandlers, as_rank, stopped_text, unfinished_text
 from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
 from speech_xl.lineage import settings_of
@@ -36,7 +37,9 @@ from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.precision import best_precision
 from speech_xl.run_folder import LAST, WEIGHTS, RunFolder
+from speech_xl.signals import UNFINISHED, Stopped, StopSignals
 from speech_xl.stages import SUBCOMMANDS, Command, ConfigError
+from speech_xl.strategies import checked_strategy, some_uncompressed
 from speech_xl.trainer_checks import check_trainer
 from speech_xl.trust import refuse_remote_code
 
@@ -52,6 +55,7 @@ class SpeechCLI(LightningCLI):
 
     def __init__(self, command: Command, initial: Path | None, runs: bool = True) -> None:
         self.command, self.initial, self.runs = command, initial, runs
+        self.signals = StopSignals()
         quieten()
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
         logger = {
@@ -132,6 +136,7 @@ class SpeechCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         refuse_remote_code(self.config[str(self.subcommand)].as_dict(), self.command.flags, self.command.configs)
         check_trainer(self._get(self.config, "trainer"))
+        checked_strategy(self._get(self.config, "trainer.strategy"), some_uncompressed=False)
         torch.set_float32_matmul_precision("high")
         options = self._get(self.config, "trainer")
         checkpoint = self._checkpoint()
@@ -148,9 +153,15 @@ class SpeechCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         options = self._get(self.config_init, "trainer")
+        curriculum = self._get(self.config_init, "curriculum")
+        uncompressed = some_uncompressed(curriculum, getattr(self._get(self.config_init, "model"), "ratios", None))
+        strategy = checked_strategy(options["strategy"], uncompressed and self.subcommand == "fit")
+        if strategy != options["strategy"]:
+            rank_zero_info(f"trainer.strategy: {strategy}, since a batch that is uncompressed leaves SSTs no gradient")
+        options["strategy"] = strategy
         given = options["callbacks"] or []
         options["callbacks"] = given if isinstance(given, list) else [given]
-        curriculum = self._get(self.config_init, "curriculum")
+        options["callbacks"].append(KeepHandlers(self.signals))
         plugins = options["plugins"] or []
         options["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         if self.subcommand == "fit":
@@ -171,7 +182,11 @@ class SpeechCLI(LightningCLI):
     def _run(self, name: str, kwargs: dict[str, Any]) -> None:
         check_models(self.model)
         self.model.initial, self.model.force = self.initial, self.command.force
-        getattr(self.trainer, name)(**kwargs, weights_only=True)
+        checkpoint = self.trainer.checkpoint_callback
+        if isinstance(checkpoint, BestAndLast):
+            checkpoint.signals = self.signals
+        with self.signals:
+            getattr(self.trainer, name)(**kwargs, weights_only=True)
 
     def fit(self, **kwargs: Any) -> None:
         trainer: Any = self.trainer  # its type lacks what it is given
@@ -179,16 +194,20 @@ class SpeechCLI(LightningCLI):
             set_aside(self.command.run_folder, resumes=self.origin.resumes)
         try:
             self._run("fit", kwargs)
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            last = self.command.run_folder.last
-            if last.is_file():
-                print(f"interrupted: the same command with --ckpt_path {last} goes on", file=sys.stderr)
-            raise
+        except Stopped as stop:
+            if self.trainer.is_global_zero:
+                print(stopped_text(stop, self.command.run_folder.last), file=sys.stderr)
+            raise SystemExit(as_rank(self.trainer, stop.status, agreed=stop.step is not None)) from stop
 
     def after_fit(self) -> None:
         """Write the best checkpoint's weights, which the next stage starts from."""
         trainer: Any = self.trainer  # its checkpoint callback is typed without the paths it has
         checkpoint = trainer.checkpoint_callback
+        unfinished = None if trainer.fast_dev_run else unfinished_text(trainer, self.command.stage)
+        if unfinished is not None:
+            if trainer.is_global_zero:
+                print(unfinished, file=sys.stderr)
+            raise SystemExit(as_rank(trainer, UNFINISHED, agreed=True))
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         best = checkpoint.best_model_path or checkpoint.last_model_path
