@@ -20,6 +20,7 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.loaders import TrainPosition
 
 TASKS = {"asr": 1.0, "qa": 1.0}
+EXCERPT = Excerpt(0.4, 0.9)
 
 
 def module_of(corpus, **options):
@@ -412,12 +413,71 @@ def test_loading_for_evaluation_does_not_move_training(tiny_corpus):
     assert trained(module, max_steps=5) == trained(module_of(corpus), max_steps=5)
 
 
-def test_resume_with_other_settings_warns(tiny_corpus):
+@pytest.mark.parametrize(
+    ("excerpt", "others"),
+    [
+        (None, [{"max_duration": 9.0}]),
+        (None, [{"max_duration": 2.0}, {"num_buckets": 1}]),
+        (EXCERPT, [{"max_duration": 9.0}]),
+    ],
+)
+def test_resume_with_other_batches_hears_what_is_left_of_the_epoch(tiny_corpus, excerpt, others):
+    """Every session once an epoch, however often the batches change in it, and no hang at its end."""
+    corpus = tiny_corpus()
+    whole = trained(module_of(corpus, excerpt=excerpt), max_steps=30)
+    first = sorted(id for epoch, rows in whole if epoch == 0 for id, _ in rows)
+    seen, path = [], None
+    for part, options in enumerate([{}, *others]):
+        saving = checkpointing(every_n_train_steps=1)
+        last = part == len(others)
+        asked = {"max_steps": 30} if last else {"max_steps": 2 + 2 * part}
+        says = pytest.warns(UserWarning, match=r"was .* and is .*; epoch 0 goes on with the sessions that are left")
+        with says if part else contextlib.nullcontext():
+            seen += trained(module_of(corpus, excerpt=excerpt, **options), [saving], ckpt_path=path, **asked)
+        path = saving._last_checkpoint_saved
+    assert sorted(id for epoch, rows in seen if epoch == 0 for id, _ in rows) == first
+    assert max(epoch for epoch, _ in seen) >= 1
+
+
+def test_resume_on_other_ranks_hears_what_is_left_of_the_epoch(tiny_corpus):
+    corpus = tiny_corpus()
+    cuts = corpus.cuts("train")
+    sampling = module_of(corpus, max_duration=2.0).sampling
+    on_two = [sampling.sampler(cuts, 0, (), 2, rank) for rank in (0, 1)]
+    done = {cut.id for sampler in on_two for batch in itertools.islice(sampler, 2) for cut in batch}
+    module = module_of(corpus, max_duration=2.0)
+    state = module.state_dict()
+    state |= {"batches_done": 2, "order": state["order"] | {"world_size": 2}}
+    with pytest.warns(UserWarning, match="world_size was 2 and is 1; epoch 0 goes on with the sessions that are left"):
+        module.load_state_dict(state)
+    left = [id for batch in module.train_dataloader() for id in batch.ids]
+    assert done and sorted([*done, *left]) == sorted(cuts.ids)
+
+
+def test_resume_after_the_last_session_begins_the_next_epoch(tiny_corpus, tmp_path):
+    """Without it the loader would leave out an epoch's batches again and again, and never end."""
     corpus = tiny_corpus()
     saving = checkpointing(every_n_train_steps=1)
-    trained(module_of(corpus), [saving, KillBefore(3)], max_steps=5)
-    with pytest.warns(UserWarning, match=r"max_duration was 4\.0 and is 3\.0; some sessions"):
-        trained(module_of(corpus, max_duration=3.0), ckpt_path=saving.best_model_path, max_steps=5)
+    trained(module_of(corpus), [saving], max_steps=2)
+    checkpoint = torch.load(saving._last_checkpoint_saved, weights_only=True)
+    checkpoint["SpeechDataModule"]["batches_done"] = 99
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    with pytest.warns(UserWarning, match="nothing of epoch 0 is left to train on; epoch 1 begins"):
+        seen = trained(module_of(corpus), ckpt_path=tmp_path / "x.ckpt", max_steps=5)
+    assert [epoch for epoch, _ in seen] == [1, 1, 1]
+    assert [rows for _, rows in seen] == seen_in(epoch_of(module_of(corpus), 1))[:3]
+
+
+@pytest.mark.parametrize("change", ["corpus", "excerpt"])
+def test_resume_with_other_sessions_begins_the_next_epoch(tiny_corpus, change):
+    corpus = tiny_corpus()
+    saving = checkpointing(every_n_train_steps=1)
+    trained(module_of(corpus), [saving], max_steps=2)
+    corpus.name = "other" if change == "corpus" else corpus.name
+    module = module_of(corpus, excerpt=EXCERPT if change == "excerpt" else None)
+    with pytest.warns(UserWarning, match=rf"{change} was .* and is .*; what is left of epoch 0 can't be told"):
+        seen = trained(module, ckpt_path=saving._last_checkpoint_saved, max_steps=4)
+    assert [epoch for epoch, _ in seen] == [1, 1]
 
 
 def test_position_counts_batches_trained_on():

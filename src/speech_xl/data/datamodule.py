@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lhotse import CutSet
+from lhotse.dataset.sampling.base import CutSampler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
@@ -19,8 +20,9 @@ from speech_xl.data.corpus import Corpus
 from speech_xl.data.cut_checks import cut_fault
 from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
-from speech_xl.data.loaders import EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
+from speech_xl.data.loaders import ALL, EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
 from speech_xl.data.partition import FixedWindows, Partition
+from speech_xl.data.resume import can_go_on, changes, trained_on
 from speech_xl.data.tasks import TaskMixture, Turn, qa_turns
 from speech_xl.data.time_marks import TimeMarks, without_time_marks
 
@@ -111,6 +113,7 @@ class SpeechDataModule(pl.LightningDataModule):
             )
         self.frame_cache: FrameCache | None = None  # set by the phase; read whenever a loader starts
         self._position = TrainPosition()
+        self._earlier: tuple[int, list[dict[str, Any]]] = (0, [])  # an epoch, and its batches drawn otherwise than now
         self._cuts: dict[str, CutSet] = {}
 
     def prepare_data(self) -> None:
@@ -203,9 +206,14 @@ class SpeechDataModule(pl.LightningDataModule):
         dataset = SpeechDataset(self.mixture, self.partition, self.seed)
         return TrainLoader(
             lambda: self._position.begin(self.trainer),
-            lambda epoch: self.sampling.sampler(self.cuts("train"), epoch),
+            self._position.next_epoch,
+            self._train_sampler,
             lambda batches: self._loader(dataset, batches),
         )
+
+    def _train_sampler(self, epoch: int) -> CutSampler:
+        cuts = self.cuts("train")
+        return self.sampling.sampler(cuts, epoch, trained_on(cuts, epoch, self.sampling, self._parts(epoch)))
 
     def val_dataloader(self) -> Iterable[SpeechBatch]:
         return self._eval_loader("dev")
@@ -249,24 +257,35 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         epoch, done = self._position.reached(self.trainer)
-        return {"epoch": epoch, "batches_done": done, "order": self._order()}
+        order = self._order()
+        return {"epoch": epoch, "batches_done": done, "order": order, "earlier": self._parts(epoch)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.trainer is not None and self.trainer.state.fn != TrainerFn.FITTING:
             return
-        before, now = state_dict["order"], self._order()
-        changed = [f"{key} was {before[key]} and is {now.get(key)}" for key in before if now.get(key) != before[key]]
+        epoch, done, before = state_dict["epoch"], state_dict["batches_done"], state_dict["order"]
+        earlier = list(state_dict.get("earlier", []))
+        changed = changes(before, self._order())
+        if changed and can_go_on(before, changed):
+            earlier.append({**before, "batches": done})
+            done = 0
+            then = f"epoch {epoch} goes on with the sessions that are left of it, in other batches"
+        elif changed:
+            done, earlier = ALL if done else 0, []
+            then = f"what is left of epoch {epoch} can't be told" if done else f"epoch {epoch} begins with them"
         if changed:
-            rank_zero_warn(
-                f"data: the order of batches is not the checkpoint's, because {', '.join(changed)}; "
-                "some sessions of the running epoch may be seen twice or not at all"
-            )
-        self._position.resume(state_dict["epoch"], state_dict["batches_done"])
+            rank_zero_warn(f"data: batches are not drawn as the checkpoint's: {', '.join(changed.values())}; {then}")
+        self._earlier = (epoch, earlier)
+        self._position.resume(epoch, done)
+
+    def _parts(self, epoch: int) -> list[dict[str, Any]]:
+        """What was trained on in an epoch before its batches were drawn as now."""
+        return self._earlier[1] if epoch == self._earlier[0] else []
 
     def _order(self) -> dict[str, Any]:
         """What decides the order of training batches, as plain data."""
         return {
             "corpus": self.corpus.name,
-            **{key: str(value) for key, value in vars(self.sampling).items()},
+            **vars(self.sampling) | {"excerpt": str(self.sampling.excerpt)},
             "world_size": self.trainer.world_size if self.trainer else 1,
         }

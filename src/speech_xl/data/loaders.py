@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from lhotse.cut import Cut
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
+from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
@@ -22,6 +24,9 @@ from speech_xl.data.dataset import Excerpt, FillerId
 
 CUTS_FOR_BUCKETS = 10_000
 """Sessions looked at to part a corpus into groups of like length."""
+
+ALL = sys.maxsize
+"""Batches to leave out where an epoch is not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,22 @@ class TrainSampling:
             number("data.quadratic_duration", self.quadratic_duration, above=0, unit="seconds")
         whole("data.num_buckets", self.num_buckets, least=1)
 
-    def sampler(self, cuts: CutSet, epoch: int) -> CutSampler:
-        """The batches of one epoch. Excerpts are taken before batches are made, so that their own length counts."""
+    def sampler(
+        self,
+        cuts: CutSet,
+        epoch: int,
+        without: Collection[str] = (),
+        world_size: int | None = None,
+        rank: int | None = None,
+    ) -> CutSampler:
+        """The batches of one epoch, those of `rank` (None: this process's). Excerpts are taken before batches are made,
+        so that their own length counts. Cuts named in `without` are left out."""
         if self.excerpt is not None:
             if self.excerpt.per_session > 1:
                 cuts = cuts.repeat(times=self.excerpt.per_session)  # under other ids, so each draws its own excerpt
             cuts = cuts.map(_EpochExcerpt(self.excerpt, self.seed, epoch))
+        if without:
+            cuts = cuts.filter(_NotIn(without))
         budget: dict[str, Any] = {"max_duration": self.max_duration, "quadratic_duration": self.quadratic_duration}
         sessions = sum(1 for _ in itertools.islice(cuts, self.num_buckets))
         bins = None
@@ -70,6 +85,8 @@ class TrainSampling:
             shuffle=True,
             drop_last=False,
             seed=self.seed,
+            world_size=world_size,
+            rank=rank,
         )
         sampler.set_epoch(epoch)
         return sampler
@@ -119,6 +136,13 @@ class TrainPosition:
         self._start = _Start(trainer, self.epoch, done, total)
         return self.epoch, done
 
+    def next_epoch(self) -> int:
+        """Leave the epoch that the loader began, because nothing is left of it; returns the next one."""
+        self.epoch += 1
+        if self._start is not None:
+            self._start = replace(self._start, epoch=self.epoch, done=0)
+        return self.epoch
+
     def resume(self, epoch: int, batches_done: int) -> None:
         """Make the next loader go on from here."""
         self._resume = (epoch, batches_done)
@@ -151,6 +175,7 @@ class TrainLoader:
 
     Args:
         begin: gives the epoch and the batches to leave out.
+        next_epoch: gives the epoch after that, where it has no more batches than are to be left out.
         sampler: epoch -> sampler.
         loader: batches of cuts -> batches of tensors, such as a DataLoader.
     """
@@ -158,10 +183,11 @@ class TrainLoader:
     def __init__(
         self,
         begin: Callable[[], tuple[int, int]],
+        next_epoch: Callable[[], int],
         sampler: Callable[[int], CutSampler],
         loader: Callable[[Iterable[CutSet]], Iterable[SpeechBatch]],
     ) -> None:
-        self._begin = begin
+        self._begin, self._next_epoch = begin, next_epoch
         self._sampler = sampler
         self._loader = loader
 
@@ -169,7 +195,15 @@ class TrainLoader:
         # A generator, so that nothing happens before the first batch is asked for: Lightning calls iter() also just to
         # see that it works, which must not use up the resume.
         epoch, done = self._begin()
-        yield from self._loader(itertools.islice(self._sampler(epoch), done, None))
+        batches = itertools.islice(self._sampler(epoch) if done < ALL else (), done, None)
+        first = next(batches, None)
+        if first is not None:
+            yield from self._loader(itertools.chain([first], batches))
+            return
+        # Begun again, it would be as empty for ever. The trainer ends this epoch and asks for the next by itself, so
+        # that its own count of epochs, which a curriculum may go by, stays that of the batches.
+        following = self._next_epoch()
+        rank_zero_warn(f"data: nothing of epoch {epoch} is left to train on; epoch {following} begins")
 
 
 class EvalLoader:
@@ -216,6 +250,16 @@ class _EpochExcerpt:
 
     def __call__(self, cut: Cut) -> Cut:
         return self.excerpt(cut, self.seed, self.epoch)
+
+
+class _NotIn:
+    """Whether a cut is none of these (a class, as above)."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self.ids = frozenset(ids)
+
+    def __call__(self, cut: Cut) -> bool:
+        return cut.id not in self.ids
 
 
 def _total_batches(trainer: pl.Trainer) -> int:

@@ -3,7 +3,7 @@
 import json
 import random
 from dataclasses import dataclass
-from math import floor, isfinite
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from transformers import get_scheduler
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
@@ -26,14 +25,13 @@ from speech_xl.model.speech import OnePass, Ratios, Speech
 from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
+from speech_xl.phases.generators import seed_step
 from speech_xl.phases.rising_marks import unknown_marks
-from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, rounded_away, select_trainable
+from speech_xl.phases.schedule import SCHEDULES, ResumableSchedule
+from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
 
 TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
-UNENDING = ("constant", "constant_with_warmup")  # schedules that need not know when training ends
-# Those of transformers' schedules that need no further arguments.
-SCHEDULES = ("linear", "cosine", "cosine_with_restarts", "polynomial", "inverse_sqrt", *UNENDING)
 
 
 @dataclass
@@ -58,7 +56,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
+class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
     Args:
@@ -74,7 +72,7 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         longest_gap: seconds from one time mark of an answer to the next at most, where the corpus is known to have no
             longer pause: a decoder that jumps ahead leaves out all that lies between. Null: any.
         cache_frames: keep a frozen encoder's frames on disk and reuse them (a training encoder is never cached).
-        seed: of the ratios drawn in training.
+        seed: of the ratios, slips, dropout and masks drawn in training.
         task_weights: task -> what one of its label tokens counts in the loss; 1 where a task isn't named. An answer to
             a question is a token or two, a transcript hundreds: at equal weights questions would hardly be learned.
         slips: share of an answer's tokens that are replaced by others of it where they are read back in training, so
@@ -214,6 +212,7 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         return self.backbone(speech, ratios, suffixes, weights)
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
+        seed_step(self.seed, batch.epoch, batch.ids)
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
         suffixes = [
@@ -247,26 +246,10 @@ class Phase(FramesKept, FiniteSteps, EvaluationLoops, pl.LightningModule):
         """A phase's auxiliary loss, as a mean."""
         return 0.0
 
-    def configure_optimizers(self) -> Any:
-        if warning := rounded_away(self):  # here, because `trainer.precision: bf16-true` changes them last
-            rank_zero_warn(warning)
-        groups = [{"params": g["params"], "lr": g["lr"]} for g in self.groups]
-        optimizer = self.optimizer(groups)
-        steps = self.trainer.estimated_stepping_batches if self.trainer.max_steps < 0 else self.trainer.max_steps
-        known = int(steps) if steps >= 0 and isfinite(steps) else None
-        if known is None and self.scheduler not in UNENDING:
-            raise ValueError(
-                f"model.scheduler={self.scheduler} must know when training ends, and an epoch's batches aren't counted "
-                f"before they are made: set trainer.max_steps, or a scheduler of {', '.join(UNENDING)}"
-            )
-        schedule = get_scheduler(
-            self.scheduler, optimizer, num_warmup_steps=self.warmup_steps, num_training_steps=known
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
     # Checkpoints: pristine parameters are left out and may be missing
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {n: v for n, v in state.items() if n.removeprefix("backbone.") not in self.pristine}
         checkpoint["pristine"] = sorted(self.pristine)
