@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from safetensors.torch import save_file
 
 from speech_xl.mistakes import told
 from speech_xl.phases import SemanticAlignment
@@ -129,14 +130,13 @@ def test_what_is_not_finite_is_neither_validated_nor_written(folders, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_not_loaded(tmp_path):
-    made = torch.nn.Linear(2, 2)
-    torch.save(
-        {"state_dict": {f"backbone.{n}": v * float("nan") for n, v in made.state_dict().items()}}, tmp_path / "x.ckpt"
-    )
-    read, _ = read_weights(tmp_path / "x.ckpt")
-    with pytest.raises(WeightsError, match=r"x\.ckpt: weight, bias hold NaN or infinity \(2 of 2"):
-        load_strict(made, read, set(), str(tmp_path / "x.ckpt"))
-    assert made.weight.isfinite().all()
+    made, path = torch.nn.Linear(2, 2), tmp_path / "w.safetensors"
+    save_file({name: value * float("nan") for name, value in made.state_dict().items()}, path)
+    with pytest.raises(RuntimeError, match=r"w\.safetensors .* aren't finite.*weight"):
+        load_strict(made, read_weights(path)[0], set(), str(path))
+    with pytest.raises(WeightsError, match=r"x: bias hold NaN or infinity \(1 of 2 tensors\)"):
+        load_strict(made, made.state_dict() | {"bias": torch.full((2,), float("inf"))}, set(), "x")
+    assert all(value.isfinite().all() for value in made.state_dict().values())
 
 
 def test_a_checkpoint_that_is_not_finite_is_named_by_its_file(folders, tmp_path):
@@ -153,6 +153,8 @@ TWO_RANKS = """
 import os, sys
 from pathlib import Path
 import torch
+from safetensors.torch import save_file
+
 from speech_xl.mistakes import told
 from tests.phases.test_finite import BAD, ONE, broken, sound, trained, weights
 folder, rank = Path(sys.argv[1]), int(os.environ.get("LOCAL_RANK", "0"))

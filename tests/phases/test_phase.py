@@ -78,10 +78,10 @@ def test_a_tasks_weight_is_what_its_label_tokens_count(folders, tmp_path, accumu
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"), [({"asrr": 1.0}, "unknown task 'asrr'"), ({"qa": 0.0}, "qa has weight 0.0")]
+    ("weights", "message"), [({"asrr": 1.0}, ": unknown task 'asrr'"), ({"qa": 0.0}, r"\.qa: got 0\.0; give")]
 )
 def test_refuses_bad_task_weights(folders, weights, message):
-    with pytest.raises(ValueError, match=f"model.task_weights: {message}"):
+    with pytest.raises(ValueError, match=f"model.task_weights{message}"):
         phase(SemanticAlignment, folders, ADAPTER, task_weights=weights)
 
 
@@ -459,5 +459,5 @@ def test_slips_change_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_
 
 @pytest.mark.parametrize("slips", [-0.1, 1.0])
 def test_slips_that_are_no_share_are_refused(folders, slips):
-    with pytest.raises(ValueError, match="model.slips=.*a share"):
+    with pytest.raises(ValueError, match="model.slips: got .*from 0 to below 1"):
         phase(SemanticAlignment, folders, ADAPTER, slips=slips)

@@ -46,7 +46,8 @@ class ResumableSchedule:
         def named_parameters(self) -> Iterable[tuple[str, Tensor]]: ...
 
     def configure_optimizers(self) -> Any:
-        if warning := rounded_away(self):  # here, because `trainer.precision: bf16-true` changes them last
+        # Here, because `trainer.precision: bf16-true` changes them last.
+        if warning := rounded_away(self):  # pyright: ignore[reportArgumentType]  (the phase is a module)
             rank_zero_warn(warning)
         optimizer = self._optimizer()
         steps = self.trainer.estimated_stepping_batches if self.trainer.max_steps < 0 else self.trainer.max_steps
