@@ -26,6 +26,7 @@ from tqdm import tqdm
 from experiments.benchmarks.asking import Allowed, Method, Sessions, ask
 from experiments.benchmarks.compression_table import more_errors, rounded, row_of
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
+from speech_xl.arguments import whole_number
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.finished import FinishedStage
@@ -142,9 +143,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, help="folder of the stage that every run starts from")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="(%(default)s)")
-    parser.add_argument("--steps", type=int, default=300, help="optimizer steps of each run (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="(%(default)s)")
-    parser.add_argument("--sessions", type=int, default=40, help="dev sessions asked (%(default)s)")
+    parser.add_argument("--steps", type=whole_number(), default=300, help="optimizer steps of each run (%(default)s)")
+    parser.add_argument("--seeds", type=whole_number(0), nargs="+", default=[1, 2], help="(%(default)s)")
+    parser.add_argument("--sessions", type=whole_number(), default=40, help="dev sessions asked (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
     out_option(parser)
     parser.add_argument("overlays", nargs="*", help="after --: overlays and flags of the base")

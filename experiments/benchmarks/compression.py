@@ -21,8 +21,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from experiments.benchmarks.asking import Allowed, Method, Sessions, answered, whisper_reference
 from experiments.benchmarks.compression_table import (
     FULL_KV,
@@ -36,6 +34,7 @@ from experiments.benchmarks.compression_table import (
     write_csv,
 )
 from experiments.benchmarks.record import commit_of_tree, out_option, record, results_and_pictures
+from speech_xl.arguments import device_option, real_number, whole_number
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Compressor,
@@ -101,11 +100,13 @@ def main() -> None:
     parser.add_argument("--pooled", type=Path, help="stage of MeanPooling")
     parser.add_argument("--whisper", metavar="NAME", help="Whisper whose own decoder transcribes for comparison")
     parser.add_argument(
-        "--ratios", type=int, nargs="+", default=[2, 4, 8, 16], help="1 is for SSTs alone (%(default)s)"
+        "--ratios", type=whole_number(), nargs="+", default=[2, 4, 8, 16], help="1 is for SSTs alone (%(default)s)"
     )
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
     parser.add_argument("--tasks", nargs="+", default=["asr", "qa"], help="what is asked (%(default)s)")
-    parser.add_argument("--longest_gap", type=float, help="seconds from mark to mark (model.longest_gap of --sst)")
+    parser.add_argument(
+        "--longest_gap", type=real_number(above=0), help="seconds from mark to mark (model.longest_gap of --sst)"
+    )
     parser.add_argument(
         "--data",
         nargs="+",
@@ -113,14 +114,14 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="data settings other than the SSTs' training had, such as corpus.init_args.max_seconds=300",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    device_option(parser)
     parser.add_argument(
         "--together",
-        type=int,
+        type=whole_number(),
         default=1,
         help="sessions asked at once, on a GPU; then without seconds and peaks (%(default)s)",
     )
-    parser.add_argument("--sessions", type=int, help="only so many, spread over the split")
+    parser.add_argument("--sessions", type=whole_number(), help="only so many, spread over the split")
     parser.add_argument("--work", type=Path, default=Path("runs/compression"), help="of answers (%(default)s)")
     out_option(parser)
     given = parser.parse_args()

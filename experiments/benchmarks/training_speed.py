@@ -29,6 +29,7 @@ from transformers import AutoModelForCausalLM
 
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
+from speech_xl.arguments import whole_number
 from speech_xl.model import SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE
@@ -145,11 +146,15 @@ def picture(rows: list[dict], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=30, help="decoder layers (%(default)s, as SmolLM2-135M)")
-    parser.add_argument("--frames", type=int, nargs="+", default=[1500], help="speech frames (%(default)s)")
-    parser.add_argument("--widths", type=int, nargs="+", default=[50, 125], help="frames an interval (%(default)s)")
-    parser.add_argument("--ratio", type=int, default=4, help="frames an SST (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="steps of each (%(default)s)")
+    parser.add_argument(
+        "--layers", type=whole_number(), default=30, help="decoder layers (%(default)s, as SmolLM2-135M)"
+    )
+    parser.add_argument("--frames", type=whole_number(), nargs="+", default=[1500], help="speech frames (%(default)s)")
+    parser.add_argument(
+        "--widths", type=whole_number(), nargs="+", default=[50, 125], help="frames an interval (%(default)s)"
+    )
+    parser.add_argument("--ratio", type=whole_number(), default=4, help="frames an SST (%(default)s)")
+    parser.add_argument("--repeats", type=whole_number(), default=5, help="steps of each (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="four layers, two steps of each")
     parser.add_argument("--peak", nargs=5, metavar="X", help=argparse.SUPPRESS)
     out_option(parser)

@@ -17,6 +17,7 @@ from lhotse import MonoCut
 from torch import Tensor
 from tqdm import tqdm
 
+from speech_xl.arguments import device_option, whole_number
 from speech_xl.data.audio import load_audio
 from speech_xl.data.corpus import SPLITS
 from speech_xl.data.frame_cache import FrameCache
@@ -124,8 +125,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="of a finished stage 1 with a PosteriorAdapter")
     parser.add_argument("out", type=Path, help="folder to write train.jsonl, dev.jsonl and test.jsonl to")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="(all)")
-    parser.add_argument("--sessions", type=int, metavar="N", help="the first N of each split alone, to try it out")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    parser.add_argument(
+        "--sessions", type=whole_number(), metavar="N", help="the first N of each split alone, to try it out"
+    )
+    device_option(parser)
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     given = parser.parse_args(argv)

@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from speech_xl import SAMPLE_RATE
+from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
+from speech_xl.arguments import device_option, not_blank, real_number, whole_number
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
@@ -28,6 +28,7 @@ __all__ = ["Listener", "load_model"]
 
 RATIO = 4  # of a new listener, where its stage has SSTs
 ANSWER_TOKENS = 512
+INTERVAL = real_number(least=SHORTEST_SECONDS, unit="seconds")
 
 
 def load_model(
@@ -57,16 +58,24 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("folder", help="a finished stage, such as runs/default/stage3")
     parser.add_argument("audio", nargs="*", help="audio files, heard in this order as one session")
-    parser.add_argument("--ask", action="append", default=[], metavar="TEXT", help="a question; may be repeated")
-    parser.add_argument("--ratio", type=int, help=f"frames an SST stands for ({RATIO}; without SSTs 1, uncompressed)")
-    parser.add_argument("--interval", type=float, help="length of an interval in seconds (as in training)")
-    parser.add_argument("--limit", type=int, help=f"most tokens of an answer ({ANSWER_TOKENS}; of a transcript, more)")
+    parser.add_argument(
+        "--ask", action="append", default=[], type=not_blank, metavar="TEXT", help="a question; may be repeated"
+    )
+    parser.add_argument(
+        "--ratio", type=whole_number(), help=f"frames an SST stands for ({RATIO}; without SSTs 1, uncompressed)"
+    )
+    parser.add_argument("--interval", type=INTERVAL, help="length of an interval in seconds (as in training)")
+    parser.add_argument(
+        "--limit", type=whole_number(), help=f"most tokens of an answer ({ANSWER_TOKENS}; of a transcript, more)"
+    )
     parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    device_option(parser)
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     given = parser.parse_args(argv)
+    if not given.audio and not given.load:
+        parser.error("nothing to hear: name audio files, or a memory with --load")
     with told():
         run(given)
 
