@@ -23,6 +23,7 @@ from speech_xl.data.audio import load_audio
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Compressor
+from speech_xl.evaluation.kept_kv import kept_kv
 from speech_xl.evaluation.predictions import (
     PredictionWriter,
     answer_limit,
@@ -141,13 +142,18 @@ def ask(
         answers = replies(method, model, memory, [(0, cut, turn) for turn in group], allowed)
         spent = now(model.device) - start
         for turn, answer in zip(group, answers, strict=True):
-            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
-                "kept_kv_bytes": memory.bytes,
-                "peak_kv_bytes": round(memory.bytes / memory.valid.shape[1] * memory.peak),
-                "prefill_seconds": listened,
-                "decode_seconds": spent / len(group),
-                "device": name_of(model.device),
-            }
+            prefix = len(model.llm.prompt.prefix)
+            kept = kept_kv(memory, prefix, speech.lengths.tolist())[0]
+            yield (
+                answer_record(cut, turn, ratio, answer.text, answer.finished)
+                | kept
+                | {
+                    "peak_kv_bytes": (memory.peak - prefix) * memory.token_bytes,
+                    "prefill_seconds": listened,
+                    "decode_seconds": spent / len(group),
+                    "device": name_of(model.device),
+                }
+            )
 
 
 @torch.no_grad()
@@ -162,7 +168,7 @@ def ask_together(
 ) -> Iterator[dict[str, Any]]:
     """One record a turn of sessions that are heard at once; what time and peak memory one of them takes isn't told."""
     memory = method.compressor.listen(model, speech, ratio)
-    a_token = memory.bytes // memory.valid.numel()
+    kept = kept_kv(memory, len(model.llm.prompt.prefix), speech.lengths.tolist())
     for qa in (False, True):
         asked = [
             (row, cut, turn)
@@ -172,10 +178,8 @@ def ask_together(
         ]
         answers = replies(method, model, memory, asked, allowed) if asked else []
         for (row, cut, turn), answer in zip(asked, answers, strict=True):
-            yield answer_record(cut, turn, ratio, answer.text, answer.finished) | {
-                "kept_kv_bytes": int(memory.valid[row].sum()) * a_token,
-                "device": name_of(model.device),
-            }
+            answered = answer_record(cut, turn, ratio, answer.text, answer.finished)
+            yield answered | kept[row] | {"device": name_of(model.device)}
 
 
 def replies(

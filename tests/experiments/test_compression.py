@@ -11,8 +11,10 @@ from PIL import Image
 from experiments.benchmarks.asking import Allowed, Method, ask, ask_together, changed, stacked
 from experiments.benchmarks.compression import command_of, file_name, methods
 from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
+from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Eviction, MeanPooled, Summarization, Uncompressed
+from speech_xl.phases.generation import EvaluationLoops
 from speech_xl.stages import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 
@@ -119,6 +121,33 @@ def test_bytes_are_those_of_the_formula(tmp_path):
     memory = MeanPooled().listen(model, speech([10, 7]), 4)
     # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
     assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
+    assert memory.audio_bytes(len(model.llm.prompt.prefix)) == [(3 + 2) * 2 * 2 * 2 * 8 * 8]
+
+
+@torch.no_grad()
+def test_validation_and_the_benchmark_report_the_same_kept_bytes_and_those_of_the_tensors(tmp_path):
+    model = listener(llm_folder(tmp_path)).eval()
+    prefix = len(model.llm.prompt.prefix)
+    cuts = [dummy_cut(number, duration=1.0 + number) for number in range(2)]
+    rows, turns = [speech([6, 5]), speech([4])], [[Turn("asr", "transcribe", "ada")]] * 2
+    phase = EvaluationLoops()
+    phase.backbone, phase.eval_ratios, phase.max_tokens_per_second, phase.longest_gap = model, [2], 4.0, None
+    phase.speech = lambda batch: stacked(rows)
+    given = SpeechBatch([cut.id for cut in cuts], cuts, [None] * 2, [None] * 2, [[], []], turns)
+    method, allowed = Method(Summarization(), "sst"), Allowed(4.0, None)
+    names = ("kept_kv_bytes", "kept_kv_tokens", "total_kv_tokens")
+    alone = [one for row in zip(cuts, rows, turns, strict=True) for one in ask(method, model, *row, 2, allowed)]
+    validated = [{name: one[name] for name in names} for one in phase.records(given)]
+    assert validated == [{name: one[name] for name in names} for one in alone]
+    for one, row in zip(alone, rows, strict=True):
+        memory = model.listen(row, row.throughout(2))
+        tensors = [v for name, v in memory.tensors().items() if name.startswith("layers.")]
+        assert one["kept_kv_bytes"] == sum(v[:, :, prefix:].numel() * v.element_size() for v in tensors)
+        assert one["peak_kv_bytes"] >= one["kept_kv_bytes"]
+    narrow = model.listen(rows[0], rows[0].throughout(2))
+    for layer in narrow.cache.layers:  # as under autocast, whatever the weights are
+        layer.keys, layer.values = layer.keys.bfloat16(), layer.values.bfloat16()
+    assert 4 * narrow.audio_bytes(prefix)[0] == alone[0]["kept_kv_bytes"]
 
 
 @torch.no_grad()

@@ -21,11 +21,12 @@ class MemoryMonitor(pl.Callback):
     * `gpu_allocated_peak_gib`, `gpu_reserved_peak_gib`: the highest since the last point (only when training on CUDA)
     * `host_rss_gib`, `host_rss_peak_gib`: resident memory of the training process now, and its highest so far; the data
       loader's workers are processes of their own and not in it
-    * `kept_kv_tokens`, `kept_kv_bytes`: what stays in the KV memory after its last interval, for a mean batch since the
-      last point; `compression`: tokens before pruning over tokens kept in the same batches
+    * `kept_kv_tokens`, `kept_kv_bytes`: what would stay of the audio, without the prompt's prefix, in a KV memory in
+      the LLM's number format (training itself has none), for a mean batch since the last point; `compression`: tokens
+      before pruning over tokens kept in the same batches
 
-    and after each validation, by ratio, the KV bytes that were really kept per second of audio:
-    `kept_kv_bytes_per_audio_second/4x`.
+    and after each validation, by ratio, the KV bytes that were kept of the audio, measured on the memory that answered
+    (`evaluation.kept_kv`), per second of audio: `kept_kv_bytes_per_audio_second/4x`.
 
     Args:
         every_n_steps: Scalars are written each so many optimizer steps.

@@ -148,6 +148,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
         without_speech_line(scores),
         f"In brackets: {scores['interval']}. Average: {scores['average']}. WER cut: {scores['wer_cut']}. "
         f"CER: {scores['cer']}. Unit: {scores['unit'] or 'none'}.",
+        "Kept KV: keys and values that stay of the audio, as they lie in memory; the prompt's prefix is not counted.",
         f"Unfinished: {scores['unfinished']}. Normaliser: {scores['normaliser']}.",
     ]
     if scores["not_scored"]:
@@ -158,7 +159,8 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
 
 
 def _memory(records: list[dict[str, Any]]) -> dict[str, float | int | None]:
-    """Kept KV over the sessions of one ratio; a session's memory counts once, however many answers it gave."""
+    """Kept KV (as `kept_kv` measures it) over the sessions of one ratio; a session's memory counts once, however many
+    answers it gave."""
     sessions: dict[str, Record] = {}
     for record in records:
         if "kept_kv_bytes" in record:

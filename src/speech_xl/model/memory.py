@@ -106,6 +106,28 @@ class KVMemory:
         held = (tensor for name, tensor in self.tensors().items() if name.startswith("layers."))
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values over all layers, in the number format they are held in; 0 of an empty
+        memory."""
+        held = [tensor for layer in self.cache.layers if layer.is_initialized for tensor in (layer.keys, layer.values)]
+        return sum(tensor.shape[1] * tensor.shape[3] * tensor.element_size() for tensor in held)
+
+    def audio_bytes(self, prefix: int) -> list[int]:
+        """Bytes of keys and values that each row keeps of the audio, measured on the tensors: of all real tokens, less
+        the `prefix` tokens of the prompt before the audio. Padding isn't counted.
+
+        A layer that keeps fewer tokens than the widest has the last columns of `valid`.
+        """
+        sizes = torch.zeros(len(self.valid), dtype=torch.long, device=self.valid.device)
+        for layer in self.cache.layers:
+            if layer.is_initialized:
+                assert layer.keys is not None and layer.values is not None
+                tokens = self.valid[:, self.valid.shape[1] - layer.keys.shape[2] :].sum(1) - prefix
+                for tensor in (layer.keys, layer.values):
+                    sizes += tokens * (tensor.shape[1] * tensor.shape[3] * tensor.element_size())
+        return sizes.tolist()
+
     def select(self, rows: Sequence[int]) -> "KVMemory":
         """A new memory with these rows (copies), one for each question to ask."""
         index = torch.as_tensor(rows, device=self.valid.device)

@@ -12,6 +12,7 @@ from transformers import LogitsProcessor
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
+from speech_xl.evaluation.kept_kv import kept_kv
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.predictions import PredictionWriter, answer_limit, answer_record, turn_id
 from speech_xl.model.layout import Kind, build_layout, interval_frames
@@ -61,15 +62,16 @@ class EvaluationLoops:
 
     @torch.no_grad()
     def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
-        """One record (see `_record`) per turn and evaluation ratio."""
+        """One record (`answer_record` and `kept_kv`) per turn and evaluation ratio."""
         speech = self.speech(batch)
         asked = [(row, turn) for row, turns in enumerate(batch.turns) for turn in turns]
         records = []
         for ratio in self.eval_ratios:
             memory = self.listen(speech, ratio)
-            kept = (memory.kept - len(self.backbone.llm.prompt.prefix)).tolist()
+            kept = kept_kv(memory, len(self.backbone.llm.prompt.prefix), speech.lengths.tolist())
             for (row, turn), answer in zip(asked, self._answers(batch, memory, asked), strict=True):
-                records.append(self._record(batch, speech, row, turn, ratio, answer, int(kept[row])))
+                answered = answer_record(batch.cuts[row], turn, ratio, answer.text, answer.finished)
+                records.append(answered | kept[row])
         return records
 
     def listen(self, speech: Speech, ratio: int) -> KVMemory:
@@ -90,15 +92,6 @@ class EvaluationLoops:
                 texts = self.backbone.answer(memory, rows, said, limits, self.rules(said, seconds))
                 answers.update(zip(part, texts, strict=True))
         return [answers[i] for i in range(len(asked))]
-
-    def _record(
-        self, batch: SpeechBatch, speech: Speech, row: int, turn: Turn, ratio: int, answer: Answer, kept: int
-    ) -> dict[str, Any]:
-        return answer_record(batch.cuts[row], turn, ratio, answer.text, answer.finished) | {
-            "kept_kv_tokens": kept,
-            "total_kv_tokens": int(speech.lengths[row]),
-            "kept_kv_bytes": kept * self.backbone.llm.kv_bytes_per_token(),
-        }
 
     # Validation
 
