@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from data_recipes.session_plan import LOWEST_SPAN_SECONDS, SHORTEST_SECONDS, Lin
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, read_split, write_split
+from speech_xl.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,7 @@ class EmbeddedSpeech(Corpus):
             for plan in plans:
                 pairs = [(line, next(spoken)) for line in plan.lines], [(line, next(spoken)) for line in plan.reserve]
                 cuts.append(self._assemble(split, plan, *pairs))
-            partial = done.with_suffix(".partial")
-            partial.write_text("".join(json.dumps(cut.to_dict()) + "\n" for cut in cuts))
-            os.replace(partial, done)
+            write_text(done, "".join(json.dumps(cut.to_dict()) + "\n" for cut in cuts))
             chunk.unlink()
         bar.update(len(plans))
         return cuts
@@ -197,9 +195,7 @@ class EmbeddedSpeech(Corpus):
     def _write_marker(self, made: dict[str, list[MonoCut]]) -> None:
         hours = {split: round(sum(cut.duration for cut in cuts) / 3600, 3) for split, cuts in made.items()}
         sessions = {split: len(cuts) for split, cuts in made.items()}
-        partial = self._marker.with_suffix(".partial")
-        partial.write_text(json.dumps({**self.arguments, "hours": hours, "sessions": sessions}, indent=2) + "\n")
-        os.replace(partial, self._marker)
+        write_text(self._marker, json.dumps({**self.arguments, "hours": hours, "sessions": sessions}, indent=2) + "\n")
 
 
 _Said = tuple[Line, Spoken]

@@ -18,6 +18,7 @@ from lhotse import MonoCut, Recording
 from tqdm.auto import tqdm
 
 from speech_xl.data.sessions import SAMPLE_RATE
+from speech_xl.files import write_text
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,9 +45,7 @@ def require_prepared(folder: Path) -> Path:
 
 def mark_prepared(folder: Path, settings: Mapping, facts: Mapping) -> None:
     """Write the settings and what came of them to recipe.json, as the last thing a recipe does."""
-    part = folder / "recipe.json.part"
-    part.write_text(json.dumps({"settings": settings, "facts": facts}, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / "recipe.json")
+    write_text(folder / "recipe.json", json.dumps({"settings": settings, "facts": facts}, indent=2) + "\n")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from speech_xl.files import replacing
+
 
 def learning_rate(step: int, gone: float, highest: float) -> float:
     """Up over 100 steps, level, then a cosine to nothing over the last 40 %. gone: the share of the training, 0..1."""
@@ -28,6 +30,5 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer, rate: float) -> None
 
 def write_weights(state: dict[str, Tensor], folder: Path) -> None:
     """model.safetensors in float16, whole or not there at all, beside the config that is in `folder`."""
-    draft = folder / "model.part"
-    save_file({n: w.detach().half().contiguous() for n, w in state.items()}, draft, metadata={"format": "pt"})
-    draft.replace(folder / "model.safetensors")
+    with replacing(folder / "model.safetensors") as draft:
+        save_file({n: w.detach().half().contiguous() for n, w in state.items()}, draft, metadata={"format": "pt"})

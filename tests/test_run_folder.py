@@ -85,3 +85,12 @@ def test_other_ranks_leave_the_folder_to_the_first(tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     with claimed(Command("fit", [Path("one.yaml")], [], "one", "default", tmp_path, None)):
         assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_what_a_killed_run_left_half_written_is_taken_away(tmp_path):
+    folder = finished(tmp_path / "one")
+    drafts = [folder.path / ".weights.safetensors.1-ab.part", folder.last.parent / ".last.ckpt.1-ab.part"]
+    for draft in drafts:
+        draft.touch()
+    folder.remove_drafts()
+    assert not any(draft.exists() for draft in drafts) and folder.last.is_file() and folder.finished

@@ -29,6 +29,7 @@ from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publ
 from speech_xl.arguments import whole_number
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
+from speech_xl.files import write_text
 from speech_xl.finished import FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.phases.weights import weights_tag
@@ -94,7 +95,7 @@ def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dic
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)
         for ratio in RATIOS:
             records += ask(method, model, cut, speech, turns, ratio, allowed)
-    kept.write_text(json.dumps(records))
+    write_text(kept, json.dumps(records))
     return records
 
 

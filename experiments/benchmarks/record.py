@@ -21,6 +21,8 @@ from typing import Any
 import psutil
 import torch
 
+from speech_xl.files import write_text
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 RESULTS = DOCS / "results"
@@ -63,10 +65,7 @@ def record(
     check(entry, f"results {name}")
     path = Path(folder) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a killed run leaves the old figures or the new ones, never half of them.
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 

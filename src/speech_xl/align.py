@@ -23,6 +23,7 @@ from speech_xl.data.corpus import SPLITS
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.word_times import write_times
 from speech_xl.evaluation.metrics import error_rate
+from speech_xl.files import check_writable
 from speech_xl.finished import FORCE_HELP, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
@@ -95,6 +96,7 @@ def align(
     force              use the weights even where the configuration isn't theirs
     """
     stage = FinishedStage.of(folder, trust_remote_code, force)
+    check_writable(out, "out")
     model = stage.model(device)
     if not model.adapter.scores_tokens:
         raise ConfigError(f"{folder}: its adapter has no token scores to align by; use a PosteriorAdapter's stage 1")

@@ -109,12 +109,6 @@ def _keep(path: Path, copy: Path) -> None:
         link.unlink(missing_ok=True)  # renaming one name of a file to another of its names does nothing
 
 
-def remove_drafts(folder: Path) -> None:
-    """Take away what a killed run left of a checkpoint it was writing."""
-    for draft in folder.glob(".*.ckpt.*.part"):
-        draft.unlink(missing_ok=True)
-
-
 def read_checkpoint(path: Path, needs: tuple[str, ...] = ANY, *, mmap: bool = False) -> dict[str, Any]:
     """A whole checkpoint with these parts, its tensors on the CPU; nothing in it is run.
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from transformers import AutoConfig
 
 import data_recipes.corpora  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401
@@ -26,17 +23,18 @@ from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.checkpoint_io import WholeCheckpointIO, read_checkpoint, resumable
 from speech_xl.data.datamodule import SpeechDataModule
-from speech_xl.ending import KeepHandlers, as_rank, stopped_text, unfinished_text
+from speech_xl.ending import KeepHandlers, as_rank, best_checkpoint, stopped_text, unfinished_text
 from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
 from speech_xl.lineage import settings_of
 from speech_xl.mistakes import message_of, with_places
-from speech_xl.model.pretrained import existing
+from speech_xl.model.pretrained import check_config
 from speech_xl.origin import Origin
 from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.precision import best_precision
-from speech_xl.run_folder import LAST, WEIGHTS, RunFolder
+from speech_xl.quiet import quieten
+from speech_xl.run_folder import LAST, RunFolder
 from speech_xl.signals import UNFINISHED, Stopped, StopSignals
 from speech_xl.stages import SUBCOMMANDS, Command, ConfigError
 from speech_xl.strategies import checked_strategy, some_uncompressed
@@ -180,13 +178,25 @@ class SpeechCLI(LightningCLI):
             super()._run_subcommand(subcommand)
 
     def _run(self, name: str, kwargs: dict[str, Any]) -> None:
-        check_models(self.model)
+        self._check_models()
         self.model.initial, self.model.force = self.initial, self.command.force
         checkpoint = self.trainer.checkpoint_callback
         if isinstance(checkpoint, BestAndLast):
             checkpoint.signals = self.signals
         with self.signals:
             getattr(self.trainer, name)(**kwargs, weights_only=True)
+
+    def _check_models(self) -> None:
+        """Raise where an encoder's or LLM's folder or hub name can't be found, before anything is made for them."""
+        for role in ("encoder", "llm"):
+            part: Any = getattr(self.model.backbone, role)
+            if hasattr(part, "name"):
+                check_config(role, part.name, part.trust_remote_code)
+
+    def check(self) -> None:
+        """Raise where what the command names is missing; quick, and makes nothing."""
+        self._check_models()
+        self.datamodule.corpus.check()
 
     def fit(self, **kwargs: Any) -> None:
         trainer: Any = self.trainer  # its type lacks what it is given
@@ -210,16 +220,17 @@ class SpeechCLI(LightningCLI):
             raise SystemExit(as_rank(trainer, UNFINISHED, agreed=True))
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
-        best = checkpoint.best_model_path or checkpoint.last_model_path
-        if not best:
+        best = best_checkpoint(checkpoint)
+        if best is None:
             raise ConfigError(
                 "fit ended without a checkpoint: let it validate at least once (trainer.val_check_interval)"
             )
-        state, notes = read_weights(Path(best))
-        folder, stage = self.command.folder, self.command.stage
-        save_weights(state, folder / WEIGHTS, stage=stage, **notes)
-        print(f"{stage} is finished. Weights: {folder / WEIGHTS} (of {best})")
-        print(f"Curves: tensorboard --logdir {folder / 'tensorboard'}")
+        folder, stage = self.command.run_folder, self.command.stage
+        state, notes = read_weights(best)
+        save_weights(state, folder.weights, stage=stage, **notes)
+        steps = read_checkpoint(best, mmap=True).get("global_step")
+        print(f"{stage} is finished. Weights: {folder.weights}, of step {steps} of {trainer.global_step} ({best})")
+        print(f"Curves: tensorboard --logdir {folder.config.parent}")
 
     def validate(self, **kwargs: Any) -> None:
         self._look_at(kwargs)
@@ -272,6 +283,7 @@ class SpeechCLI(LightningCLI):
 def set_aside(folder: RunFolder, resumes: bool) -> None:
     """Make room for a run before anything is written: the whole of an earlier one, or, where it is resumed, the weights
     that it ended with."""
+    folder.remove_drafts()
     place = folder.set_weights_aside() if resumes else folder.set_aside()
     if place is not None:
         rank_zero_info(f"{folder.path} held an earlier {'end of this run' if resumes else 'run'}, set aside as {place}")
@@ -280,50 +292,8 @@ def set_aside(folder: RunFolder, resumes: bool) -> None:
 def check(command: Command) -> None:
     """Parse a command of `fit` and make its parts, without weights, so that what is wrong with it shows now."""
     try:
-        made = SpeechCLI(command, None, runs=False)
-        check_models(made.model)
-        made.datamodule.corpus.check()
+        SpeechCLI(command, None, runs=False).check()
     except Exception as error:
         if (message := message_of(error)) is None:
             raise
         raise ConfigError(f"{command.stage}: {message}") from error
-
-
-def check_models(phase: Phase) -> None:
-    """Raise ConfigError where an encoder's or LLM's folder or hub name can't be found: long before it is loaded."""
-    for role in ("encoder", "llm"):
-        part: Any = getattr(phase.backbone, role)
-        if (name := getattr(part, "name", None)) is None:
-            continue
-        try:
-            AutoConfig.from_pretrained(existing(name, role), trust_remote_code=part.trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, FileNotFoundError) and f"{role}.name" in str(error):
-                raise
-            raise ConfigError(
-                f"model.{role}: {name} can't be loaded ({str(error).strip().splitlines()[0]}). Give a folder that "
-                "holds a Hugging Face model, or a hub name; without a network it must have been downloaded before."
-            ) from error
-
-
-def quieten() -> None:
-    """Silence what says nothing about the run; each by its own words, so that anything new is still heard."""
-    # We hand arguments over on purpose: configs' names are resolved, and stages' flags taken out.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
-    # Lightning 2.6 with torch 2.13: between those two.
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated", category=FutureWarning)
-    # A resumed run has checkpoints; one that starts over says so itself.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # A frozen encoder stays in eval mode, so that its frames can be kept.
-    warnings.filterwarnings("ignore", message="Found .* module.* in eval mode at the start of training")
-    # Predictions go to a file, not through Lightning.
-    warnings.filterwarnings("ignore", message="predict returned None if it was on purpose")
-    # Advice about keyword arguments a model does not use, and the like.
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(_no_advertisement)
-
-
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    """False for Lightning's tips to install further products (litlogger, litmodels)."""
-    return "Tip: For seamless cloud" not in record.getMessage()

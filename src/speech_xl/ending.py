@@ -86,3 +86,16 @@ def unfinished_text(trainer: pl.Trainer, stage: str) -> str | None:
     why = "trainer.max_time" if timers else "a callback"
     reached = f"step {steps} of {limits[0]}" if by_steps else f"step {steps}"
     return f"{stage} isn't finished: stopped by {why} at {reached}. This goes on:\n  {resume_command()}"
+
+
+def best_checkpoint(callback: Any) -> Path | None:
+    """The checkpoint with the fewest errors, or the last one; None where none was written.
+
+    callback: a ModelCheckpoint. A run whose folder was moved or copied since has its best one under an older path: what
+    lies in its own folder counts.
+    """
+    folder = Path(callback.dirpath)
+    for path in (callback.best_model_path, callback.last_model_path):
+        if path and (own := folder / Path(path).name).is_file():
+            return own
+    return None

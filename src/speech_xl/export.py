@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from speech_xl.files import check_writable, write_text
 from speech_xl.finished import EXPORTED, FORCE_HELP, FinishedStage
 from speech_xl.lineage import NOTE, sources_of
 from speech_xl.mistakes import told
@@ -49,6 +50,7 @@ def export(
     stage, out = FinishedStage.of(folder, trust_remote_code, force), Path(out)
     if any((out / name).exists() for name in (WEIGHTS, CONFIG)):
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
+    check_writable(out, "out")
     model = stage.model()
     kept, notes = read_weights(stage.weights)
     state, pristine = model.state_dict(), set(json.loads(notes.get("pristine", "[]")))
@@ -85,7 +87,7 @@ def export(
     if model.lineage is not None:
         exported[NOTE] = json.dumps({**model.lineage, "sources": sources_of(model, left)})
     save_weights(written, out / WEIGHTS, **exported)
-    (out / EXPORTED).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    write_text(out / EXPORTED, yaml.safe_dump(config, sort_keys=False))
     return out
 
 

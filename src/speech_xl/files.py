@@ -17,24 +17,28 @@ class FileError(OSError):
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     """Give a draft beside `path` to write; when the block ends it is flushed to the disk and takes the path's place.
 
     Whoever reads `path` sees the old file or the new one, never a part. The draft lies in the same folder, so that the
     rename can't become a copy. The file gets the mode that the user's umask gives any new file. Where the block raises,
     the draft is taken away and the old file stays. Raises FileError where the system refuses (full disk, no permission,
     missing folder).
+
+    flush: False leaves it to the system when it writes to the disk, for many small files that can be made again.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with naming(path):
             yield draft
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
             draft.chmod(0o666 & ~_umask())
+            if flush:
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
             draft.replace(path)
-            _flush_folder(path.parent)
+            if flush:
+                _flush_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -98,6 +102,19 @@ def check_writable(folder: str | Path, what: str) -> None:
         probe.unlink()
     except OSError as error:
         raise FileError(error.errno, f"{what}: can't write to {folder}: {reason_of(error, folder / 'file')}") from error
+
+
+def check_target(path: str | Path, what: str) -> None:
+    """Try now whether a file can be written at `path`, in a folder that is there. Raises FileError.
+
+    what: the flag or key that named the file, for the message.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise FileError(21, f"{what}: {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise FileError(2, f"{what}: can't write {path}: the folder {path.parent} is missing; make it, or name another")
+    check_writable(path.parent, what)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -18,6 +18,7 @@ from speech_xl.arguments import device_option, not_blank, real_number, whole_num
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
 from speech_xl.evaluation.predictions import answer_limit
+from speech_xl.files import check_target
 from speech_xl.finished import FORCE_HELP, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import Listener, SpeechLLM
@@ -102,6 +103,8 @@ def run(given: argparse.Namespace) -> None:
     for file in files:
         for remark in file.remarks():
             print(f"warning: {file.path}: {remark}", file=sys.stderr)
+    if given.save:
+        check_target(given.save, "--save")  # before hours are heard
     listener = listener_for(given, stage)
     for file in files:
         with tqdm(total=round(file.seconds), desc=Path(file.path).name, unit="s") as bar:

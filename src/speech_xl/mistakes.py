@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 import yaml
 
 import data_recipes
+from speech_xl.files import FileError, reason_of
 from speech_xl.stages import ConfigError
 
 OURS = (Path(__file__).parent, Path(data_recipes.__path__[0]))
@@ -53,6 +54,8 @@ def message_of(error: BaseException) -> str | None:
         frames = FRAME.findall(text)
         text = text.rpartition(f"{worker.group(1)}: ")[2].strip()
         return text if frames and _is_ours(frames[-1]) else None
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileError):
+        return f"{error.filename or 'a file'}: {reason_of(error, Path(error.filename or '.'))}"
     if isinstance(error, (ConfigError, OSError)) or type(error).__name__ == "MisconfigurationException":
         return text
     if isinstance(error, UnpicklingError) or type(error).__name__ == "SafetensorError" or "PytorchStreamReader" in text:

@@ -82,6 +82,12 @@ class RunFolder:
         self.path.rename(place)
         return place
 
+    def remove_drafts(self) -> None:
+        """Take away what a killed run left of files it was writing. The lock must be held."""
+        for place in (self.path, self.last.parent):
+            for draft in place.glob(".*.part"):
+                draft.unlink(missing_ok=True)
+
     def set_weights_aside(self) -> Path | None:
         """Move the weights alone, with a copy of their configuration: the run goes on, and is unfinished until it ends
         again. None where there are no weights."""

@@ -1,5 +1,6 @@
 """Listening to a stream: the memory of the whole, questions on the way, forks, a memory that outlives its process."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,9 @@ from safetensors.torch import save_file
 from speech_xl.data.partition import window_ends
 from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLLM, SSTs
 from speech_xl.model.layout import interval_frames
+from speech_xl.model.memory_file import MEMORY, MemoryFileError
 from speech_xl.model.speech import Speech
+from speech_xl.tensor_files import read_tensors, write_tensors
 from tests.model.tiny import audio, encoder_folder, llm_folder
 
 SECONDS = 2.9
@@ -350,10 +353,62 @@ def test_what_cannot_be_is_refused(folders, tmp_path):
 def test_a_memory_of_another_llm_is_refused_by_name(folders, tmp_path):
     path = tmp_path / "memory.safetensors"
     Listener(backbone(folders)).save(path)
-    with pytest.raises(ValueError, match=r"memory\.safetensors: heard through other weights or settings"):
-        Listener.load(path, backbone(folders, llm="wider"))
-    with pytest.raises(ValueError, match="other weights or settings"):
-        Listener.load(path, backbone(folders, "compact"))
+    for other in (backbone(folders, llm="wider"), backbone(folders, "compact")):
+        with pytest.raises(MemoryFileError, match=r"memory\.safetensors: heard through other weights or settings"):
+            Listener.load(path, other)
     save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=r"memory\.safetensors: not a listener's memory"):
+    with pytest.raises(MemoryFileError, match=r"memory\.safetensors: not a listener's memory"):
+        Listener.load(path, backbone(folders))
+
+
+def without(name):
+    return lambda tensors, about: ({n: t for n, t in tensors.items() if n != name}, about)
+
+
+def with_tensor(name, change):
+    return lambda tensors, about: ({n: change(t) if n == name else t for n, t in tensors.items()}, about)
+
+
+def with_header(change):
+    def changed(tensors, about):
+        change(about)
+        return tensors, about
+
+    return changed
+
+
+SPOILT = {
+    "no layer": (without("layers.0.keys"), "not a whole memory"),
+    "wrong shape": (with_tensor("layers.1.values", lambda t: t[:, :, :1]), "not a whole memory"),
+    "flat": (with_tensor("valid", lambda t: t.flatten()), "not a whole memory"),
+    "NaN": (with_tensor("layers.0.keys", lambda t: t * torch.nan), "aren't finite"),
+    "no listener": (with_header(lambda about: about.pop("listener")), "it has no listener"),
+    "no clock": (with_header(lambda about: about["listener"].pop("clock")), "it has no clock"),
+    "bad clock": (with_header(lambda about: about["listener"].update(clock={})), "its intervals were changed by hand"),
+    "bad count": (with_header(lambda about: about["stream"].update(heard="x")), "its counts"),
+    "no model": (with_header(lambda about: about.pop("model")), "other weights"),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_memory_that_was_spoilt_is_named(folders, tmp_path, spoilt):
+    model, path = backbone(folders), tmp_path / "memory.safetensors"
+    listener = Listener(model, ratio=2, interval_seconds=0.4)
+    listener.push(torch.randn(16_000) * 0.1)
+    listener.save(path)
+    tensors, notes = read_tensors(path)
+    change, reason = SPOILT[spoilt]
+    tensors, about = change(tensors, json.loads(notes[MEMORY]))
+    write_tensors(tensors, path, {MEMORY: json.dumps(about)})
+    with pytest.raises(RuntimeError, match=rf"memory\.safetensors.*{reason}"):
+        Listener.load(path, model)
+
+
+def test_a_single_wrong_byte_in_a_memory_is_noticed(folders, tmp_path):
+    path = tmp_path / "memory.safetensors"
+    Listener(backbone(folders)).save(path)
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(RuntimeError, match=r"memory\.safetensors is damaged"):
         Listener.load(path, backbone(folders))

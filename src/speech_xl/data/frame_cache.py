@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +20,8 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from speech_xl.model import Encoder
+    from speech_xl.files import check_writable, naming, replacing, write_text
+from speech_xl.model import Encoder
 
 
 class FrameCache:
@@ -50,6 +49,7 @@ class FrameCache:
     @classmethod
     def of(cls, encoder: Encoder, cache_dir: str | Path) -> FrameCache:
         """The cache of a built encoder's frames in a data module's `cache_dir`; reads all its weights to name it."""
+        check_writable(Path(cache_dir) / "frames", "data.cache_dir")
         return cls(Path(cache_dir) / "frames", encoder.fingerprint(), encoder.frame_rate)
 
     def key(self, cut: Cut) -> str:
@@ -115,20 +115,18 @@ class FrameCache:
                 f"cut {cut.id}: encoder frames are not finite in float16, so they are not cached in {path}; "
                 "switch the frame cache off for this encoder, or look for broken audio"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         self._describe()
-        draft = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
-        try:
+        # Not flushed: there are many, and a damaged one is made again.
+        with replacing(path, flush=False) as draft:
             save_file({"frames": frames}, draft)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _describe(self) -> None:
         """Leave the full fingerprint beside the frames, for people who wonder what a folder holds."""
         note = self.folder / "fingerprint.txt"
         if not note.exists():
-            note.write_text(self.fingerprint + "\n")
+            write_text(note, self.fingerprint + "\n")
 
 
 def _forget(path: Path, error: Exception) -> None:

@@ -19,6 +19,7 @@ from speech_xl.checks import number
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.manifest_lines import json_lines
 from speech_xl.data.sessions import WORD_STARTS
+from speech_xl.files import write_text
 
 
 def pieces(said: SupervisionSegment, words: bool) -> list[tuple[float, str]]:
@@ -47,11 +48,8 @@ def write_times(folder: str | Path, split: str, times: Mapping[str, Sequence[flo
     """Supervision id -> seconds after its start, one a word; the file is whole or not there."""
     path = times_path(folder, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        for name, starts in times.items():
-            file.write(json.dumps({"id": name, "starts": [round(start, 3) for start in starts]}) + "\n")
-    part.replace(path)
+    lines = ({"id": name, "starts": [round(start, 3) for start in starts]} for name, starts in times.items())
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 

@@ -24,6 +24,7 @@ from speech_xl.evaluation.metrics import (
     wer_counts,
 )
 from speech_xl.evaluation.normaliser import normalize
+from speech_xl.files import write_text
 
 
 def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: int = 1) -> str:
@@ -236,11 +237,4 @@ def _check_settings(base: Path, settings: dict[str, Any], write: bool) -> None:
                     f"{now.get(key)!r}; write to another file, or take {base.name} and {file.name} away to predict anew"
                 )
     elif write:
-        replace_text(file, text + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a whole text file at once: readers see the old one or the new one."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+        write_text(file, text + "\n")

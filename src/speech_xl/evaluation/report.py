@@ -21,7 +21,8 @@ from speech_xl.evaluation.metrics import (
     unit_of,
 )
 from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
-from speech_xl.evaluation.predictions import read_predictions, read_settings, replace_text
+from speech_xl.evaluation.predictions import read_predictions, read_settings
+from speech_xl.files import write_text
 
 
 def score_file(jsonl: str | Path) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
     scores = score_file(jsonl)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    replace_text(out / "results.json", json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / "results.json", json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     parts = [
         "# Results",
         f"{scores['items']} answers on {scores['sessions']} sessions, from {scores['predictions']}.",
@@ -154,7 +155,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
     if scores["not_scored"]:
         listed = ", ".join(f"{count} of task {task}" for task, count in sorted(scores["not_scored"].items()))
         parts.append(f"Without a metric here, so not scored: {listed}.")
-    replace_text(out / "results.md", "\n\n".join(part for part in parts if part) + "\n")
+    write_text(out / "results.md", "\n\n".join(part for part in parts if part) + "\n")
     return scores
 
 

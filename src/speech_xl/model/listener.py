@@ -6,19 +6,17 @@ for piece in microphone:
 print(listener.ask("what number did anna give").text)
 """
 
-import json
 from copy import copy
 from math import isfinite
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.model.interval_clock import IntervalClock
 from speech_xl.model.memory import KVMemory
+from speech_xl.model.memory_file import COUNTS, MEND, MemoryFileError, read_memory, write_memory
 from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech import Answer
 from speech_xl.model.speech_llm import SpeechLLM
@@ -170,34 +168,26 @@ class Listener:
         tensors = {"waiting": self.waiting, "audio": stream.audio} | self.memory.tensors()
         if stream.frames is not None:
             tensors["encoder_frames"] = stream.frames
-        counts = {name: getattr(stream, name) for name in ("heard", "encoded", "kept_from", "adapted")}
+        counts = {name: getattr(stream, name) for name in COUNTS}
         mine = {name: getattr(self, name) for name in SAVED} | {"clock": self.clock.state()}
         about = {"peak": self.memory.peak, "stream": counts, "listener": mine, "model": self.model.identity()}
         about["lineage"] = self.model.lineage
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"speech_xl_memory": json.dumps(about)})
+        write_memory(Path(path), tensors, about)
 
     @classmethod
     def load(cls, path: str | Path, model: SpeechLLM) -> "Listener":
         """A listener who remembers what `save` wrote, listening through `model`.
 
-        Raises ValueError where the file is no memory, one of an LLM of another shape, or of another version.
+        Raises MemoryFileError where the file is no memory, of other weights or settings, or of another version, and
+        TensorFileError where it is damaged.
         """
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("speech_xl_memory", "null"))
-            if about is None:
-                raise ValueError(f"{path}: not a listener's memory (Listener.save writes them)")
-            if (before := about.get("model")) != (now := model.identity()):
-                stage = (about.get("lineage") or {}).get("stage", "unknown")
-                raise ValueError(
-                    f"{path}: heard through other weights or settings ({before}, of stage {stage}) than these ({now}); "
-                    "load the stage it was heard with, or hear the audio anew"
-                )
-            tensors = {name: file.get_tensor(name).to(model.device) for name in file.keys()}  # noqa: SIM118
-            if missing := [name for name in (*SAVED, "clock") if name not in about["listener"]]:
-                raise ValueError(f"{path}: written by another version (it has no {missing[0]}); hear the audio anew")
+        tensors, about = read_memory(Path(path), model, (*SAVED, "clock"))
         made = cls(model, ratio=1)
         vars(made).update({name: about["listener"][name] for name in SAVED})
-        made.clock = IntervalClock.from_state(about["listener"]["clock"])
+        try:
+            made.clock = IntervalClock.from_state(about["listener"]["clock"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MemoryFileError(f"{path}: its intervals were changed by hand ({error}); {MEND}") from error
         vars(made.stream).update(about["stream"], audio=tensors["audio"].cpu(), frames=tensors.get("encoder_frames"))
         made.waiting = tensors["waiting"]
         made.memory = KVMemory.from_tensors(tensors, about["peak"])

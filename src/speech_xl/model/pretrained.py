@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoConfig
 
 # Asked of transformers whenever weights are loaded: `check_complete` reads the report.
 REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -143,3 +144,13 @@ def existing(name: str, role: str) -> str:
             "or a hub name such as openai/whisper-base."
         )
     return name
+
+
+def check_config(role: str, name: str, trust_remote_code: bool) -> None:
+    """Find a model's folder or hub name and read its config.json alone: long before its weights are loaded.
+
+    Raises FileNotFoundError and PretrainedError, which name the key.
+    """
+    found = existing(name, role)
+    with loading(role, name):
+        AutoConfig.from_pretrained(found, trust_remote_code=trust_remote_code)
