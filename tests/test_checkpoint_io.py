@@ -5,6 +5,7 @@ import pickle
 import resource
 import signal
 import stat
+import time
 import zipfile
 from pathlib import Path
 
@@ -170,6 +171,25 @@ def test_the_one_before_is_kept_without_hard_links_too(tmp_path, monkeypatch):
     for step in (1, 2, 3):
         write_checkpoint(checkpoint(step), tmp_path / "last.ckpt")
     assert read_checkpoint(tmp_path / "last-1.ckpt")["global_step"] == 2
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_last(tmp_path):
+    last = tmp_path / "last.ckpt"
+    for delay in (0.0, 0.003, 0.007, 0.011):
+        done, tell = os.pipe()
+        child = os.fork()
+        if not child:
+            for step in range(1, 1000):
+                write_checkpoint(checkpoint(step, state_dict={"w": torch.full((200_000,), float(step))}), last)
+                os.write(tell, b".")
+        assert all(os.read(done, 1) for _ in range(3))
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        step = read_checkpoint(last)["global_step"]
+        assert step >= 3 and read_checkpoint(tmp_path / "last-1.ckpt")["global_step"] in (step - 1, step)
+    whole = {path.name for path in tmp_path.iterdir() if path.suffix != ".part"}
+    assert whole == {"last.ckpt", "last-1.ckpt"}
 
 
 def test_a_limit_on_file_sizes_is_named_and_the_old_file_stays(tmp_path):

@@ -118,7 +118,7 @@ def test_killed_in_the_middle_leaves_nothing_to_read(cache, session, monkeypatch
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("speech_xl.data.frame_cache.os.replace", killed)
+    monkeypatch.setattr("pathlib.Path.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         cache.store(session, torch.ones(50, 8))
     assert cache.load(session) is None
