@@ -1,4 +1,4 @@
-"""Damaged checkpoints: last.ckpt of a run is spoilt in nine ways; the resume must say so and offer a whole one."""
+"""Damaged checkpoints: last.ckpt of a run is spoilt in nine ways; the resume must say so and go on from a whole one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import Attempt, attempt
 from experiments.drills.cases import judged
+from experiments.drills.checkpoints import step_of
 from experiments.drills.rows import Drill, Row
 from experiments.drills.trial import STAGE, Trial, make_models
 from experiments.run import main as run_experiment
 
 STEPS = 6  # after the resume; the run that is damaged had a validation at step 3, and one at step 5
-# What the message offers: the flag and the path, or the path alone.
+# The checkpoints that a message names.
 OFFERED = re.compile(r"(\S+\.ckpt)")
 
 
@@ -110,21 +111,21 @@ def go_on(trial: Trial, checkpoint: str) -> Attempt:
 
 
 def run_damage(damage: Damage, start: Path, folder: Path, models: Path) -> Row:
-    """Resume from the damaged file, then from the one that the message offers."""
+    """Resume from the damaged file: it is named, and the run goes on from a whole one, by itself or when it is told."""
     trial = resumed(start, folder, models)
     last = folder / "runs" / "default" / STAGE / "checkpoints" / "last.ckpt"
     last.write_bytes(damage.change(last.read_bytes(), lambda record: middle_of(last, record)))
-    row = judged(damage.name, go_on(trial, "last"), ("last.ckpt",), "refused")
-    offered = [Path(path) for path in OFFERED.findall(row.message) if Path(path).name != "last.ckpt"]
-    recovered = False
-    if row.ok and offered and offered[0].is_file():
-        recovered = judged(damage.name, go_on(trial, str(offered[0])), (), "handled").ok and trial.losses_file.is_file()
-    facts = {"noticed": row.ok, "offered": offered[0].name if offered else "", "recovered": recovered}
-    return Row(row.case, row.ok and recovered, row.outcome, row.message, facts)
+    row = judged(damage.name, go_on(trial, "last"), ("last.ckpt",), "told")
+    others = [Path(path) for path in OFFERED.findall(row.message) if Path(path).name != "last.ckpt"]
+    if row.outcome == "refused" and others:
+        judged(damage.name, go_on(trial, str(others[0])), (), "handled")
+    recovered = row.ok and step_of(last.parent.parent) == STEPS
+    facts = {"noticed": row.ok, "went_on_from": others[0].name if others else "", "recovered": recovered}
+    return Row(row.case, recovered, row.outcome, row.message, facts)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, int]:
-    """damaged_recovered: the checkpoint that the message offers goes on to the end."""
+    """damaged_recovered: noticed, and gone on from a whole checkpoint to the last step."""
     spoilt = [row for row in rows if "noticed" in row.facts]
     return {
         "damaged": len(spoilt),

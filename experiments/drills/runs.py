@@ -138,11 +138,11 @@ class Setup:
         return path
 
     def command(self, *flags: str, subcommand: str = "fit", init: str | None = "null") -> list[str]:
-        """The command line, at low priority. init: the weights to start from; None: as the stage says."""
+        """The command line. init: the weights to start from; None: as the stage says."""
         start = [] if init is None else ["--init_from", init]
         script = [sys.executable, "experiments/run.py", subcommand, "-c", f"{self.stage}.yaml"]
         where = ["-c", str(self.overlay()), "--runs", str(self.place / "runs"), "--variant", self.name]
-        return ["nice", "-n", "10", *script, *where, *start, *flags]
+        return [*script, *where, *start, *flags]
 
     def run(self, *flags: str, seconds: float = 300, **options: Any) -> Finished:
         """Run the command to its end; `options` as of `command`."""
