@@ -117,9 +117,10 @@ def run_damage(damage: Damage, start: Path, folder: Path, models: Path) -> Row:
     last.write_bytes(damage.change(last.read_bytes(), lambda record: middle_of(last, record)))
     row = judged(damage.name, go_on(trial, "last"), ("last.ckpt",), "told")
     others = [Path(path) for path in OFFERED.findall(row.message) if Path(path).name != "last.ckpt"]
+    went_on = row.outcome == "warned"
     if row.outcome == "refused" and others:
-        judged(damage.name, go_on(trial, str(others[0])), (), "handled")
-    recovered = row.ok and step_of(last.parent.parent) == STEPS
+        went_on = judged(damage.name, go_on(trial, str(others[0])), (), "handled").ok
+    recovered = went_on and step_of(last.parent.parent) == STEPS
     facts = {"noticed": row.ok, "went_on_from": others[0].name if others else "", "recovered": recovered}
     return Row(row.case, recovered, row.outcome, row.message, facts)
 
