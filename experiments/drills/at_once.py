@@ -53,8 +53,8 @@ def same_data(place: Path) -> Iterator[Row]:
         one, other = (checkpoint(setup.folder)["state_dict"] for setup in setups)
         differ = len(differences(one, other))
     good = differ == 0 and not drafts
-    said = f"exit status {codes}; {differ} tensors differ; drafts left: {drafts}"
-    yield Row(CASES[0], good, "equal" if good else "failed", said)
+    message = f"exit status {codes}; {differ} tensors differ; drafts left: {drafts}"
+    yield Row(CASES[0], good, "equal" if good else "failed", message)
     found = sorted(root.glob("*/cuts_train.jsonl.gz"))
     yield Row(CASES[1], len(found) == 1, "passed" if len(found) == 1 else "failed", f"{len(found)} corpora")
 

@@ -12,43 +12,43 @@ import soundfile
 
 from experiments.drills.cases import Case
 from experiments.drills.tones import RATE, channels, session, supervision, tone
-from experiments.drills.trial import Spoil, Trial
+from experiments.drills.trial import Corrupt, Trial
 
 
-def recorded(samples: np.ndarray, rate: int = RATE, **how: Any) -> Spoil:
+def recorded(samples: np.ndarray, rate: int = RATE, **how: Any) -> Corrupt:
     """The session has these samples, and a manifest that fits them; `how` as of `session`."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         trial.cut = session(trial.audio, "train1", samples, rate, **how)
 
-    return spoil
+    return corrupt
 
 
-def multichannel(count: int, suffix: str) -> Spoil:
+def multichannel(count: int, suffix: str) -> Corrupt:
     """The session is a MultiCut of all channels of its file."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         trial.cut = session(trial.audio, "train1", channels(count), suffix=suffix)
         numbers = list(range(count))
         trial.cut |= {"type": "MultiCut", "channel": numbers}
         for one in trial.supervisions:
             one["channel"] = numbers
 
-    return spoil
+    return corrupt
 
 
-def rewritten(samples: np.ndarray, rate: int = RATE) -> Spoil:
+def rewritten(samples: np.ndarray, rate: int = RATE) -> Corrupt:
     """The file has these samples; the manifest says what was there before."""
     return lambda trial: soundfile.write(trial.file, samples, rate)
 
 
-def content(change: Callable[[bytes], bytes]) -> Spoil:
+def content(change: Callable[[bytes], bytes]) -> Corrupt:
     """The file's bytes are changed."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         trial.file.write_bytes(change(trial.file.read_bytes()))
 
-    return spoil
+    return corrupt
 
 
 def flipped(whole: bytes) -> bytes:
@@ -64,15 +64,15 @@ def some(value: float) -> np.ndarray:
     return samples
 
 
-def renamed(write: Callable[[Path, Path], object]) -> Spoil:
+def renamed(write: Callable[[Path, Path], object]) -> Corrupt:
     """The manifest names a .wav that `write` makes of the .flac."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         path = trial.file.with_suffix(".wav")
         write(trial.file, path)
         trial.file = path
 
-    return spoil
+    return corrupt
 
 
 def short_wav(trial: Trial) -> None:
@@ -135,7 +135,7 @@ def three_hours(trial: Trial) -> None:
     trial.config["data"]["partition"]["init_args"]["seconds"] = 4.0
 
 
-def with_text(samples: np.ndarray) -> Spoil:
+def with_text(samples: np.ndarray) -> Corrupt:
     """One supervision over all of it."""
     return recorded(samples, supervisions=[supervision("x", "train1", 0, len(samples) / RATE)])
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from experiments.drills.cases import Case, Due
-from experiments.drills.trial import Spoil, Trial, with_ssts
+from experiments.drills.trial import Corrupt, Trial, with_ssts
 
 Config = dict[str, Any]
 
@@ -17,19 +17,19 @@ Config = dict[str, Any]
 def flag(what: str, flags: str | Callable[[Trial], list[str]], *names: str, due: Due = "refused") -> Case:
     """Flags of the command line: words, or what makes them of a trial."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         trial.flags += flags.split(" ") if isinstance(flags, str) else flags(trial)
 
-    return Case(f"config: {what}", spoil, names, due)
+    return Case(f"config: {what}", corrupt, names, due)
 
 
 def key(what: str, path: str, value: Any, *names: str, due: Due = "refused") -> Case:
     """A key of the stage's config, by its dotted path; `init_args` is left out of it."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         put(trial.config, path, value)
 
-    return Case(f"config: {what}", spoil, names, due)
+    return Case(f"config: {what}", corrupt, names, due)
 
 
 def put(config: Config, path: str, value: Any) -> None:
@@ -44,12 +44,12 @@ def put(config: Config, path: str, value: Any) -> None:
 def ssts(what: str, ratios: list[Any], *names: str, due: Due = "refused", starts: tuple[int, ...] = ()) -> Case:
     """A stage with SSTs, trained at `ratios`; `starts`: of a curriculum's entries, in steps."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         with_ssts(trial.config, ratios)
         if starts:
             trial.config["curriculum"] = curriculum(*starts)
 
-    return Case(f"config: {what}", spoil, names, due)
+    return Case(f"config: {what}", corrupt, names, due)
 
 
 def curriculum(*starts: int) -> Config:
@@ -64,7 +64,7 @@ def circle(trial: Trial) -> None:
     (trial.folder / "two.yaml").write_text(yaml.safe_dump(other))
 
 
-def text(content: str | bytes) -> Spoil:
+def text(content: str | bytes) -> Corrupt:
     """What the config file holds."""
     return lambda trial: setattr(trial, "config_text", content)
 

@@ -28,8 +28,8 @@ MEMORY_BYTES = 4 << 30
 SHORT = ("--limit", "5")  # tokens of an answer: what it says doesn't matter
 
 
-class Desk:
-    """A finished stage, audio and a memory of it to spoil, in `folder`."""
+class ListenFixture:
+    """A finished stage, audio and a memory of it to corrupt, in `folder`."""
 
     def __init__(self, folder: Path, models: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,8 +49,8 @@ class Desk:
         path.write_bytes(content)
         return path
 
-    def heard(self) -> Path:
-        """The memory of the audio, heard when it is first asked for."""
+    def saved_memory(self) -> Path:
+        """The memory of the audio, made when it is first asked for."""
         if not self.memory.is_file():
             listen([str(self.stage), str(self.audio), "--save", str(self.memory)])
         return self.memory
@@ -58,61 +58,65 @@ class Desk:
 
 @dataclass(frozen=True)
 class Listening:
-    """One bad input to `listen`: the words of its command line, after a desk; else as `Case`."""
+    """One bad input to `listen`: the words of its command line, given a fixture; else as `Case`."""
 
     name: str
-    words: Callable[[Desk], Sequence[Any]]
+    words: Callable[[ListenFixture], Sequence[Any]]
     names: tuple[str, ...] = ()
     due: Due = "refused"
     seconds: int = 90
 
 
 def run_listening(cases: Sequence[Listening], place: Path, models: Path) -> Iterator[Row]:
-    """Run the cases on one desk."""
-    desk = Desk(place / "listening", models)
+    """Run the cases with one finished stage."""
+    fixture = ListenFixture(place / "listening", models)
     for case in cases:
-        words = [str(word) for word in case.words(desk)]
+        words = [str(word) for word in case.words(fixture)]
         done = attempt(lambda words=words: listen(words), case.seconds, MEMORY_BYTES)
         row = judged(case.name, done, case.names, case.due)
-        yield code_ran(row) if ran(desk.folder / "given") else row
+        yield code_ran(row) if ran(fixture.folder / "given") else row
 
 
-def named(what: str, words: Callable[[Desk], Sequence[Any]], *names: str, **options: Any) -> Listening:
+def named(what: str, words: Callable[[ListenFixture], Sequence[Any]], *names: str, **options: Any) -> Listening:
     return Listening(f"listen: {what}", words, names, **options)
 
 
-def audio(what: str, make: Callable[[Desk], Path], *names: str, due: Due = "refused", seconds: int = 90) -> Listening:
+def audio(
+    what: str, make: Callable[[ListenFixture], Path], *names: str, due: Due = "refused", seconds: int = 90
+) -> Listening:
     """An audio file instead of the sound one."""
-    return named(what, lambda desk: [desk.stage, make(desk), *SHORT], *names, due=due, seconds=seconds)
+    return named(what, lambda fixture: [fixture.stage, make(fixture), *SHORT], *names, due=due, seconds=seconds)
 
 
 def flags(what: str, given: Sequence[str], *names: str, due: Due = "refused", seconds: int = 90) -> Listening:
     """Flags beside sound audio."""
-    return named(what, lambda desk: [desk.stage, desk.audio, *given], *names, due=due, seconds=seconds)
+    return named(what, lambda fixture: [fixture.stage, fixture.audio, *given], *names, due=due, seconds=seconds)
 
 
-def loaded(what: str, make: Callable[[Desk], Path], *names: str, due: Due = "refused") -> Listening:
+def loaded(what: str, make: Callable[[ListenFixture], Path], *names: str, due: Due = "refused") -> Listening:
     """A memory to answer from."""
-    return named(what, lambda desk: [desk.stage, "--load", make(desk), "--ask", "how many", *SHORT], *names, due=due)
+    return named(
+        what, lambda fixture: [fixture.stage, "--load", make(fixture), "--ask", "how many", *SHORT], *names, due=due
+    )
 
 
 def damaged(what: str, name: str, change: Callable[[bytes], bytes]) -> Listening:
     """A memory whose bytes are changed, in a file called `name`."""
-    return loaded(what, lambda desk: desk.file(name, change(desk.heard().read_bytes())), name)
+    return loaded(what, lambda fixture: fixture.file(name, change(fixture.saved_memory().read_bytes())), name)
 
 
 def altered(what: str, name: str, change: Callable[[Tensors, dict[str, Any]], object]) -> Listening:
     """A memory whose tensors or header are changed in place, saved as `name`."""
 
-    def make(desk: Desk) -> Path:
-        with safe_open(desk.heard(), "pt") as file:
+    def make(fixture: ListenFixture) -> Path:
+        with safe_open(fixture.saved_memory(), "pt") as file:
             notes = dict(file.metadata())
         header = json.loads(notes["speech_xl_memory"])
-        tensors = load_file(desk.heard())
+        tensors = load_file(fixture.saved_memory())
         change(tensors, header)
         whole = {key: value.clone() for key, value in tensors.items()}
-        save_file(whole, desk.folder / name, notes | {"speech_xl_memory": json.dumps(header)})
-        return desk.folder / name
+        save_file(whole, fixture.folder / name, notes | {"speech_xl_memory": json.dumps(header)})
+        return fixture.folder / name
 
     return loaded(what, make, name)
 
@@ -134,30 +138,35 @@ def flattened(tensors: Tensors, header: dict[str, Any]) -> None:
             tensors[name] = tensor.flatten()[:3]
 
 
-def no_samples(desk: Desk) -> Path:
-    return desk.wav("none", tone(0))
+def no_samples(fixture: ListenFixture) -> Path:
+    return fixture.wav("none", tone(0))
 
 
-def poisoned(desk: Desk) -> Path:
+def poisoned(fixture: ListenFixture) -> Path:
     samples = tone(2.0)
     samples[500] = np.nan
-    return desk.wav("nan", samples, subtype="FLOAT")
+    return fixture.wav("nan", samples, subtype="FLOAT")
 
 
-def stereo(desk: Desk) -> Path:
-    return desk.wav("stereo", channels(2), 8000)
+def stereo(fixture: ListenFixture) -> Path:
+    return fixture.wav("stereo", channels(2), 8000)
 
 
 AUDIO = [
-    named("good", lambda desk: [desk.stage, desk.audio, "--ask", "how many", *SHORT], due="handled"),
+    named("good", lambda fixture: [fixture.stage, fixture.audio, "--ask", "how many", *SHORT], due="handled"),
     audio("NaN in the audio", poisoned, "nan.wav"),
     audio("no samples", no_samples, "none.wav"),
-    audio("one sample", lambda desk: desk.wav("one", tone()[:1]), due="either"),
+    audio("one sample", lambda fixture: fixture.wav("one", tone()[:1]), due="either"),
     audio("8 kHz stereo", stereo, due="handled"),
-    audio("text named .wav", lambda desk: desk.file("text.wav", b"hello"), "text.wav"),
-    audio("wav cut short", lambda desk: desk.file("cut.wav", desk.audio.read_bytes()[:20_000]), "cut.wav", due="told"),
-    audio("a folder", lambda desk: desk.folder, "listening"),
-    named("no audio", lambda desk: [desk.stage], "audio"),
+    audio("text named .wav", lambda fixture: fixture.file("text.wav", b"hello"), "text.wav"),
+    audio(
+        "wav cut short",
+        lambda fixture: fixture.file("cut.wav", fixture.audio.read_bytes()[:20_000]),
+        "cut.wav",
+        due="reported",
+    ),
+    audio("a folder", lambda fixture: fixture.folder, "listening"),
+    named("no audio", lambda fixture: [fixture.stage], "audio"),
 ]
 NUMBERS = [
     flags("ratio 0", ["--ratio", "0"], "ratio"),
@@ -181,8 +190,8 @@ MEMORIES = [
     damaged("memory: half", "m_half.safetensors", lambda whole: whole[: len(whole) // 2]),
     damaged("memory: empty", "m_empty.safetensors", lambda whole: b""),
     damaged("memory: text", "m_text.safetensors", lambda whole: b"hello"),
-    loaded("memory: missing", lambda desk: desk.folder / "gone.safetensors", "gone"),
-    loaded("memory: a stage's weights", lambda desk: desk.stage / "weights.safetensors", "weights.safetensors"),
+    loaded("memory: missing", lambda fixture: fixture.folder / "gone.safetensors", "gone"),
+    loaded("memory: a stage's weights", lambda fixture: fixture.stage / "weights.safetensors", "weights.safetensors"),
     altered("memory: no kept tensors", "m_less.safetensors", first_tensor_alone),
     altered("memory: NaN keys", "m_nan.safetensors", not_numbers),
     altered("memory: wrong shapes", "m_shapes.safetensors", flattened),
@@ -192,7 +201,11 @@ MEMORIES = [
 FOLDERS = [
     named(
         f"stage folder {stage.name}",
-        lambda desk, stage=stage: [stage.make(desk.stage, desk.folder / "given", desk.models), desk.audio, *SHORT],
+        lambda fixture, stage=stage: [
+            stage.make(fixture.stage, fixture.folder / "given", fixture.models),
+            fixture.audio,
+            *SHORT,
+        ],
         *stage.names,
         due="either" if stage.mark else "refused",
     )

@@ -10,60 +10,60 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.drills.cases import Case
-from experiments.drills.trial import Spoil, Trial
+from experiments.drills.trial import Corrupt, Trial
 
 
-def cut(**fields: Any) -> Spoil:
-    """Fields of the spoilt session's cut."""
+def cut(**fields: Any) -> Corrupt:
+    """Fields of the corrupted session's cut."""
     return lambda trial: trial.cut.update(fields)
 
 
-def supervision(number: int, **fields: Any) -> Spoil:
+def supervision(number: int, **fields: Any) -> Corrupt:
     """Fields of one of its supervisions."""
     return lambda trial: trial.supervisions[number].update(fields)
 
 
-def text(value: Any) -> Spoil:
+def text(value: Any) -> Corrupt:
     """The text of its first supervision."""
     return supervision(0, text=value)
 
 
-def cut_without(field: str) -> Spoil:
+def cut_without(field: str) -> Corrupt:
     return lambda trial: trial.cut.pop(field)
 
 
-def supervision_without(field: str) -> Spoil:
+def supervision_without(field: str) -> Corrupt:
     return lambda trial: trial.supervisions[0].pop(field)
 
 
-def recording_without(field: str) -> Spoil:
+def recording_without(field: str) -> Corrupt:
     return lambda trial: trial.cut["recording"].pop(field)
 
 
-def custom(tasks: dict[str, float], **fields: Any) -> Spoil:
+def custom(tasks: dict[str, float], **fields: Any) -> Corrupt:
     """Fields of the cut's custom data; the stage trains these tasks."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         trial.cut["custom"].update(fields)
         trial.config["data"]["tasks"] = tasks
 
-    return spoil
+    return corrupt
 
 
-def question(tasks: dict[str, float], **fields: Any) -> Spoil:
+def question(tasks: dict[str, float], **fields: Any) -> Corrupt:
     """Fields of its question, None: taken out."""
 
-    def spoil(trial: Trial) -> None:
+    def corrupt(trial: Trial) -> None:
         asked = trial.cut["custom"]["questions"][0]
         asked.update(fields)
         for field in [field for field, value in fields.items() if value is None]:
             del asked[field]
         trial.config["data"]["tasks"] = tasks
 
-    return spoil
+    return corrupt
 
 
-def lines(change: Callable[[bytes], bytes]) -> Spoil:
+def lines(change: Callable[[bytes], bytes]) -> Corrupt:
     """The training manifest's bytes are changed."""
 
     def late(trial: Trial) -> None:
@@ -73,7 +73,7 @@ def lines(change: Callable[[bytes], bytes]) -> Spoil:
     return lambda trial: trial.late.append(late)
 
 
-def compressed(pack: Callable[[bytes], bytes]) -> Spoil:
+def compressed(pack: Callable[[bytes], bytes]) -> Corrupt:
     """The training manifest is a .gz that `pack` makes."""
 
     def late(trial: Trial) -> None:
@@ -86,8 +86,8 @@ def compressed(pack: Callable[[bytes], bytes]) -> Spoil:
 
 def no_texts(trial: Trial) -> None:
     for one in trial.train:
-        for said in one["supervisions"]:
-            del said["text"]
+        for supervised in one["supervisions"]:
+            del supervised["text"]
 
 
 def long_text(trial: Trial) -> None:
@@ -117,7 +117,7 @@ def unknown_transform(trial: Trial) -> None:
     trial.cut["recording"]["transforms"] = [{"name": "Nonsense", "kwargs": {}}]
 
 
-def dev_manifest(path: Callable[[Trial], str]) -> Spoil:
+def dev_manifest(path: Callable[[Trial], str]) -> Corrupt:
     return lambda trial: trial.flags.extend(["--data.corpus.init_args.dev", path(trial)])
 
 
@@ -131,8 +131,8 @@ def long_line(whole: bytes) -> bytes:
     return whole.replace(b'"caption": "tones"', note, 1)
 
 
-def named(what: str, spoil: Spoil, *names: str, **options: Any) -> Case:
-    return Case(f"manifest: {what}", spoil, names, **options)
+def named(what: str, corrupt: Corrupt, *names: str, **options: Any) -> Case:
+    return Case(f"manifest: {what}", corrupt, names, **options)
 
 
 QA, BOTH = {"qa": 1.0}, {"asr": 1.0, "qa": 1.0}
@@ -169,21 +169,21 @@ TIMES = [
     named("supervision of no duration", supervision(0, duration=0.0), "train1", due="either"),
     named("supervision 1 ms beyond the end", supervision(1, duration=0.401), due="handled"),
     named("supervision 1 s beyond the end", supervision(1, duration=1.4), "train1-1"),
-    named("overlapping supervisions", supervision(0, duration=0.7), "speak at once", due="told"),
+    named("overlapping supervisions", supervision(0, duration=0.7), "speak at once", due="reported"),
     named("supervisions not in time order", lambda trial: trial.supervisions.reverse(), due="handled"),
 ]
 NAMES = [
     named("duplicate cut ids", twice, "train1", "twice"),
     named("the same cut id in train and dev", lambda trial: trial.dev[0].update(id="train1"), "train1", due="either"),
     named("duplicate supervision ids", supervision(1, id="train1-0"), "train1-0", due="either"),
-    named("the same recording in train and dev", same_recording, "no measure", due="told"),
+    named("the same recording in train and dev", same_recording, "no measure", due="reported"),
     named("the same file under another recording id in train and dev", same_file, due="either"),
     named("a recording's transform unknown", unknown_transform, "train1"),
 ]
 TEXTS = [
     named("empty text", text(""), "train1-0"),
     named("blank text", text(" \t\n"), "train1-0"),
-    named("text null", text(None), "train", due="told"),
+    named("text null", text(None), "train", due="reported"),
     named("text missing in all", no_texts, "truth"),
     named("text a number", text(42), "cuts_train"),
     named("text a list", text(["tone", "one"]), "cuts_train"),

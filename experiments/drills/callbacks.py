@@ -49,7 +49,7 @@ class Vanish(pl.Callback):
 
 
 class Poison(pl.Callback):
-    """Spoils the batch of one step.
+    """Corrupts the batch of one step.
 
     Args:
         step: which optimizer step, from 0.

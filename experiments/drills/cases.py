@@ -1,4 +1,4 @@
-"""A case of bad input: what is spoilt, what should come of it, and how a run of it is judged."""
+"""A case of bad input: what is corrupted, what should come of it, and how a run of it is judged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from experiments.benchmarks.record import ROOT
 from experiments.drills.apart import run_apart
 from experiments.drills.attempt import Attempt, attempt
 from experiments.drills.rows import Row
-from experiments.drills.trial import Spoil, Trial
+from experiments.drills.trial import Corrupt, Trial
 from experiments.run import main as run_experiment
 
-Due = Literal["refused", "handled", "told", "either"]
-# What is as wanted, of what may be due: `told` may go on if it says so, `either` needn't even do that.
+Due = Literal["refused", "handled", "reported", "either"]
+# What is as wanted, of what may be due: `reported` may go on if it says so, `either` needn't even do that.
 WANTED: dict[Due, tuple[str, ...]] = {
     "refused": ("refused",),
     "handled": ("handled",),
-    "told": ("refused", "warned"),
+    "reported": ("refused", "warned"),
     "either": ("refused", "ran"),
 }
 DEFINED = ("refused", "vague", "handled", "warned", "ran")  # neither traceback nor silent, and it came to an end
@@ -33,16 +33,16 @@ class Case:
     """One bad input to `fit`.
 
     name     its area and what is wrong, such as "audio: empty file"
-    spoil    puts the fault into a sound trial
+    corrupt  puts the fault into a sound trial
     names    what the error or warning must hold: file, key or cut, and the value
-    due      refused: exit status 2 with a message; handled: trains; told: refused, or a warning; either: refused, or
-             trains
+    due      refused: exit status 2 with a message; handled: trains; reported: refused, or a warning;
+             either: refused, or trains
     seconds  when it counts as endless
     apart    run in processes of their own, which are ended together: one that would start others without end
     """
 
     name: str
-    spoil: Spoil
+    corrupt: Corrupt
     names: tuple[str, ...] = ()
     due: Due = "refused"
     seconds: int = 90
@@ -50,12 +50,12 @@ class Case:
 
 
 def run_case(case: Case, place: Path, models: Path) -> Row:
-    """Make the trial in a folder of `place`, spoil it, run it and judge what came of it."""
+    """Make the trial in a folder of `place`, corrupt it, run it and judge what came of it."""
     folder = place / re.sub(r"[^a-z0-9]+", "-", case.name.lower())[:60]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     trial = Trial(folder, models)
-    case.spoil(trial)
+    case.corrupt(trial)
     trial.write()
     if case.apart:
         done = run_apart(trial.argv, case.seconds)
@@ -85,6 +85,6 @@ def outcome_of(done: Attempt, names: Sequence[str], due: Due, losses: Sequence[f
     if due == "handled":
         return "handled", ""
     lines = [line for line in done.output.splitlines() if all(name in line for name in names)]
-    if due == "told" and lines:
+    if due == "reported" and lines:
         return "warned", lines[0].strip()
     return ("ran", "") if due == "either" else ("silent", f"ran to its end, losses {list(losses)[:4]}")

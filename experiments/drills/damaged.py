@@ -1,4 +1,4 @@
-"""Damaged checkpoints: last.ckpt of a run is spoilt in nine ways; the resume must say so and go on from a whole one."""
+"""Damaged checkpoints: nine ways to spoil last.ckpt; the resume must say so and go on from a whole one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFERED = re.compile(r"(\S+\.ckpt)")
 
 @dataclass(frozen=True)
 class Damage:
-    """A way to spoil a checkpoint file: its bytes before and after, `place` being inside a tensor or pickle."""
+    """A way to corrupt a checkpoint file: its bytes before and after, `place` being inside a tensor or pickle."""
 
     name: str
     change: Callable[[bytes, Callable[[str], int]], bytes]
@@ -111,11 +111,11 @@ def go_on(trial: Trial, checkpoint: str) -> Attempt:
 
 
 def run_damage(damage: Damage, start: Path, folder: Path, models: Path) -> Row:
-    """Resume from the damaged file: it is named, and the run goes on from a whole one, by itself or when it is told."""
+    """Resume from the damaged file: it is named, and the run goes on from a whole one, by itself or when asked."""
     trial = resumed(start, folder, models)
     last = folder / "runs" / "default" / STAGE / "checkpoints" / "last.ckpt"
     last.write_bytes(damage.change(last.read_bytes(), lambda record: middle_of(last, record)))
-    row = judged(damage.name, go_on(trial, "last"), ("last.ckpt",), "told")
+    row = judged(damage.name, go_on(trial, "last"), ("last.ckpt",), "reported")
     others = [Path(path) for path in OFFERED.findall(row.message) if Path(path).name != "last.ckpt"]
     went_on = row.outcome == "warned"
     if row.outcome == "refused" and others:
@@ -127,11 +127,11 @@ def run_damage(damage: Damage, start: Path, folder: Path, models: Path) -> Row:
 
 def summary(rows: Sequence[Row]) -> dict[str, int]:
     """damaged_recovered: noticed, and gone on from a whole checkpoint to the last step."""
-    spoilt = [row for row in rows if "noticed" in row.facts]
+    corrupted = [row for row in rows if "noticed" in row.facts]
     return {
-        "damaged": len(spoilt),
-        "damaged_noticed": sum(row.facts["noticed"] for row in spoilt),
-        "damaged_recovered": sum(row.facts["recovered"] for row in spoilt),
+        "damaged": len(corrupted),
+        "damaged_noticed": sum(row.facts["noticed"] for row in corrupted),
+        "damaged_recovered": sum(row.facts["recovered"] for row in corrupted),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import attempt
 from experiments.drills.cases import judged
-from experiments.drills.hostile_files import FILES, HostileFile, Stock
+from experiments.drills.hostile_files import FILES, HostileFile, TrainedFixture
 from experiments.drills.hostile_stages import STAGES, HostileStage, code_ran, ran
 from experiments.drills.rows import Drill, Row
 from experiments.drills.tones import session
@@ -58,34 +58,34 @@ def names() -> list[str]:
 
 def run(place: Path, cases: Sequence[str]) -> Iterator[Row]:
     models = make_models(place / "models")
-    stock = Stock(place / "stock", models)
+    fixture = TrainedFixture(place / "fixture", models)
     for file in FILES:
         if file.name in cases:
-            yield run_file(file, stock, place, models)
+            yield run_file(file, fixture, place, models)
     for stage in EVIL:
         for reader in READERS:
             if stage_case(stage, reader) in cases:
-                yield run_stage(stage, reader, stock, place, models)
+                yield run_stage(stage, reader, fixture, place, models)
 
 
-def run_file(file: HostileFile, stock: Stock, place: Path, models: Path) -> Row:
+def run_file(file: HostileFile, fixture: TrainedFixture, place: Path, models: Path) -> Row:
     """Give a hostile file to run.py, over a sound corpus and stage."""
     shutil.rmtree(place / "trial", ignore_errors=True)
     trial = Trial(place / "trial", models)
     trial.command = file.subcommand
-    stock.mark.unlink(missing_ok=True)
-    trial.flags = [str(word) for word in file.words(stock)]
+    fixture.mark.unlink(missing_ok=True)
+    trial.flags = [str(word) for word in file.words(fixture)]
     trial.write()
     done = attempt(lambda: run_experiment(trial.argv, ROOT / "experiments"))
     losses = trial.losses_file.read_text().split() if trial.losses_file.is_file() else []
     row = judged(file.name, done, file.names, file.due, [float(loss) for loss in losses])
-    return code_ran(row) if stock.mark.exists() else row
+    return code_ran(row) if fixture.mark.exists() else row
 
 
-def run_stage(stage: HostileStage, reader: str, stock: Stock, place: Path, models: Path) -> Row:
+def run_stage(stage: HostileStage, reader: str, fixture: TrainedFixture, place: Path, models: Path) -> Row:
     """Give a hostile stage folder to a command that reads stages; it may be refused, or used without its code."""
     given = place / "given"
-    folder = stage.make(stock.stage, given, models)
+    folder = stage.make(fixture.stage, given, models)
     done = attempt(lambda: READERS[reader](folder, given))
     row = judged(stage_case(stage, reader), done, stage.names, "either")
     return code_ran(row) if ran(given) else row

@@ -31,7 +31,7 @@ class Command:
         return os.system, (f"touch '{self.mark}'",)
 
 
-class Stock:
+class TrainedFixture:
     """Weights and a checkpoint of a finished stage, from which hostile files are made in `folder`."""
 
     def __init__(self, folder: Path, models: Path) -> None:
@@ -65,90 +65,92 @@ class HostileFile:
     """
 
     name: str
-    words: Callable[[Stock], list[Any]]
+    words: Callable[[TrainedFixture], list[Any]]
     names: tuple[str, ...] = ()
     due: Due = "refused"
     subcommand: str = "fit"
 
 
-def pickled(kind: str) -> Callable[[Stock], Path]:
+def pickled(kind: str) -> Callable[[TrainedFixture], Path]:
     """A pickle with a command in it: all of the file, beside a checkpoint's content, or among its weights."""
 
-    def make(stock: Stock) -> Path:
-        evil = Command(stock.mark)
+    def make(fixture: TrainedFixture) -> Path:
+        evil = Command(fixture.mark)
         if kind == "whole":
-            return stock.path("whole.ckpt", pickle.dumps(evil))
+            return fixture.path("whole.ckpt", pickle.dumps(evil))
         if kind == "inside":
-            return stock.saved("inside.ckpt", {**stock.checkpoint, "extra": evil})
-        state = {**stock.checkpoint["state_dict"], "backbone.x": evil}
-        return stock.saved("weights.ckpt", {**stock.checkpoint, "state_dict": state})
+            return fixture.saved("inside.ckpt", {**fixture.checkpoint, "extra": evil})
+        state = {**fixture.checkpoint["state_dict"], "backbone.x": evil}
+        return fixture.saved("weights.ckpt", {**fixture.checkpoint, "state_dict": state})
 
     return make
 
 
-def model_folder(part: str, brings: str) -> Callable[[Stock], list[Any]]:
+def model_folder(part: str, brings: str) -> Callable[[TrainedFixture], list[Any]]:
     """A folder of an encoder or LLM whose weights are a pickle with a command, or whose config brings code."""
 
-    def make(stock: Stock) -> list[Any]:
-        folder = stock.folder / f"evil_{part}"
+    def make(fixture: TrainedFixture) -> list[Any]:
+        folder = fixture.folder / f"evil_{part}"
         shutil.rmtree(folder, ignore_errors=True)
         (encoder_folder if part == "encoder" else llm_folder)(folder)
         if brings == "code":
-            with_own_code(folder, stock.mark, "AutoModel" if part == "encoder" else "AutoModelForCausalLM")
+            with_own_code(folder, fixture.mark, "AutoModel" if part == "encoder" else "AutoModelForCausalLM")
         else:
             state = load_file(folder / "model.safetensors")
             (folder / "model.safetensors").unlink()
-            torch.save({**state, "x": Command(stock.mark)}, folder / "pytorch_model.bin")
+            torch.save({**state, "x": Command(fixture.mark)}, folder / "pytorch_model.bin")
         return [f"--model.{part}", folder]
 
     return make
 
 
-def weights(what: str, name: str, change: Callable[[Stock], Tensors], *names: str, due: Due = "refused") -> HostileFile:
+def weights(
+    what: str, name: str, change: Callable[[TrainedFixture], Tensors], *names: str, due: Due = "refused"
+) -> HostileFile:
     """Weights whose tensors are changed, as --init_from."""
     file = f"{name}.safetensors"
 
-    def words(stock: Stock) -> list[Any]:
-        tensors = {key: value.contiguous() for key, value in change(stock).items()}
-        save_file(tensors, stock.folder / file)
-        return ["--init_from", stock.folder / file]
+    def words(fixture: TrainedFixture) -> list[Any]:
+        tensors = {key: value.contiguous() for key, value in change(fixture).items()}
+        save_file(tensors, fixture.folder / file)
+        return ["--init_from", fixture.folder / file]
 
     return HostileFile(f"weights: {what}", words, (file, *names), due)
 
 
-def changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Stock], Tensors]:
+def changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[TrainedFixture], Tensors]:
     """One matrix of the weights is changed."""
-    return lambda stock: stock.weights | {stock.name: change(stock.weights[stock.name])}
+    return lambda fixture: fixture.weights | {fixture.name: change(fixture.weights[fixture.name])}
 
 
 def raw(what: str, name: str, change: Callable[[bytes], bytes], due: Due = "refused") -> HostileFile:
     """Weights whose bytes are changed, as --init_from."""
     file = f"{name}.safetensors"
-    make = lambda stock: ["--init_from", stock.path(file, change(stock.good.read_bytes()))]  # noqa: E731
+    make = lambda fixture: ["--init_from", fixture.path(file, change(fixture.good.read_bytes()))]  # noqa: E731
     return HostileFile(f"weights: {what}", make, (file,), due)
 
 
-def checkpoint(what: str, name: str, change: Callable[[Stock], Any], flag: str = "--ckpt_path") -> HostileFile:
+def checkpoint(what: str, name: str, change: Callable[[TrainedFixture], Any], flag: str = "--ckpt_path") -> HostileFile:
     """A checkpoint with another content, resumed for three more steps, or started from."""
     more = ["--trainer.max_steps", "6"] if flag == "--ckpt_path" else []
-    make = lambda stock: [flag, stock.saved(f"{name}.ckpt", change(stock)), *more]  # noqa: E731
+    make = lambda fixture: [flag, fixture.saved(f"{name}.ckpt", change(fixture)), *more]  # noqa: E731
     return HostileFile(f"checkpoint: {what}, {flag}", make, (f"{name}.ckpt",))
 
 
-def notes_are_no_json(stock: Stock) -> list[Any]:
-    path = stock.folder / "notes.safetensors"
-    save_file(stock.weights, path, {"pristine": "[not json"})
+def notes_are_no_json(fixture: TrainedFixture) -> list[Any]:
+    path = fixture.folder / "notes.safetensors"
+    save_file(fixture.weights, path, {"pristine": "[not json"})
     return ["--init_from", path]
 
 
-def not_numbers(stock: Stock) -> Mapping[str, Any]:
-    state = stock.checkpoint["state_dict"]
-    spoilt = {key: value * float("nan") if key.endswith(stock.name) else value for key, value in state.items()}
-    return {**stock.checkpoint, "state_dict": spoilt}
+def not_numbers(fixture: TrainedFixture) -> Mapping[str, Any]:
+    state = fixture.checkpoint["state_dict"]
+    corrupted = {key: value * float("nan") if key.endswith(fixture.name) else value for key, value in state.items()}
+    return {**fixture.checkpoint, "state_dict": corrupted}
 
 
-def without(key: str) -> Callable[[Stock], Mapping[str, Any]]:
-    return lambda stock: {name: value for name, value in stock.checkpoint.items() if name != key}
+def without(key: str) -> Callable[[TrainedFixture], Mapping[str, Any]]:
+    return lambda fixture: {name: value for name, value in fixture.checkpoint.items() if name != key}
 
 
 def zeroed(whole: bytes) -> bytes:
@@ -160,7 +162,7 @@ PICKLES = [
     *(
         HostileFile(
             f"pickle: {kind}, {flag}",
-            lambda stock, kind=kind, flag=flag: [flag, pickled(kind)(stock)],
+            lambda fixture, kind=kind, flag=flag: [flag, pickled(kind)(fixture)],
             (f"{kind}.ckpt",),
         )
         for kind in ("whole", "inside", "weights")
@@ -168,24 +170,24 @@ PICKLES = [
     ),
     HostileFile(
         "pickle: inside, test --ckpt_path",
-        lambda stock: ["--ckpt_path", pickled("inside")(stock), "--init_from", stock.good],
+        lambda fixture: ["--ckpt_path", pickled("inside")(fixture), "--init_from", fixture.good],
         ("inside.ckpt",),
         subcommand="test",
     ),
     HostileFile(
         "pickle: inside, validate --init_from",
-        lambda stock: ["--init_from", pickled("inside")(stock)],
+        lambda fixture: ["--init_from", pickled("inside")(fixture)],
         ("inside.ckpt",),
         subcommand="validate",
     ),
     HostileFile(
         "pickle: a .pt, --init_from",
-        lambda stock: ["--init_from", stock.path("evil.pt", pickle.dumps(Command(stock.mark)))],
+        lambda fixture: ["--init_from", fixture.path("evil.pt", pickle.dumps(Command(fixture.mark)))],
         ("evil.pt",),
     ),
     HostileFile(
         "pickle: named .safetensors, --init_from",
-        lambda stock: ["--init_from", stock.path("evil.safetensors", pickle.dumps(Command(stock.mark)))],
+        lambda fixture: ["--init_from", fixture.path("evil.safetensors", pickle.dumps(Command(fixture.mark)))],
         ("evil.safetensors",),
     ),
 ]
@@ -196,13 +198,15 @@ MODELS = [
 ]
 WEIGHTS = [
     weights("wrong shape", "shape", changed(lambda value: torch.zeros(3, 3))),
-    weights("a tensor missing", "less", lambda stock: {k: v for k, v in stock.weights.items() if k != stock.name}),
-    weights("a tensor too many", "more", lambda stock: stock.weights | {"backdoor": torch.zeros(3)}, "backdoor"),
+    weights(
+        "a tensor missing", "less", lambda fixture: {k: v for k, v in fixture.weights.items() if k != fixture.name}
+    ),
+    weights("a tensor too many", "more", lambda fixture: fixture.weights | {"backdoor": torch.zeros(3)}, "backdoor"),
     weights("NaN", "nan", changed(lambda value: value * float("nan"))),
     weights("infinite", "inf", changed(lambda value: value + float("inf"))),
     weights("integers for floats", "int", changed(lambda value: value.to(torch.int32))),
-    weights("half precision", "half", lambda stock: {k: v.half() for k, v in stock.weights.items()}, due="either"),
-    weights("no tensors", "none", lambda stock: {}),
+    weights("half precision", "half", lambda fixture: {k: v.half() for k, v in fixture.weights.items()}, due="either"),
+    weights("no tensors", "none", lambda fixture: {}),
     HostileFile("weights: notes are no JSON", notes_are_no_json, ("notes.safetensors",)),
     raw("cut in half", "cut", lambda whole: whole[: len(whole) // 2]),
     raw("empty", "zero", lambda whole: b""),
@@ -215,8 +219,8 @@ PARTS = ("state_dict", "optimizer_states", "loops", "SpeechDataModule", "pytorch
 CHECKPOINTS = [
     checkpoint("NaN in it", "nan", not_numbers),
     *(checkpoint(f"without {key}", f"no_{key}", without(key)) for key in PARTS),
-    checkpoint("a bare state dict", "plain", lambda stock: stock.checkpoint["state_dict"], "--init_from"),
-    checkpoint("a list", "list", lambda stock: [1, 2], "--init_from"),
-    HostileFile("checkpoint: a folder, --ckpt_path", lambda stock: ["--ckpt_path", stock.folder], ("stock",)),
+    checkpoint("a bare state dict", "plain", lambda fixture: fixture.checkpoint["state_dict"], "--init_from"),
+    checkpoint("a list", "list", lambda fixture: [1, 2], "--init_from"),
+    HostileFile("checkpoint: a folder, --ckpt_path", lambda fixture: ["--ckpt_path", fixture.folder], ("fixture",)),
 ]
 FILES = [*PICKLES, *MODELS, *WEIGHTS, *CHECKPOINTS]

@@ -30,7 +30,7 @@ class Optimizer: pass
 
 @dataclass(frozen=True)
 class HostileStage:
-    """A way to spoil a finished stage's folder.
+    """A way to corrupt a finished stage's folder.
 
     name    what its config does
     change  given its config and the folder: changes the config, or gives what stands in its place
@@ -44,7 +44,7 @@ class HostileStage:
     mark: bool = True
 
     def make(self, stage: Path, place: Path, models: Path) -> Path:
-        """Copy the finished `stage` into `place` and spoil it; gives the folder."""
+        """Copy the finished `stage` into `place` and corrupt it; gives the folder."""
         shutil.rmtree(place, ignore_errors=True)
         folder = place / "stage"
         shutil.copytree(stage, folder)

@@ -10,7 +10,7 @@ from experiments.drills.checkpoints import all_finite
 from experiments.drills.rows import Drill, Row
 from experiments.drills.runs import EXCERPTS, Finished, Setup
 
-STEP = 5  # whose batch is spoilt, of 8
+STEP = 5  # whose batch is corrupted, of 8
 SIGNS = ("nan", "not finite", "isn't finite", "infinite", "diverge")
 STAGES: dict[str, dict[str, Any]] = {
     "stage1": {"data": {"excerpt": EXCERPTS}, "model": {"flat_steps": 2}},
@@ -32,7 +32,7 @@ def run(place: Path, cases: Sequence[str]) -> Iterator[Row]:
 
 
 def run_case(case: str, stage: str, how: str, place: Path) -> Row:
-    """Train eight steps with the poison in them; noticed is what is said, and leaves only finite numbers behind."""
+    """Train eight steps with the poison in them; noticed means reported, and it leaves only finite numbers behind."""
     options: dict[str, Any] = {key: dict(value) for key, value in STAGES[stage].items()}
     callbacks = []
     if how == "rate":
@@ -44,22 +44,24 @@ def run_case(case: str, stage: str, how: str, place: Path) -> Row:
     setup.clear()
     done = setup.run()
     written = [*setup.folder.glob("checkpoints/*.ckpt"), *setup.folder.glob("*.safetensors")]
-    spoilt = [path.name for path in written if not all_finite(path)]
-    said = next((line.strip() for line in done.output.splitlines() if any(sign in line.lower() for sign in SIGNS)), "")
-    facts = {"status": done.status, "files": len(written), "files_not_finite": spoilt}
+    corrupted = [path.name for path in written if not all_finite(path)]
+    reported = next(
+        (line.strip() for line in done.output.splitlines() if any(sign in line.lower() for sign in SIGNS)), ""
+    )
+    facts = {"status": done.status, "files": len(written), "files_not_finite": corrupted}
     if how == "memory":
         # That memory ran out is the system's to say; what was written before it must be whole.
-        good = done.status != 0 and not spoilt and "memory" in done.output
+        good = done.status != 0 and not corrupted and "memory" in done.output
         return Row(case, good, "stopped" if done.status else "silent", done.message, facts)
-    return judged(case, done, said, spoilt, facts)
+    return judged(case, done, reported, corrupted, facts)
 
 
-def judged(case: str, done: Finished, said: str, spoilt: list[str], facts: dict[str, Any]) -> Row:
-    """Noticed: said, nothing spoilt was written, and it stopped or went on without the step; no traceback."""
+def judged(case: str, done: Finished, reported: str, corrupted: list[str], facts: dict[str, Any]) -> Row:
+    """Noticed: reported, nothing corrupted was written, and it stopped or went on without the step; no traceback."""
     traced = "Traceback (most recent call last)" in done.output
-    noticed = bool(said) and not spoilt and not traced
-    outcome = "traceback" if traced else "silent" if not said else "stopped" if done.status else "left out"
-    return Row(case, noticed, outcome, said or done.message, facts | {"noticed": noticed})
+    noticed = bool(reported) and not corrupted and not traced
+    outcome = "traceback" if traced else "silent" if not reported else "stopped" if done.status else "left out"
+    return Row(case, noticed, outcome, reported or done.message, facts | {"noticed": noticed})
 
 
 def summary(rows: Sequence[Row]) -> dict[str, int]:

@@ -38,10 +38,10 @@ def run(place: Path, cases: Sequence[str]) -> Iterator[Row]:
     if done.status:
         raise RuntimeError(f"the first training fails: {done.message}")
     weights, config = first.folder / "weights.safetensors", first.folder / "tensorboard" / "config.yaml"
-    trained, told = weights.read_bytes(), config.read_bytes()
+    trained, configured = weights.read_bytes(), config.read_bytes()
     second = setup(place, SECOND, 9)
     refused = second.run()
-    same = weights.is_file() and weights.read_bytes() == trained and config.read_bytes() == told
+    same = weights.is_file() and weights.read_bytes() == trained and config.read_bytes() == configured
     good = refused.refused and "--overwrite" in refused.message and same
     rows = [Row(CASES[2], good, "refused" if refused.refused else "failed", refused.message)]
     killed_at_first_batch(second)

@@ -1,4 +1,4 @@
-"""A trial: a sound little corpus with a stage over it, which a case spoils before it is run."""
+"""A trial: a sound little corpus with a stage over it, which a case corrupts before it is run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Trial:
 
     @property
     def cut(self) -> dict[str, Any]:
-        """The training session that cases spoil, named train1."""
+        """The training session that cases corrupt, named train1."""
         return self.train[1]
 
     @cut.setter
@@ -50,12 +50,12 @@ class Trial:
 
     @property
     def supervisions(self) -> list[dict[str, Any]]:
-        """Those of the spoilt session."""
+        """Those of the corrupted session."""
         return self.cut["supervisions"]
 
     @property
     def file(self) -> Path:
-        """The spoilt session's audio."""
+        """The corrupted session's audio."""
         return Path(self.cut["recording"]["sources"][0]["source"])
 
     @file.setter
@@ -90,7 +90,7 @@ class Trial:
         self.config_file.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-Spoil = Callable[[Trial], object]  # what is wrong with a case: done to a sound trial before it is run
+Corrupt = Callable[[Trial], object]  # what is wrong with a case: done to a sound trial before it is run
 
 
 def make_models(folder: Path) -> Path:

@@ -42,8 +42,8 @@ def evaluating(place: Path) -> Iterator[Row]:
         report = json.loads((run.folder / "results.json").read_text())
         reports.append({key: value for key, value in report.items() if key not in OF_A_RUN})
     good = bool(answers[0]) and answers[0] == answers[1] and reports[0] == reports[1]
-    said = f"{len(answers[0])} and {len(answers[1])} answers, reports equal: {reports[0] == reports[1]}"
-    yield Row(TESTED, good, "equal" if good else "differs", said)
+    message = f"{len(answers[0])} and {len(answers[1])} answers, reports equal: {reports[0] == reports[1]}"
+    yield Row(TESTED, good, "equal" if good else "differs", message)
 
 
 def answers_of(folder: Path) -> list[tuple[str, str]]:

@@ -41,8 +41,8 @@ def resuming(place: Path) -> Iterator[Row]:
         keys = ("state_dict", "optimizer_states")
         one, other = ([checkpoint(setup.folder)[key] for key in keys] for setup in (reference, run))
         differ = differences(one, other)
-        said = f"went on from step {run.events('train_begin')[-1]['step']}; {len(differ)} tensors differ"
-        yield Row(EQUAL, not differ, "differs" if differ else "equal", said)
+        message = f"went on from step {run.events('train_begin')[-1]['step']}; {len(differ)} tensors differ"
+        yield Row(EQUAL, not differ, "differs" if differ else "equal", message)
     done = alone.run(*EVERY_STEP, "--ckpt_path", "last")
     lines = [line.strip() for line in done.output.splitlines() if "world_size" in line or "process" in line]
     good = done.status == 0 and bool(lines)
@@ -65,5 +65,5 @@ def dying(place: Path) -> Iterator[Row]:
     end_group(process)
     process.wait()
     good = status not in (None, 0)
-    said = f"exit status {status} after {seconds:.0f} s"
-    yield Row(DYING, good, "ended" if good else "waits", said)
+    message = f"exit status {status} after {seconds:.0f} s"
+    yield Row(DYING, good, "ended" if good else "waits", message)

@@ -55,8 +55,8 @@ def training(place: Path) -> Iterator[Row]:
             yield Row(case, False, "failed", failed.message)
             continue
         distance = farthest(checkpoint(two.folder)["state_dict"], checkpoint(one.folder)["state_dict"])
-        said = f"largest relative difference of weights {distance:.2g}"
-        yield Row(case, distance < NEAR, "equal" if distance < NEAR else "differs", said, {"difference": distance})
+        message = f"largest relative difference of weights {distance:.2g}"
+        yield Row(case, distance < NEAR, "equal" if distance < NEAR else "differs", message, {"difference": distance})
 
 
 def epoch_end(place: Path) -> Iterator[Row]:
@@ -67,8 +67,8 @@ def epoch_end(place: Path) -> Iterator[Row]:
     first = [name for event in batches if event["epoch"] == 0 for name in event["ids"]]
     twice = sorted({name for name in first if first.count(name) > 1})
     good = done.status == 0 and len(first) > 0 and not twice and any(event["epoch"] for event in batches)
-    said = f"{len(first)} sessions in the first epoch, twice: {twice}" if done.status == 0 else done.message
-    yield Row("training: an epoch's uneven end, each session once", good, "passed" if good else "failed", said)
+    message = f"{len(first)} sessions in the first epoch, twice: {twice}" if done.status == 0 else done.message
+    yield Row("training: an epoch's uneven end, each session once", good, "passed" if good else "failed", message)
 
 
 def strategies(place: Path) -> Iterator[Row]:

@@ -70,8 +70,8 @@ def test_every_kill_has_dropout_and_all_kinds_are_killed(tmp_path):
         (0, "exited", "", "refused", "silent", False),
         (0, "exited", "", "handled", "handled", True),
         (0, "exited", "", "either", "ran", True),
-        (0, "exited", "UserWarning: cut a: odd", "told", "warned", True),
-        (0, "exited", "", "told", "silent", False),
+        (0, "exited", "UserWarning: cut a: odd", "reported", "warned", True),
+        (0, "exited", "", "reported", "silent", False),
     ],
 )
 def test_an_outcome_is_judged_by_what_was_due(status, ending, output, due, outcome, ok):
