@@ -19,6 +19,7 @@ from speech_xl.align import main as align
 from speech_xl.export import main as export
 from speech_xl.listen import load_model
 from speech_xl.listen import main as listen
+from speech_xl.mistakes import told
 
 EVIL = [stage for stage in STAGES if stage.mark]
 
@@ -29,7 +30,8 @@ def listening(folder: Path, place: Path) -> None:
 
 
 def loading(folder: Path, place: Path) -> None:
-    load_model(folder)
+    with told():  # in Python it raises; here, as on a command line, a message and status 2
+        load_model(folder)
 
 
 def aligning(folder: Path, place: Path) -> None:
