@@ -36,14 +36,11 @@ def trained(monkeypatch):
     """Commands that would have been run to train an earlier stage; running one finishes it."""
     commands = []
 
-    class Done:
-        returncode = 0
-
     def run(argv):
         commands.append(argv)
-        return Done
+        return 0
 
-    monkeypatch.setattr(chain.subprocess, "run", run)
+    monkeypatch.setattr(chain, "run_command", run)
     return commands
 
 
@@ -121,7 +118,7 @@ def test_a_stage_that_was_broken_off_is_resumed(experiments, trained):
 
 
 def test_a_stage_that_fails_stops_the_chain(experiments, trained, monkeypatch):
-    monkeypatch.setattr(chain.subprocess, "run", lambda argv: type("Failed", (), {"returncode": 2}))
+    monkeypatch.setattr(chain, "run_command", lambda argv: 2)
     with pytest.raises(ConfigError, match="a failed"):
         starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
 

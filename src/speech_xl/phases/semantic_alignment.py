@@ -11,9 +11,10 @@ from torch.nn.utils.rnn import pad_sequence
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.time_marks import without_time_marks
+from speech_xl.evaluation.predictions import answer_record
 from speech_xl.model.adapter import TokenScores
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech import Answer, OnePass, Ratios, Speech
+from speech_xl.model.speech import OnePass, Ratios, Speech
 from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
@@ -108,9 +109,11 @@ class SemanticAlignment(Phase):
             self.backbone.spelling.heard(scores[:length])
             for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
         ]
+        frames = [int(length) for length in speech.lengths]
+        no_memory = {"kept_kv_tokens": 0, "kept_kv_bytes": 0}  # the LLM has heard nothing
         return [
-            self._record(batch, speech, row, turn, 1, Answer(text, finished=True), int(speech.lengths[row]))
-            for row, (turns, text) in enumerate(zip(batch.turns, spelled, strict=True))
+            answer_record(cut, turn, 1, text, finished=True) | no_memory | {"total_kv_tokens": heard}
+            for cut, turns, text, heard in zip(batch.cuts, batch.turns, spelled, frames, strict=True)
             for turn in turns
         ]
 
