@@ -213,7 +213,7 @@ def test_a_stage_whose_parent_was_trained_again_is_stale(work, trained, capsys):
 
 
 def test_the_whole_chain_is_checked_before_any_stage_is_trained(work, capsys):
-    wrong = [["--model.sst.init_args.positons", "compact"], ["--data.corpus.init_args.dev", "gone.jsonl"]]
+    wrong = [["--model.sst.init_args.positionz", "compact"], ["--data.corpus.init_args.dev", "gone.jsonl"]]
     wrong += [["--model.llm.init_args.name", "./nowhere"], ["--trainer.max_stepps", "3"]]
     for flags in wrong:
         said = refused(capsys, "fit", "-c", "second.yaml", "--variant", "unborn", *flags)
