@@ -40,7 +40,7 @@ def test_an_llm_too_narrow_for_it_is_named():
 
 
 def test_a_negative_loudness_is_refused():
-    with pytest.raises(ValueError, match="adapter.clock=-1"):
+    with pytest.raises(ValueError, match="adapter.clock: got -1; give a number from 0 upwards"):
         SemanticAdapter(clock=-1)
 
 

@@ -114,7 +114,7 @@ def test_a_random_head_that_nothing_trains_is_refused(folders, tmp_path, key, he
 
 
 def test_a_negative_weight_is_named(folders):
-    with pytest.raises(ValueError, match="ctc_weight=-1"):
+    with pytest.raises(ValueError, match="ctc_weight: got -1; give a number from 0 upwards"):
         phase(SemanticAlignment, folders, ADAPTER, ctc_weight=-1)
 
 
