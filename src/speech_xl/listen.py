@@ -17,11 +17,13 @@ from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.arguments import device_option, not_blank, real_number, whole_number
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.data.time_marks import timed_parts
 from speech_xl.evaluation.predictions import answer_limit
 from speech_xl.files import check_target
 from speech_xl.finished import FORCE_HELP, FinishedStage
 from speech_xl.mistakes import told
 from speech_xl.model import Listener, SpeechLLM
+from speech_xl.model.context import check_question
 from speech_xl.stages import ConfigError
 from speech_xl.trust import TRUST_HELP
 
@@ -30,6 +32,7 @@ __all__ = ["Listener", "load_model"]
 RATIO = 4  # of a new listener, where its stage has SSTs
 ANSWER_TOKENS = 512
 INTERVAL = real_number(least=SHORTEST_SECONDS, unit="seconds")
+LONGEST_UTTERANCE = 30.0  # seconds, without a timestamp amid it
 
 
 def load_model(
@@ -102,10 +105,13 @@ def run(given: argparse.Namespace) -> None:
     files = [AudioFile.of(path) for path in given.audio]  # all of them, before any is listened to
     for file in files:
         for remark in file.remarks():
-            print(f"warning: {file.path}: {remark}", file=sys.stderr)
+            warn(f"{file.path}: {remark}")
     if given.save:
         check_target(given.save, "--save")  # before hours are heard
     listener = listener_for(given, stage)
+    questions = given.ask or ([] if given.save else [stage.transcribing])
+    for question in questions:  # before hours are heard
+        check_question(listener.model.llm, len(listener.model.llm.prompt.question(question)))
     for file in files:
         with tqdm(total=round(file.seconds), desc=Path(file.path).name, unit="s") as bar:
             for piece in file.pieces():
@@ -115,12 +121,30 @@ def run(given: argparse.Namespace) -> None:
         listener.save(given.save)  # before the end is heard: another time may go on from here
     listener.flush()  # once, not with every question
     print(f"{listener.seconds:.1f} s heard, {listener.kept} KV tokens kept", file=sys.stderr)
-    for question in given.ask or ([] if given.save else [stage.transcribing]):
+    for question in questions:
+        reach = listener.reach(question)
+        if reach is not None:
+            rest = f"{listener.seconds - reach:.1f} s of {listener.seconds:.1f} s"
+            warn(f"its timestamps reach {reach:.1f} s; what is said after that can't be written down ({rest})")
         limit = given.limit or longest_answer(stage, question, listener.seconds)
         answer = listener.ask(question, limit)
         print(answer.text)
-        if not answer.finished:
+        if question == TIMED_ASR_INSTRUCTION and reach is None and (late := silent_end(answer.text, listener.seconds)):
+            warn(late)
+        if not answer.finished and reach is None:
             print(f"cut at {limit} tokens; --limit allows more", file=sys.stderr)
+
+
+def silent_end(transcript: str, seconds: float) -> str | None:
+    """A sentence where a transcript's last timestamp is long before the end of the audio; None where it isn't."""
+    last = max((second for second, _ in timed_parts(transcript)), default=0.0)
+    if seconds - last <= LONGEST_UTTERANCE:
+        return None
+    return f"the last timestamp is {last:.1f} s, {seconds - last:.1f} s before the end; was nothing said after it?"
+
+
+def warn(what: str) -> None:
+    print(f"warning: {what}", file=sys.stderr)
 
 
 if __name__ == "__main__":

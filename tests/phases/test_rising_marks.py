@@ -1,5 +1,6 @@
 """Time marks rise: what may come next after which marks, and an LLM that would go round in circles doesn't."""
 
+import pytest
 import torch
 from transformers import AutoTokenizer, LogitsProcessor
 
@@ -7,6 +8,7 @@ from data_recipes.tokenizer import make_tokenizer
 from speech_xl.data.time_marks import time_mark
 from speech_xl.model.prompt import Prompt
 from speech_xl.phases.rising_marks import SPARE, RisingMarks, unknown_marks
+from tests.model import tiny
 from tests.model.tiny import tokenizer as characters
 
 TINY = "experiments/models/tiny/llm"
@@ -52,6 +54,29 @@ def test_marks_may_have_steps_of_their_own():
     allowed = [[name for name, (_, mark) in known.items() if row[mark]] for row in inside]
     assert allowed == [["1.8", "2.0"], ["3.6", "3.8"], []]
     assert free[:, rows[0][0]].tolist() == [True, True, False]
+
+
+def test_audio_beyond_the_last_known_mark_is_out_of_reach():
+    """Known up to 3.8 s: a transcript of 3.9 s can say when all of it was spoken, one of 4.5 s can't."""
+    tokenizer = make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2)
+    rule = RisingMarks.of(Prompt(tokenizer), [2.1, 3.9, 4.5, 393.5], 8.0, torch.device("cpu"))
+    assert rule.reached == [None, None, pytest.approx(3.8), pytest.approx(3.8)]
+
+
+def test_an_answer_whose_marks_end_before_the_audio_is_not_finished(tmp_path):
+    model = tiny.listener(tiny.llm_folder(tmp_path / "llm"))
+    memory = model.listen(tiny.speech([5, 4]), [[2, 2]])
+
+    class Reach(LogitsProcessor):
+        def __init__(self, *reached):
+            self.reached = list(reached)
+
+        def __call__(self, input_ids, scores):
+            return scores.index_fill(1, torch.tensor([model.llm.prompt.end_id]), 1e9)
+
+    for reached, finished in ((None, True), (319.8, False)):
+        (answer,) = model.answer(memory, [0], ["why?"], [8], [Reach(reached)])
+        assert (answer.finished, answer.reached_seconds) == (finished, reached)
 
 
 def test_marks_may_be_kept_from_jumping_ahead():

@@ -57,7 +57,7 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
         "wer_cut": f"WER with every hypothesis cut at ceil({CUT_AT} x reference words)",
         "cer": "all character errors over all reference characters, a letter with its marks being one, without spaces",
         "ratios": by_ratio,
-        "unfinished": "answers that ran into their length limit without ending, of all tasks",
+        "unfinished": "answers, of all tasks, that ran into their length limit, or whose times end before the audio",
         "not_scored": dict(Counter(record["task"] for record in records if record["task"] not in scored)),
     }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.model.interval_clock import IntervalClock
@@ -151,8 +152,16 @@ class Listener:
         now.flush()
         if not now.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
-        rules = self.model.rules([instruction], [now.seconds]) if self.model.rules else []
+        rules = self._rules(instruction)
         return self.model.answer(now.memory, [0], [instruction], [limit], rules)[0]
+
+    def reach(self, instruction: str) -> float | None:
+        """The last second of the audio so far that an answer to this instruction can write down, where the audio goes
+        on after it: a tokenizer has timestamps up to some second. None where nothing limits it."""
+        return next((rule.reached[0] for rule in self._rules(instruction) if hasattr(rule, "reached")), None)
+
+    def _rules(self, instruction: str) -> list[LogitsProcessor]:
+        return self.model.rules([instruction], [self.seconds]) if self.model.rules else []
 
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""

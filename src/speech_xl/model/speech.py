@@ -42,7 +42,9 @@ class OnePass:
 
 @dataclass
 class Answer:
-    """A generated text; `finished` is False where the token limit ended it rather than the model."""
+    """A generated text; `finished` is False where the token limit ended it rather than the model, or where it is to say
+    when words were spoken and the audio goes on after `reached_seconds`, the last time the tokenizer can write."""
 
     text: str
     finished: bool
+    reached_seconds: float | None = None

@@ -18,6 +18,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from speech_xl.model.adapter import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, pieces
+from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
@@ -159,6 +160,7 @@ class SpeechLLM(nn.Module):
         weights: what a label token of each row counts, 1 where it is left out.
         """
         layouts = self.layouts(speech, ratios, [len(s.ids) for s in suffixes])
+        warn_beyond_context(self, max(int(one.position[-1]) for one in layouts) + 1, self.positions)
         batch = LayoutBatch.collate(layouts, self.device)
         ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
         embeds = self.embed(batch, speech, ids)
@@ -263,11 +265,13 @@ class SpeechLLM(nn.Module):
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
         rules: what else the next token must obey. The memory itself is left as it was. Each limit holds on its own,
-        whatever the batch. Raises ValueError where a sealed memory has no room for a question and its answer.
+        whatever the batch. Raises ValueError where a sealed memory has no room for a question and its answer, or a
+        question is too long for the LLM. Warns, once, where positions go beyond the LLM's context.
         """
         prompt, device = self.llm.prompt, self.device
         fork = memory.select(rows)
         asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
+        check_question(self.llm, max(map(len, asked)), fork.valid.shape[1])
         ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
         real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
         if isinstance(fork, SealedMemory) and fork.room is not None and fork.room < ids.shape[1] + max(limits):
@@ -287,7 +291,9 @@ class SpeechLLM(nn.Module):
             **{self.llm.cache_argument: fork.cache},
             **self.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
         )
+        warn_beyond_context(self, int(fork.position.max()) + output.shape[1], self.positions)
+        reached = next((rule.reached for rule in rules if hasattr(rule, "reached")), [None] * len(limits))
         answers = []
-        for new, limit in zip(output[:, ids.shape[1] :].tolist(), limits, strict=True):
-            answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit]))
+        for new, limit, second in zip(output[:, ids.shape[1] :].tolist(), limits, reached, strict=True):
+            answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit] and second is None, second))
         return answers

@@ -71,7 +71,8 @@ class EvaluationLoops:
             kept = kept_kv(memory, len(self.backbone.llm.prompt.prefix), speech.lengths.tolist())
             for (row, turn), answer in zip(asked, self._answers(batch, memory, asked), strict=True):
                 answered = answer_record(batch.cuts[row], turn, ratio, answer.text, answer.finished)
-                records.append(answered | kept[row])
+                reached = {} if answer.reached_seconds is None else {"reached_seconds": answer.reached_seconds}
+                records.append(answered | reached | kept[row])
         return records
 
     def listen(self, speech: Speech, ratio: int) -> KVMemory:

@@ -18,6 +18,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
 from speech_xl.lineage import check_built
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
+from speech_xl.model.context import check_texts
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix, with_slips
 from speech_xl.model.ratios import check_ratios
@@ -223,6 +224,7 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
             )
             for name, turns in zip(batch.ids, batch.turns, strict=True)
         ]
+        check_texts(self.backbone.llm, batch.ids, [len(suffix.ids) for suffix in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.answered(*self.compressed(batch, speech), suffixes, weights)
         self.last_step = StepStats(

@@ -45,6 +45,14 @@ class RisingMarks(LogitsProcessor):
         self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device)
         self.tokens_per_second, self.end_id, self.longest_gap = tokens_per_second, end_id, longest_gap
 
+    @property
+    def reached(self) -> list[float | None]:
+        """Of each row, the last second that can be written where its audio goes on for more than a step of marks after
+        it; None where it doesn't. What is said later can't be written down."""
+        known = self.seconds[self.seconds >= 0].sort().values
+        last, step = float(known[-1]), float(known[-1] - known[max(0, len(known) - 2)])
+        return [last if end > last + max(step, 1e-3) else None for end in self.ends.tolist()]
+
     @classmethod
     def of(
         cls,
