@@ -143,6 +143,14 @@ def test_a_worker_leaves_signals_to_its_parent():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
+@pytest.fixture(autouse=True)
+def a_foreground_job():
+    """A shell's background jobs ignore Ctrl-C, and so would these tests in one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 CHILD = (
     "import os, signal, sys, time\nsignal.signal({n}, lambda *_: sys.exit(128 + {n}))\nopen({p!r}, 'w')\ntime.sleep(60)"
 )
