@@ -11,11 +11,14 @@ from speech_xl.lineage import (
     read_lineage,
     refuse,
     settings_of,
+    sources_of,
     stale_because,
     weights_digest,
 )
+from speech_xl.model import LLM, HFEncoder, SemanticAdapter, SpeechLLM
 from speech_xl.model.fingerprint import fingerprint
 from speech_xl.phases.weights import save_weights
+from tests.model.tiny import encoder_folder, llm_folder
 
 MODEL = {
     "class_path": "speech_xl.phases.SSTCompression",
@@ -116,3 +119,17 @@ def test_a_fingerprint_changes_with_names_shapes_values_and_formats():
     ]
     assert len({fingerprint(one) for one in variants}) == len(variants)
     assert fingerprint([("a", weight), ("b", weight)]) == fingerprint([("b", weight), ("a", weight)])
+
+
+def test_a_head_tied_to_trained_embeddings_is_no_source(tmp_path):
+    encoder = HFEncoder(encoder_folder(tmp_path / "encoder"))
+    llm = LLM(llm_folder(tmp_path / "llm", tie_word_embeddings=True))
+    model = SpeechLLM(encoder, SemanticAdapter(stride=4), llm)
+    model.build()
+    names = model.state_dict().keys()
+    untrained = {name for name in names if name.startswith("encoder.") or name.endswith("lm_head.weight")}
+    assert set(sources_of(model, names)) == {"encoder", "llm"}, "nothing of it is trained"
+    before = sources_of(model, untrained)
+    with torch.no_grad():
+        model.llm.embedding.weight.add_(1.0)
+    assert sources_of(model, untrained) == before and set(before) == {"encoder"}

@@ -169,11 +169,13 @@ def refuse(found: list[str], source: Path | str, force: bool) -> list[str]:
 
 def sources_of(backbone: SpeechLLM, pristine: Collection[str]) -> dict[str, str]:
     """Digests of the pretrained weights that no stage has trained: they aren't in the file, and another encoder of the
-    same shape would take their place unseen."""
+    same shape would take their place unseen. A head that is tied to trained embeddings is trained with them."""
     state = backbone.state_dict()
+    trained = {value.data_ptr() for name, value in state.items() if name not in pristine}
     found = {}
     for part in BY_NAME:
-        names = [name for name in pristine if name.startswith(f"{part}.")]
+        own = (name for name in pristine if name.startswith(f"{part}."))
+        names = [name for name in own if state[name].data_ptr() not in trained]
         if names:
             found[part] = fingerprint((name, state[name]) for name in names)
     return found
