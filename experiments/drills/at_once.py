@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.drills.checkpoints import checkpoint, differences
 from experiments.drills.rows import Drill, Row
-from experiments.drills.runs import EXCERPTS, Setup
+from experiments.drills.runs import EXCERPTS, LONGEST, Setup
 
 CASES = (
     "a corpus and a frame cache made by two at once",
@@ -29,7 +29,7 @@ def run(place: Path, cases: Sequence[str]) -> Iterator[Row]:
         yield same_folder(place)
 
 
-def ended(setups: Sequence[Setup], seconds: int = 300) -> list[int]:
+def ended(setups: Sequence[Setup], seconds: float = LONGEST) -> list[int]:
     """Start all at once, wait for them; their exit statuses."""
     running: list[subprocess.Popen[str]] = [setup.start() for setup in setups]
     return [process.wait(seconds) for process in running]
@@ -70,7 +70,7 @@ def same_folder(place: Path) -> Row:
         except subprocess.TimeoutExpired:
             continue
     second = setups[1].run()
-    status = first.wait(300)
+    status = first.wait(LONGEST)
     good = status == 0 and second.refused and "--variant" in second.message
     facts = {"first": status, "second": second.status}
     return Row(CASES[2], good, "refused" if second.refused else "both ran", second.message, facts)

@@ -20,6 +20,7 @@ import yaml
 from experiments.benchmarks.record import ROOT
 
 Event = dict[str, Any]
+LONGEST = 1200  # seconds that a run may take before it counts as one without end; a busy machine is slow
 DROPOUT = 0.2  # of the adapter: a run that isn't continued exactly draws other masks, and ends with other weights
 # Excerpts of sessions that grow, as stage 1 trains on.
 EXCERPTS = {"min_seconds": 2, "max_seconds": 20, "per_session": 2, "grow_epochs": 1}
@@ -144,7 +145,7 @@ class Setup:
         where = ["-c", str(self.overlay()), "--runs", str(self.place / "runs"), "--variant", self.name]
         return [*script, *where, *start, *flags]
 
-    def run(self, *flags: str, seconds: float = 300, **options: Any) -> Finished:
+    def run(self, *flags: str, seconds: float = LONGEST, **options: Any) -> Finished:
         """Run the command to its end; `options` as of `command`."""
         return run(self.command(*flags, **options), seconds)
 
@@ -181,7 +182,7 @@ class Setup:
             path.unlink(missing_ok=True)
 
 
-def run(command: Sequence[str], seconds: float = 300) -> Finished:
+def run(command: Sequence[str], seconds: float = LONGEST) -> Finished:
     """Run a command in this clone; it is stopped after `seconds`."""
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as out:

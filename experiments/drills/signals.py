@@ -10,9 +10,9 @@ from pathlib import Path
 
 from experiments.drills.checkpoints import step_of
 from experiments.drills.rows import Drill, Row
-from experiments.drills.runs import Setup, end_group
+from experiments.drills.runs import LONGEST, Setup, end_group
 
-LIMIT = "00:00:00:20"  # of training, as trainer.max_time reads it: days, hours, minutes, seconds
+LIMIT = "00:00:00:30"  # of training, as trainer.max_time reads it: days, hours, minutes, seconds
 LONG = 4000  # steps: more than any drill waits for
 SENT = {"SIGTERM": 143, "SIGUSR1": 138, "SIGINT": 130}  # a signal and the exit status that it should end with
 TIMED = (
@@ -62,7 +62,7 @@ def row(case: str, good: bool, message: str, **facts: int | bool | None) -> Row:
 
 
 def timed(place: Path) -> Iterator[Row]:
-    """A run of 20 s, then on for three steps, then by the first command again."""
+    """A run of 30 s, then on for three steps, then by the first command again."""
     setup = begun(place, "timed")
     done = setup.run("--trainer.max_time", LIMIT)
     steps, kept, finished = done_steps(setup), step_of(setup.folder), is_finished(setup)
@@ -102,7 +102,7 @@ def interrupted(name: str, place: Path) -> Row:
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
     try:
-        status: int | None = process.wait(90)
+        status: int | None = process.wait(LONGEST)
     except subprocess.TimeoutExpired:
         status = None
     end_group(process)

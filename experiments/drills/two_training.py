@@ -35,9 +35,9 @@ def setup(place: Path, name: str, stage: str, steps: int = 4, validate: int = 10
     return Setup(place, name, stage, steps, validate, model=model, data=data, top=top, **options)
 
 
-def fitted(run: Setup, *flags: str, seconds: float = 300) -> Finished:
+def fitted(run: Setup, *flags: str) -> Finished:
     run.clear()
-    return run.run(*flags, seconds=seconds)
+    return run.run(*flags)
 
 
 def training(place: Path) -> Iterator[Row]:
@@ -83,7 +83,7 @@ def strategies(place: Path) -> Iterator[Row]:
 
 def strategy(place: Path, case: str, stage: str, name: str, schedule: dict[str, Any] = RISING) -> Row:
     run = setup(place, f"strategy_{name.split('.')[-1]}_{stage}", stage, 6, schedule=schedule)
-    done = fitted(run, *QUICK, "--trainer.devices", "2", "--trainer.strategy", name, seconds=180)
+    done = fitted(run, *QUICK, "--trainer.devices", "2", "--trainer.strategy", name)
     trained = bool(run.events("batch"))
     good = done.status == 0 or (done.refused and not trained and name.split(".")[-1] in done.message)
     outcome = "trained" if done.status == 0 else "refused" if done.refused and not trained else "failed"
