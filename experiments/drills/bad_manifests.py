@@ -63,6 +63,10 @@ def question(tasks: dict[str, float], **fields: Any) -> Corrupt:
     return corrupt
 
 
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
 def lines(change: Callable[[bytes], bytes]) -> Corrupt:
     """The training manifest's bytes are changed."""
 
@@ -213,7 +217,7 @@ FILES = [
     named("empty", lines(lambda whole: b""), "cuts_train"),
     named("supervisions instead of cuts", lines(supervisions_alone), "cuts_train"),
     named("a line of 30 MB", lines(long_line), due="handled"),
-    named("gz cut short", compressed(lambda whole: gzip.compress(whole)[: len(whole) // 2]), "cuts_train"),
+    named("gz cut short", compressed(lambda whole: half(gzip.compress(whole))), "cuts_train"),
     named("named .gz and isn't", compressed(lambda whole: whole), "cuts_train"),
     named("missing", dev_manifest(lambda trial: "gone.jsonl"), "gone.jsonl"),
     named("a folder", dev_manifest(lambda trial: str(trial.audio)), "audio"),

@@ -9,6 +9,7 @@ from lhotse import Recording, SupervisionSegment
 from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut
 
 from speech_xl.checks import number, whole
+from speech_xl.data.channels import SHORTEST_SOUND
 
 SLACK_SECONDS = 0.1  # what a supervision may reach beyond its cut, or into another: rounded times
 END_SECONDS = 0.01  # what a cut may reach beyond its recording: rounded times
@@ -33,6 +34,9 @@ def check_cut(cut: Cut) -> None:
             _check_stretch(track.cut, f"tracks[{place}].")
     else:
         _check_stretch(cut, "")
+    if cut.duration < SHORTEST_SOUND:
+        least = f"{SHORTEST_SOUND * 1000:.0f} ms"
+        raise ValueError(f"duration {cut.duration:g} s: less than {least} hold no speech; take the cut out")
     supervisions = list(cut.supervisions)
     for one in supervisions:
         _check_supervision(one, cut.duration)

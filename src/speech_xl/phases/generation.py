@@ -20,6 +20,7 @@ from speech_xl.model.memory import KVMemory
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Answer, Speech
 from speech_xl.model.speech_llm import SpeechLLM
+from speech_xl.phases.out_of_memory import naming_sessions
 from speech_xl.phases.rising_marks import mark_rules
 
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
@@ -105,7 +106,8 @@ class EvaluationLoops:
         self.val_records, self.val_examples = [], []
 
     def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
-        self.val_records += self.records(batch)
+        with naming_sessions(batch):
+            self.val_records += self.records(batch)
         for row in range(min(len(batch), self.examples_kept - len(self.val_examples))):
             self.val_examples.append(self._example(batch, row))
 
@@ -152,5 +154,7 @@ class EvaluationLoops:
             for ratio in self.eval_ratios
         ]
         if not all(writer.done(id) for id in wanted):
-            for record in self.records(batch):
+            with naming_sessions(batch):
+                records = self.records(batch)
+            for record in records:
                 writer.write(record)

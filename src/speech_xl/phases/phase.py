@@ -27,6 +27,7 @@ from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.frames import FramesKept
 from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.generators import seed_step
+from speech_xl.phases.out_of_memory import naming_sessions
 from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.schedule import SCHEDULES, ResumableSchedule
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
@@ -81,6 +82,7 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
     """
 
     backbone: SpeechLLM
+    _batch: SpeechBatch  # that is trained on
     compresses = False  # whether intervals have ratios above 1
 
     def __init__(
@@ -213,6 +215,16 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
         return self.backbone(speech, ratios, suffixes, weights)
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
+        self._batch = batch
+        with naming_sessions(batch):
+            return self.training_loss(batch)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with naming_sessions(self._batch):
+            super().backward(loss, *args, **kwargs)
+
+    def training_loss(self, batch: SpeechBatch) -> Tensor:
+        """The loss of one batch, a sum over label tokens: `on_before_optimizer_step` divides by their number."""
         seed_step(self.seed, batch.epoch, batch.ids)
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
