@@ -138,6 +138,11 @@ def flattened(tensors: Tensors, header: dict[str, Any]) -> None:
             tensors[name] = tensor.flatten()[:3]
 
 
+def ratio_zero(tensors: Tensors, header: dict[str, Any]) -> None:
+    clock = header["listener"]["clock"]
+    clock["ratios"] = [[second, 0] for second, _ in clock["ratios"]]
+
+
 def no_samples(fixture: ListenFixture) -> Path:
     return fixture.wav("none", tone(0))
 
@@ -196,7 +201,7 @@ MEMORIES = [
     altered("memory: NaN keys", "m_nan.safetensors", not_numbers),
     altered("memory: wrong shapes", "m_shapes.safetensors", flattened),
     altered("memory: header without listener", "m_bare.safetensors", lambda tensors, header: header.pop("listener")),
-    altered("memory: ratio 0", "m_ratio.safetensors", lambda tensors, header: header["listener"].update(ratio=0)),
+    altered("memory: ratio 0", "m_ratio.safetensors", ratio_zero),
 ]
 FOLDERS = [
     named(

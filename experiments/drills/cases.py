@@ -75,7 +75,8 @@ def outcome_of(done: Attempt, names: Sequence[str], due: Due, losses: Sequence[f
     """How it came out, in a word, and what was written about it."""
     if done.ending != "exited":
         return done.ending, done.exception
-    if done.status == 2 and done.message:
+    # 2: what the user can mend in the command; 1: a training that diverged.
+    if done.status in (1, 2) and done.ending == "exited" and done.message:
         missing = [name for name in names if name not in done.message]
         return ("vague", f"{done.message} [names no {', '.join(missing)}]") if missing else ("refused", done.message)
     if done.status:

@@ -9,7 +9,8 @@ from math import inf
 from typing import Any
 
 from speech_xl import SHORTEST_SECONDS
-from speech_xl.checks import number
+from speech_xl.checks import number, whole
+from speech_xl.model.ratios import check_ratios
 
 TICK = 1e-6  # seconds: a last window as long as the shortest may fall short of it by rounding
 
@@ -37,9 +38,14 @@ class IntervalClock:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "IntervalClock":
-        """The clock whose `state` this is, as JSON may have kept it. Raises TypeError where it has other fields."""
+        """The clock whose `state` this is, as JSON may have kept it. Raises TypeError where it has other fields, and
+        ValueError where one is out of range."""
         made = cls(**state)
-        made.ratios = [(float(second), int(ratio)) for second, ratio in made.ratios]
+        number("origin", made.origin, least=0, unit="seconds")
+        whole("windows", made.windows)
+        made.asked_ends = [number("asked_ends", second, least=0, unit="seconds") for second in made.asked_ends]
+        check_ratios([ratio for _, ratio in made.ratios], "ratios")
+        made.ratios = [(number("ratios", second, least=0), ratio) for second, ratio in made.ratios]
         return made
 
     def state(self) -> dict[str, Any]:
