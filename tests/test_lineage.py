@@ -133,3 +133,24 @@ def test_a_head_tied_to_trained_embeddings_is_no_source(tmp_path):
     with torch.no_grad():
         model.llm.embedding.weight.add_(1.0)
     assert sources_of(model, untrained) == before and set(before) == {"encoder"}
+
+
+def test_two_stages_that_were_trained_from_each_other_are_followed_once(tmp_path):
+    one, two = (tmp_path / f"{name}/weights.safetensors" for name in ("one", "two"))
+    save(one, 1.0, made("one"))
+    save(two, 2.0, made("two", Parent("../one/weights.safetensors", weights_digest(one), "r", "one")))
+    save(one, 3.0, made("one", Parent("../two/weights.safetensors", weights_digest(two), "r", "two")))
+    assert [str(two) in line for line in stale_because(two)] == [True]
+    assert stale_because(one) == []
+
+
+def test_a_setting_of_the_data_that_was_left_out_is_a_difference():
+    assert differences({"data.partition.seconds": 2.0, "model.sst.rank": 8}, {}) == [
+        "data.partition.seconds: trained with 2.0, here nothing"
+    ]
+
+
+@pytest.mark.parametrize("key", ["run", "stage", "precision", "forced", "settings", "prompt", "parent"])
+def test_a_lineage_whose_values_are_of_another_kind_is_named(key):
+    with pytest.raises(LineageError, match="w: its lineage can't be read"):
+        Lineage.of(made("one").plain() | {key: 1}, "w")

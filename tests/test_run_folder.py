@@ -61,22 +61,35 @@ def test_weights_of_a_run_that_goes_on_are_set_aside_with_their_configuration(tm
     assert not folder.finished and folder.last.is_file() and folder.config.is_file()
 
 
-@pytest.mark.parametrize(
-    ("flags", "overwrite", "refused"),
-    [
-        ([], False, True),
-        ([], True, False),
-        (["--ckpt_path", "x"], False, False),
-        (["--trainer.fast_dev_run", "true"], False, False),
-    ],
-)
-def test_a_finished_stage_is_trained_anew_only_on_request(tmp_path, flags, overwrite, refused):
-    finished(tmp_path / "default" / "one")
-    command = Command("fit", [Path("one.yaml")], flags, "one", "default", tmp_path, None, overwrite=overwrite)
-    if not refused:
+FINISHED = {
+    "anew": ([], False, "one is finished: .*--overwrite"),
+    "on request": ([], True, None),
+    "its own checkpoint": (["--ckpt_path", "default/one/checkpoints/last.ckpt"], False, None),
+    "another run's checkpoint": (["--ckpt_path", "other.ckpt"], False, "of another run than default/one.*--overwrite"),
+    "another's on request": (["--ckpt_path", "other.ckpt"], True, None),
+    "rehearsed": (["--trainer.fast_dev_run", "true"], False, None),
+    "not rehearsed": (["--trainer.fast_dev_run", "False"], False, "one is finished"),
+    "nor so": (["--trainer.fast_dev_run=no"], False, "one is finished"),
+}
+
+
+@pytest.mark.parametrize("case", FINISHED)
+def test_a_finished_stage_is_trained_anew_only_on_request(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    flags, overwrite, refused = FINISHED[case]
+    finished(Path("default/one"))
+    command = Command("fit", [Path("one.yaml")], flags, "one", "default", Path(), None, overwrite=overwrite)
+    if refused is None:
         with claimed(command):
             return
-    with pytest.raises(ConfigError, match=r"one is finished: .*--overwrite"), claimed(command):
+    with pytest.raises(ConfigError, match=refused), claimed(command):
+        pass
+
+
+def test_what_a_run_starts_from_is_not_set_aside_with_its_folder(tmp_path):
+    start = str(finished(tmp_path / "default" / "one").weights)
+    command = Command("fit", [Path("one.yaml")], [], "one", "default", tmp_path, start, overwrite=True)
+    with pytest.raises(ConfigError, match="lies in the folder of this very stage"), claimed(command):
         pass
 
 

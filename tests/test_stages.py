@@ -75,7 +75,7 @@ def test_own_flags_are_taken_and_win_over_the_config(experiments):
 
 
 def test_a_missing_config_is_named_with_those_there_are(experiments):
-    with pytest.raises(ConfigError, match=r"c\.yaml.*models/m\.yaml"):
+    with pytest.raises(ConfigError, match=r"(?s)c\.yaml.*models/m\.yaml"):
         parse_command(["fit", "-c", "c.yaml"], experiments)
 
 
@@ -130,7 +130,7 @@ def test_init_from_takes_a_path_or_null(experiments, trained):
     none = parse_command(["fit", "-c", "b.yaml", "--init_from", "null"], experiments)
     assert starting_weights(none, experiments) is None
     wrong = parse_command(["fit", "-c", "b.yaml", "--init_from", "no.ckpt"], experiments)
-    with pytest.raises(ConfigError, match=r"no\.ckpt is missing"):
+    with pytest.raises(ConfigError, match=r"no\.ckpt: no such file"):
         starting_weights(wrong, experiments)
     assert not trained
 
@@ -243,7 +243,7 @@ def test_a_circle_of_stages_is_named(experiments, trained, starts, circle):
 
 def test_a_missing_file_at_the_chains_beginning_is_named(experiments, trained):
     (experiments / "a.yaml").write_text(STAGE.format(name="a", before="gone.safetensors"))
-    with pytest.raises(ConfigError, match=r"a\.yaml: init_from: gone\.safetensors is missing"):
+    with pytest.raises(ConfigError, match=r"a\.yaml: init_from: gone\.safetensors: no such file"):
         untrained(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
 
 
@@ -251,3 +251,35 @@ def test_flags_are_passed_on_by_whole_names(experiments, trained):
     args = ["fit", "-c", "b.yaml", "--model.llm_from", "7", "--model.llm.dtype", "float32"]
     starting_weights(parse_command(args, experiments), experiments)
     assert "--model.llm.dtype" in trained[0] and "--model.llm_from" not in trained[0]
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_evaluation_takes_the_weights_it_is_told(experiments, trained, subcommand):
+    first, _ = finish(Path("runs/default/a")), finish(Path("runs/default/b"))
+    args = [subcommand, "-c", "b.yaml", "--init_from"]
+    assert starting_weights(parse_command([*args, "a"], experiments), experiments) == first
+    assert starting_weights(parse_command([*args, "null"], experiments), experiments) is None
+    first.unlink()
+    with pytest.raises(ConfigError, match=r"runs/default/a/weights\.safetensors is missing"):
+        starting_weights(parse_command([*args, "a"], experiments), experiments)
+
+
+def test_a_start_that_is_none_is_named_where_it_stands(experiments, trained):
+    with pytest.raises(ConfigError, match="--init_from stage7: no such file, and no stage of that name"):
+        untrained(parse_command(["fit", "-c", "b.yaml", "--init_from", "stage7"], experiments), experiments)
+
+
+def test_where_the_last_checkpoint_is_missing_the_newest_is_gone_on_from(experiments, capsys):
+    folder = Path("runs/default/a/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / "last-1.ckpt").touch()
+    command = parse_command(["fit", "-c", "a.yaml", "--ckpt_path", "last"], experiments)
+    assert command.flag("--ckpt_path") == str(folder / "last-1.ckpt")
+    assert "last.ckpt is missing: going on from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["overwrite", "force"])
+def test_what_only_a_command_may_say_is_refused_in_a_config(experiments, key):
+    Path("o.yaml").write_text(f"{key}: true\n")
+    with pytest.raises(ConfigError, match=rf"o\.yaml: {key}: only on the command line"):
+        parse_command(["fit", "-c", "b.yaml", "-c", "o.yaml"], experiments)

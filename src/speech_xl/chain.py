@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from speech_xl.run_folder import RunFolder
 from speech_xl.signals import EARLY, run_command
 from speech_xl.stages import Command, ConfigError, find_config, is_for, parse_command, stage_of
@@ -77,9 +79,10 @@ def before(command: Command, experiments: Path) -> Command | None:
 
 def _check_path(command: Command) -> None:
     if command.init_from is not None and not Path(command.init_from).is_file():
+        place = "--init_from" if command.told else f"{command.configs[0]}: init_from:"
         raise ConfigError(
-            f"{command.configs[0]}: init_from: {command.init_from} is missing. Give a .safetensors or .ckpt file, a "
-            "stage's name, or null."
+            f"{place} {command.init_from}: no such file, and no stage of that name. Give a .safetensors or .ckpt file, "
+            "the name of a stage (such as stage1, where there is a stage1.yaml), or null."
         )
 
 
@@ -87,15 +90,16 @@ def starting_weights(command: Command, experiments: Path) -> Path | None:
     """The weights the model starts from; for `fit`, trains the stage that makes them where they are missing."""
     resumed = command.flag("--ckpt_path")
     trains = command.subcommand == "fit"
+    config = None
     if trains or command.told:  # a config says where training starts from
         config = None if command.init_from is None else stage_config(command.init_from, command, experiments)
         if command.init_from is not None and config is None:
             _check_path(command)
             return Path(command.init_from)
-    else:
-        config = None
+        if not trains and config is None:
+            return None  # --init_from null: the model as it is before any training
     if not trains:
-        own = command.run_folder
+        own = command.run_folder if config is None else RunFolder(command.runs / command.variant / stage_of(config))
         if not own.finished and not resumed:
             raise ConfigError(
                 f"{command.subcommand}: {own.weights} is missing. Train it with `fit` and the same configs, name a "
@@ -127,15 +131,32 @@ def claimed(command: Command) -> Iterator[None]:
         return
     folder = command.run_folder
     with folder.locked():
-        goes_on = command.flag("--ckpt_path") is not None
-        rehearsed = command.flag("--trainer.fast_dev_run") not in (None, "false", "0")
-        if command.subcommand == "fit" and folder.finished and not (command.overwrite or goes_on or rehearsed):
-            raise ConfigError(
-                f"{command.stage} is finished: {folder.weights} is there. Train it anew with --overwrite (what it was "
-                f"is set aside as {folder.path}-earlier-N), beside it with --variant NAME, or further with --ckpt_path "
-                "last and a larger --trainer.max_steps"
-            )
+        if command.subcommand == "fit" and not yaml.safe_load(command.flag("--trainer.fast_dev_run") or "false"):
+            _check_claim(command, folder)
         yield
+
+
+def _check_claim(command: Command, folder: RunFolder) -> None:
+    """Raise ConfigError where `fit` would set aside what the user hasn't said may be, or what it starts from."""
+    checkpoint, start = command.flag("--ckpt_path"), command.init_from
+    aside = f"what it was is set aside as {folder.path}-earlier-N"
+    if checkpoint is None and start is not None and Path(start).is_file() and folder.holds(Path(start)):
+        raise ConfigError(
+            f"init_from: {start} lies in the folder of this very stage, which is set aside before training. Copy the "
+            "file elsewhere, or write to another folder with --variant NAME"
+        )
+    if command.overwrite:
+        return
+    if checkpoint is None and folder.finished:
+        raise ConfigError(
+            f"{command.stage} is finished: {folder.weights} is there. Train it anew with --overwrite ({aside}), beside "
+            "it with --variant NAME, or further with --ckpt_path last and a larger --trainer.max_steps"
+        )
+    if checkpoint is not None and not folder.holds(Path(checkpoint)) and (folder.finished or folder.last.is_file()):
+        raise ConfigError(
+            f"--ckpt_path {checkpoint} is of another run than {folder.path}, which has weights or checkpoints of its "
+            f"own. Go on with it in a folder of its own with --variant NAME, or here with --overwrite ({aside})"
+        )
 
 
 def rank() -> int:
@@ -172,7 +193,7 @@ def train_first(command: Command, config: Path, folder: RunFolder, experiments: 
     """Train the stage of `config` with the overlays that aren't another's; a run that was broken off is resumed."""
     script = experiments / "run.py"
     argv, own = _passed_on(command, config, experiments)
-    resume = folder.last.is_file()
+    resume = any(folder.last.parent.glob("*.ckpt"))
     argv = ["fit", *argv, *(["--ckpt_path", "last"] if resume else [])]
     what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
     print(f"\n{command.stage} starts from {folder.weights}, which is missing: {what}.", flush=True)

@@ -201,7 +201,8 @@ class SpeechCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         trainer: Any = self.trainer  # its type lacks what it is given
         if not trainer.fast_dev_run:
-            set_aside(self.command.run_folder, resumes=self.origin.resumes)
+            own = self.origin.path is not None and self.command.run_folder.holds(self.origin.path)
+            set_aside(self.command.run_folder, resumes=self.origin.resumes and own)
         try:
             self._run("fit", kwargs)
         except Stopped as stop:

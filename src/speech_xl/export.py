@@ -48,9 +48,8 @@ def export(
     machine.
     """
     stage, out = FinishedStage.of(folder, trust_remote_code, force), Path(out)
-    if any((out / name).exists() for name in (WEIGHTS, CONFIG)):
+    if any((out / name).exists() for name in (WEIGHTS, CONFIG, EXPORTED)):
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
-    check_writable(out, "out")
     model = stage.model()
     kept, notes = read_weights(stage.weights)
     state, pristine = model.state_dict(), set(json.loads(notes.get("pristine", "[]")))
@@ -73,6 +72,7 @@ def export(
     for role, part in outside.items():
         if Path(name := part["init_args"]["name"]).expanduser().is_dir():
             raise ConfigError(f"{role}.name={name} is a folder of this machine and isn't exported; {MEND[role]}")
+    check_writable(out, "out")
     if whole_llm:
         parts["llm"]["init_args"]["pretrained"] = False  # all its weights are the stage's
         _write_llm(model, out / LLM_FOLDER)
@@ -86,8 +86,8 @@ def export(
     exported = {"stage": str(config["stage"]), "pristine": json.dumps(left)}
     if model.lineage is not None:
         exported[NOTE] = json.dumps({**model.lineage, "sources": sources_of(model, left)})
-    save_weights(written, out / WEIGHTS, **exported)
     write_text(out / EXPORTED, yaml.safe_dump(config, sort_keys=False))
+    save_weights(written, out / WEIGHTS, **exported)  # last: with its weights a folder is whole
     return out
 
 

@@ -77,9 +77,16 @@ class Lineage:
         try:
             known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
             parent = known.get("parent")
-            return cls(**{**known, "parent": Parent(**parent) if parent else None})
+            made = cls(**{**known, "parent": Parent(**parent) if parent else None})
         except (TypeError, KeyError, AttributeError) as error:
             raise LineageError(f"{source}: its lineage can't be read ({error}); it was changed by hand") from error
+        texts = [made.run, made.stage, made.precision, made.version]
+        texts += [*asdict(made.parent).values()] if made.parent else []
+        texts += made.forced if isinstance(made.forced, list) else [made.forced]
+        mappings = [made.settings, made.prompt, made.sources]
+        if not all(isinstance(one, str) for one in texts) or not all(isinstance(one, dict) for one in mappings):
+            raise LineageError(f"{source}: its lineage can't be read (a value of another kind); it was changed by hand")
+        return made
 
 
 def read_lineage(path: Path) -> Lineage | None:
@@ -146,11 +153,13 @@ def _class_name(path: Any) -> str | None:
 
 
 def differences(trained: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """A line for every setting below `prefix` that both name with different values."""
+    """A line for every setting below `prefix` that both name with different values, and for those of the data that
+    were left out since: a model's arguments have defaults, which are filled in."""
+    gone = {key for key in trained.keys() - now.keys() if key.startswith("data.")}
     return [
-        f"{key}: trained with {trained[key]!r}, here {now[key]!r}"
-        for key in sorted(trained.keys() & now.keys())
-        if key.startswith(prefix) and trained[key] != now[key]
+        f"{key}: trained with {trained[key]!r}, here {'nothing' if key in gone else repr(now[key])}"
+        for key in sorted((trained.keys() & now.keys()) | gone)
+        if key.startswith(prefix) and (key in gone or trained[key] != now[key])
     ]
 
 
@@ -250,19 +259,20 @@ def parent_file(weights: Path, parent: Parent) -> Path | None:
 
 
 def stale_because(weights: Path) -> list[str]:
-    """Why weights are stale: a line for each ancestor that has been trained again since its child began with it."""
-    found = []
+    """Why weights are stale: a line about the nearest ancestor that has been trained again since its child began with
+    it; no line where there is none."""
     lineage = read_lineage(weights) if weights.is_file() else None
-    child = weights
+    child, seen = weights, {weights.resolve()}
     while lineage is not None and lineage.parent is not None:
         parent = lineage.parent
         path = parent_file(child, parent)
-        if path is None or path.resolve() == child.resolve():
+        if path is None or path.resolve() in seen:  # two stages may have been trained from each other in turn
             break
-        if weights_digest(path) != parent.digest:
-            found.append(
+        if weights_digest(path) != parent.digest:  # what that file comes from is another run's ancestry
+            return [
                 f"{child} is stale: {path}, which it began with, has been trained again since (it was {parent.digest}, "
                 f"of run {parent.run}). Train {lineage.stage} anew (fit --overwrite), or go on knowing it."
-            )
+            ]
+        seen.add(path.resolve())
         child, lineage = path, read_lineage(path)
-    return found
+    return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,9 @@ def told() -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt as error:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from error
     except Exception as error:
         message = message_of(error)
         if message is None or os.environ.get("SPEECH_XL_TRACEBACK"):

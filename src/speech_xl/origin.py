@@ -87,7 +87,7 @@ class Origin:
             run=known.run if known else secrets.token_hex(4),
             stage=self.command.stage,
             precision=precision,
-            seed=None if seed is None else int(seed),
+            seed=None if seed is None or isinstance(seed, bool) else int(seed),
             settings=dict(settings),
             version=code_version(),
             parent=known.parent if known else self._parent(),

@@ -44,6 +44,10 @@ class RunFolder:
     def finished(self) -> bool:
         return self.weights.is_file()
 
+    def holds(self, file: Path) -> bool:
+        """Whether a file lies in this folder."""
+        return file.resolve().is_relative_to(self.path.resolve())
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; the system lets go of it when the process ends, however it ends.

@@ -6,6 +6,7 @@ alone. A stage writes to ``RUNS/VARIANT/STAGE``, where the variant is named afte
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,9 @@ def find_config(name: str, experiments: Path) -> Path:
     for path in (Path(name), experiments / name):
         if path.is_file():
             return path
-    known = ", ".join(
-        sorted(str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
-    )
-    raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are: {known}")
+    found = (str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
+    known = "\n  ".join(sorted(found, key=lambda one: (one.count("/"), one)))  # stages first
+    raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are:\n  {known}")
 
 
 def _take(flags: list[str], name: str, default: Any) -> Any:
@@ -157,6 +157,9 @@ def parse_command(argv: list[str], experiments: Path) -> Command | None:
         # An overlay may say more for one stage alone: x.yaml, then x.stage2.yaml while stage 2 runs.
         own = path.with_name(f"{path.stem}.{stage}.yaml")
         configs += [own] if own.is_file() else []
+    for path in configs:
+        if given := sorted({"overwrite", "force"} & read_config(path).keys()):
+            raise ConfigError(f"{path}: {given[0]}: only on the command line, as --{given[0]}; take it out")
     merged: dict[str, Any] = {}
     for path in configs:
         merged |= {k: v for k, v in read_config(path).items() if k in ("init_from", "runs", "variant", "model")}
@@ -192,6 +195,10 @@ def _settle_checkpoint(command: Command) -> None:
         return
     command.resumes_last = path == "last"
     path = command.folder / LAST if command.resumes_last else Path(path)
+    others = sorted(path.parent.glob("*.ckpt"), key=lambda one: one.stat().st_mtime) if command.resumes_last else []
+    if others and not path.exists():
+        print(f"{path} is missing: going on from {others[-1]}, the newest that is there", file=sys.stderr)
+        path = others[-1]
     if not path.exists() and not command.asks:
         raise ConfigError(f"--ckpt_path {path}: no such checkpoint. Leave --ckpt_path out to start the stage over.")
     command.flags += ["--ckpt_path", str(path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from speech_xl.files import naming, replacing, unreadable
 
+DIGESTED = {"lineage", "speech_xl_memory"}  # notes that no file of an earlier version, without a digest, has
 DIGEST = "sha256"  # the note that holds it; files of earlier versions have none and are read without
 
 
@@ -29,7 +31,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str,
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
-        save_file(state, draft, metadata={**notes, DIGEST: digest(state)})
+        save_file(state, draft, metadata={**notes, DIGEST: digest(state, notes)})
 
 
 def read_notes(path: Path) -> dict[str, str]:
@@ -67,8 +69,12 @@ def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor],
         raise TensorFileError(
             f"{path} is damaged, or no safetensors file ({error}); restore it or make it again"
         ) from error
-    if DIGEST in notes and notes[DIGEST] != digest(tensors):
-        raise TensorFileError(f"{path} is damaged: its tensors aren't what was written; restore it or make it again")
+    if DIGEST not in notes and notes.keys() & DIGESTED:
+        raise TensorFileError(f"{path} is damaged: its digest is missing; restore it or make it again")
+    if DIGEST in notes and notes[DIGEST] != digest(tensors, notes):
+        raise TensorFileError(
+            f"{path} is damaged: its tensors or notes aren't what was written; restore it or make it again"
+        )
     wrong = [name for name, value in tensors.items() if finite and value.is_floating_point() and not _finite(value)]
     if wrong:
         raise TensorFileError(
@@ -78,9 +84,9 @@ def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor],
     return tensors, notes
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256, as hex digits, of names, types, shapes and values."""
-    found = hashlib.sha256()
+def digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:
+    """SHA-256, as hex digits, of names, types, shapes and values, and of all notes but itself."""
+    found = hashlib.sha256(json.dumps({k: v for k, v in notes.items() if k != DIGEST}, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name]
         found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
