@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class FileError(OSError):
-    """A file or folder can't be written; the message names the path, the reason and the mend."""
+    """A file or folder can't be written or read; the message names the path, the reason and the mend."""
 
     def __str__(self) -> str:
         return str(self.args[1])

@@ -90,7 +90,8 @@ class Lineage:
 
 
 def read_lineage(path: Path) -> Lineage | None:
-    """The lineage of a weights file or checkpoint, none of whose tensors are read; None for one of an earlier version.
+    """The lineage of a weights file or checkpoint; None for one of an earlier version. Of a weights file no tensor is
+    read; a checkpoint is read through, for its checksums.
 
     Raises LineageError where it was changed by hand; TensorFileError, CheckpointError and FileError for what is no such
     file.

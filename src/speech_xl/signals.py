@@ -88,10 +88,13 @@ class StopSignals:
 
 
 @contextmanager
-def forwarded(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Inside, hand the three signals on to these processes instead of obeying them."""
+def forwarded(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Inside, hand the three signals on to these processes instead of obeying them; gives those that came before there
+    was a process."""
+    early: list[int] = []
 
     def forward(signum: int, _frame: object) -> None:
+        early.extend([] if processes else [signum])
         for process in processes:
             process.send_signal(signum)
 
@@ -100,7 +103,7 @@ def forwarded(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
         if old is not signal.SIG_IGN:
             signal.signal(number, forward)
     try:
-        yield
+        yield early
     finally:
         for number, old in before.items():
             signal.signal(number, old)
@@ -109,7 +112,9 @@ def forwarded(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 def run_command(argv: list[str]) -> int:
     """Run a command that signals reach through this process; its exit status, 128 + the signal where it was killed."""
     processes: list[subprocess.Popen[bytes]] = []
-    with forwarded(processes):
+    with forwarded(processes) as early:
         processes.append(subprocess.Popen(argv))
+        for signum in early:
+            processes[0].send_signal(signum)
         status = processes[0].wait()
     return status if status >= 0 else 128 - status
