@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,9 +38,20 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str,
 
 def read_notes(path: Path) -> dict[str, str]:
     """The notes alone: no tensor is read. Raises TensorFileError and FileError as `read_tensors` does."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open; what can't be read is named."""
+    if path.is_dir():
+        raise TensorFileError(f"{path} is a folder; name a .safetensors file")
     try:
+        if not path.stat().st_size:
+            raise TensorFileError(f"{path} is empty (0 bytes); restore it or make it again")
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            yield file
     except OSError as error:
         raise unreadable(path, error) from error
     except SafetensorError as error:
@@ -55,20 +68,9 @@ def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor],
     Raises TensorFileError for a file that is damaged or no safetensors, or holds numbers that aren't finite; FileError
     where the system refuses.
     """
-    if path.is_dir():
-        raise TensorFileError(f"{path} is a folder; name a .safetensors file")
-    try:
-        if not path.stat().st_size:
-            raise TensorFileError(f"{path} is empty (0 bytes); restore it or make it again")
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            notes = file.metadata() or {}
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except SafetensorError as error:
-        raise TensorFileError(
-            f"{path} is damaged, or no safetensors file ({error}); restore it or make it again"
-        ) from error
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        notes = file.metadata() or {}
     if DIGEST not in notes and notes.keys() & DIGESTED:
         raise TensorFileError(f"{path} is damaged: its digest is missing; restore it or make it again")
     if DIGEST in notes and notes[DIGEST] != digest(tensors, notes):
