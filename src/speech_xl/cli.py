@@ -140,7 +140,7 @@ class SpeechCLI(LightningCLI):
         checkpoint = self._checkpoint()
         self.origin = Origin.of(self.command, self.initial, checkpoint)
         if options["precision"] is None:  # set here, so that the saved configuration says it
-            own = best_precision(str(options["accelerator"])), "which this machine is fast at"
+            own = best_precision(str(options["accelerator"])), "by what this machine has units for"
             options["precision"], why = self.origin.precision() or own
             rank_zero_info(f"trainer.precision is left open: {options['precision']}, {why}")
         self.lineage = self.origin.lineage(
