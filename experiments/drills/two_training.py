@@ -30,7 +30,8 @@ QUICK = (*NO_VALIDATION, *EVERY_STEP)
 def setup(place: Path, name: str, stage: str, steps: int = 4, validate: int = 100, **options: Any) -> Setup:
     """A run without warm-up, and with dev sessions one to three a batch."""
     model = {"warmup_steps": 0} | ({"eval_ratios": [1, 4]} if stage == "stage3" else {}) | options.pop("model", {})
-    top = {"curriculum": options.pop("schedule", RISING)} if stage == "stage3" else None
+    schedule = options.pop("schedule", RISING)
+    top = {"curriculum": schedule} if stage == "stage3" else None
     data = EVALUATION | options.pop("data", {})
     return Setup(place, name, stage, steps, validate, model=model, data=data, top=top, **options)
 
