@@ -76,7 +76,7 @@ def outcome_of(done: Attempt, names: Sequence[str], due: Due, losses: Sequence[f
     if done.ending != "exited":
         return done.ending, done.exception
     # 2: what the user can mend in the command; 1: a training that diverged.
-    if done.status in (1, 2) and done.ending == "exited" and done.message:
+    if done.status in (1, 2) and done.message.startswith("error: "):
         missing = [name for name in names if name not in done.message]
         return ("vague", f"{done.message} [names no {', '.join(missing)}]") if missing else ("refused", done.message)
     if done.status:

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
@@ -116,5 +116,8 @@ def run_command(argv: list[str]) -> int:
         processes.append(subprocess.Popen(argv))
         for signum in early:
             processes[0].send_signal(signum)
-        status = processes[0].wait()
+        status = None
+        while status is None:  # in seconds: Python runs no handler of a signal that came just before an endless wait
+            with suppress(subprocess.TimeoutExpired):
+                status = processes[0].wait(1.0)
     return status if status >= 0 else 128 - status

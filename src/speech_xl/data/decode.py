@@ -251,9 +251,9 @@ def _with_av(path: str, error: Exception) -> AudioFile:
         energy = ChannelEnergy(channels)
         for block in av_blocks(path):
             energy.add(block)
-    except av.FFmpegError as failure:
-        kind = what or "of an unknown kind"
-        raise AudioError(f"{path}, {kind}, can't be read as audio ({failure}); {_convert(path)}") from failure
+    except (av.FFmpegError, ValueError) as failure:  # the latter of what FFmpeg takes for a stream without channels
+        kind = f"{what}; " if what else ""
+        raise AudioError(f"{path} can't be read as audio ({kind}{failure}); {_convert(path)}") from failure
     return AudioFile(path, rate, energy, None if told is None else float(told), None)
 
 
