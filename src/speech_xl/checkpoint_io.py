@@ -13,7 +13,6 @@ import secrets
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,6 +22,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
 from speech_xl.files import naming, replacing, unreadable
+from speech_xl.finite_tensors import nonfinite, tensors_of
 
 LAST, BEFORE = "last.ckpt", "last-1.ckpt"
 ANY = ("state_dict",)  # what every use of a checkpoint needs
@@ -130,9 +130,9 @@ def read_checkpoint(path: Path, needs: tuple[str, ...] = ANY, *, mmap: bool = Fa
         raise CheckpointError(path, f"{reason}. {MEND}", spoilt=False)
     if missing:
         raise CheckpointError(path, f"isn't a whole checkpoint: {', '.join(missing)} missing. {MEND}", spoilt=False)
-    wrong = next(_not_finite({key: checkpoint.get(key) for key in ("state_dict", "optimizer_states")}), None)
-    if wrong is not None:
-        raise CheckpointError(path, f"holds numbers that aren't finite ({wrong}): training had diverged. {MEND}")
+    held = (one for key in ("state_dict", "optimizer_states") for one in tensors_of(checkpoint.get(key), key))
+    if wrong := nonfinite(dict(held)):
+        raise CheckpointError(path, f"holds numbers that aren't finite ({wrong[0]}): training had diverged. {MEND}")
     return checkpoint
 
 
@@ -178,19 +178,6 @@ def _load(path: Path, mmap: bool) -> Any:
     except Exception as error:  # torch raises many kinds for what isn't of its making
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(path, f"isn't a checkpoint ({reason}). {MEND}") from error
-
-
-def _not_finite(held: Any, name: str = "") -> Iterator[str]:
-    """Names of the tensors in nested containers that hold NaN or infinity."""
-    if isinstance(held, Tensor):
-        if held.is_floating_point() and not torch.isfinite(held).all():
-            yield name
-    elif isinstance(held, Mapping):
-        for key, value in held.items():
-            yield from _not_finite(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(held, (list, tuple)):
-        for number, value in enumerate(held):
-            yield from _not_finite(value, f"{name}.{number}")
 
 
 def newest_whole(folder: Path, but: Path) -> tuple[Path, int] | None:

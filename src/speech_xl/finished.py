@@ -19,7 +19,7 @@ from speech_xl.checks import number
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
-from speech_xl.lineage import HEARING, differences, read_lineage, refuse, settings_of, stale_because
+from speech_xl.lineage import BY_NAME, HEARING, differences, read_lineage, refuse, remarks, settings_of
 from speech_xl.model import SpeechLLM
 from speech_xl.phases import Phase
 from speech_xl.stages import CONFIG, WEIGHTS, ConfigError, read_config
@@ -28,7 +28,6 @@ from speech_xl.trust import PACKAGE, RECIPES, REMOTE_CODE, own_arguments, own_cl
 FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"  # of a command's flag
 EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
-PARTS = {"encoder": "HFEncoder", "llm": "LLM"}  # of the model, those that a plain name stands for; the class it means
 # Of the model's and the data's keys, those that listening goes by. Optimizer, schedule and the like are training's.
 LISTENING = ("encoder", "adapter", "llm", "sst", "eval_ratios", "max_tokens_per_second", "longest_gap")
 
@@ -103,30 +102,19 @@ class FinishedStage:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(Phase, "model")
         parsed, made = self._made(parser, {"model": given})
-        forced = self._compared(parsed["model"].as_dict())
+        lineage = read_lineage(self.weights)
+        for line in remarks(self.weights, lineage):
+            warnings.warn(line, stacklevel=2)
+        settings = settings_of(parsed["model"].as_dict(), self.hearing)
+        forced = refuse(differences(lineage.settings, settings), self.weights, self.force) if lineage else []
         phase = made.model
         phase.initial, phase.force = self.weights, self.force
         phase.load()
         backbone: SpeechLLM = phase.backbone
         backbone.rules = phase.rules
-        lineage = read_lineage(self.weights)
         if lineage is not None:
             backbone.lineage = replace(lineage, forced=[*lineage.forced, *forced, *phase.forced]).plain()
         return backbone.eval().requires_grad_(False).to(device)
-
-    def _compared(self, model: dict[str, Any]) -> list[str]:
-        """Hold the configuration against what the weights were trained with; see `lineage.refuse`."""
-        lineage = read_lineage(self.weights)
-        if lineage is None:
-            warnings.warn(
-                f"{self.weights} was written by an earlier version: what it was trained with can't be compared",
-                stacklevel=2,
-            )
-            return []
-        for line in stale_because(self.weights):
-            warnings.warn(line, stacklevel=2)
-        found = differences(lineage.settings, settings_of(model, self.hearing))
-        return refuse(found, self.weights, self.force)
 
     def data(self, config: dict[str, Any] | None = None) -> SpeechDataModule:
         """Its data, or those of another `config` of a SpeechDataModule, prepared.
@@ -201,11 +189,11 @@ def _listening(given: dict[str, Any], source: Path, trust_remote_code: bool) -> 
             raise ConfigError(
                 f"{source}: model.init_args.{key} is missing; give the folder of a stage that is finished"
             )
-    for role, kind in PARTS.items():
+    for role, kind in BY_NAME.items():
         if isinstance(kept[role], str):
-            kept[role] = {"class_path": kind, "init_args": {"name": kept[role]}}
+            kept[role] = {"class_path": kind.__name__, "init_args": {"name": kept[role]}}
     checked = own_class({**given, "init_args": kept}, Phase, "model", source)
-    for role in PARTS:
+    for role in BY_NAME:
         part = checked["init_args"][role]["init_args"]
         if part.pop(REMOTE_CODE, False) not in (None, False) and not trust_remote_code:
             raise ConfigError(

@@ -6,7 +6,6 @@ no shape, the digests of what isn't in the file, and the parent do.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 from speech_xl import __version__
 from speech_xl.checkpoint_io import read_checkpoint
+from speech_xl.files import file_digest
 from speech_xl.model import LLM, HFEncoder, SpeechLLM
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
 from speech_xl.tensor_files import DIGEST, read_notes
@@ -229,11 +229,7 @@ def weights_digest(path: Path) -> str:
     """16 hex digits that change with the weights in a file: as noted in it when it was written, else of its bytes."""
     if path.suffix == ".safetensors" and (noted := read_notes(path).get(DIGEST)):
         return noted[:16]
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    return file_digest(path)[:16]
 
 
 @cache
@@ -257,6 +253,13 @@ def parent_file(weights: Path, parent: Parent) -> Path | None:
     """Where the parent's weights lie today, seen from the child's; None where they are gone."""
     path = Path(os.path.normpath(weights.parent / parent.path))
     return path if path.is_file() else None
+
+
+def remarks(weights: Path, lineage: Lineage | None) -> list[str]:
+    """What whoever uses weights is to be told of where they come from."""
+    if lineage is None:
+        return [f"{weights} was written by an earlier version: what it was trained with can't be compared"]
+    return stale_because(weights)
 
 
 def stale_because(weights: Path) -> list[str]:

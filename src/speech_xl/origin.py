@@ -18,7 +18,7 @@ from speech_xl.lineage import (
     differences,
     read_lineage,
     refuse,
-    stale_because,
+    remarks,
     weights_digest,
 )
 from speech_xl.stages import Command
@@ -46,9 +46,7 @@ class Origin:
         resumes = command.subcommand == "fit" and checkpoint is not None
         path = Path(checkpoint) if checkpoint is not None else initial
         before = None if path is None else read_lineage(path)
-        if path is not None and before is None:
-            rank_zero_warn(f"{path} was written by an earlier version: what it was trained with can't be compared")
-        for line in stale_because(path) if path is not None and not resumes else ():
+        for line in remarks(path, before) if path is not None and not (resumes and before) else ():
             rank_zero_warn(line)
         return cls(command, path, before, resumes)
 

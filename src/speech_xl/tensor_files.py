@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from speech_xl.files import naming, replacing, unreadable
+from speech_xl.finite_tensors import nonfinite
 
 DIGESTED = {"lineage", "speech_xl_memory"}  # notes that no file of an earlier version, without a digest, has
 DIGEST = "sha256"  # the note that holds it; files of earlier versions have none and are read without
@@ -77,8 +78,7 @@ def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor],
         raise TensorFileError(
             f"{path} is damaged: its tensors or notes aren't what was written; restore it or make it again"
         )
-    wrong = [name for name, value in tensors.items() if finite and value.is_floating_point() and not _finite(value)]
-    if wrong:
+    if finite and (wrong := nonfinite(tensors)):
         raise TensorFileError(
             f"{path} holds numbers that aren't finite, in {len(wrong)} tensors ({', '.join(wrong[:3])}): what made it "
             "had diverged; take an earlier file, or make it again"
@@ -95,7 +95,3 @@ def digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:
         if value.numel():
             found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())

@@ -13,6 +13,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from speech_xl.finite_tensors import nonfinite, tensors_of
+
 NAMED_SESSIONS = 20  # of an error; the warnings before it name all
 
 
@@ -20,16 +22,6 @@ class DivergedError(RuntimeError):
     """Training can't go on from here: loss, gradient or weights are not finite. Commands end with status 1."""
 
     exit_status = 1
-
-
-def nonfinite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold NaN or infinity, with one wait for the device."""
-    floats = {name: value for name, value in tensors.items() if value.is_floating_point() and value.numel()}
-    if not floats:
-        return []
-    whole = [value.isfinite().all() for value in floats.values()]
-    flags = torch.stack([flag.to(whole[0].device) for flag in whole]).tolist()
-    return [name for name, finite in zip(floats, flags, strict=True) if not finite]
 
 
 def check_finite(tensors: Mapping[str, Tensor], consequence: str) -> None:
@@ -43,15 +35,6 @@ MENDS = (
     "Lower the learning rates (model.trainable) or clip gradients (trainer.gradient_clip_val), train in a wider "
     "precision (trainer.precision: 32-true), and look at what was trained on last"
 )
-
-
-def tensors_of(nested: Any, name: str) -> Iterable[tuple[str, Tensor]]:
-    """Every tensor of nested dicts and lists, such as an optimizer's state, under a dotted name."""
-    if isinstance(nested, Tensor):
-        yield name, nested
-    elif isinstance(nested, (Mapping, list, tuple)):
-        for key, value in nested.items() if isinstance(nested, Mapping) else enumerate(nested):
-            yield from tensors_of(value, f"{name}.{key}")
 
 
 class FiniteSteps:

@@ -3,7 +3,6 @@
 Pretrained parameters that no stage has trained are left out of every file; they come from the model's own source.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +10,9 @@ from torch import Tensor, nn
 
 from speech_xl import __version__
 from speech_xl.checkpoint_io import read_checkpoint
-from speech_xl.phases.finite import check_finite, nonfinite
+from speech_xl.files import file_digest
+from speech_xl.finite_tensors import nonfinite
+from speech_xl.phases.finite import check_finite
 from speech_xl.tensor_files import TensorFileError, read_tensors, write_tensors
 
 LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
@@ -99,10 +100,4 @@ def _kind(tensor: Tensor) -> str:
 def weights_tag(source: Path | str) -> str:
     """Eight hex digits that change with the weights."""
     path = Path(source)
-    if not path.is_file():
-        return path.name
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:8]
+    return file_digest(path)[:8] if path.is_file() else path.name
