@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from speech_xl.files import FileError
-from speech_xl.tensor_files import TensorFileError, read_tensors, write_tensors
+from speech_xl.tensor_files import DIGEST, TensorFileError, read_tensors, write_tensors
 
 STATE = {"w": torch.arange(12.0).view(3, 4), "count": torch.tensor(3), "half": torch.ones(2, dtype=torch.bfloat16)}
 
@@ -36,7 +36,7 @@ def test_every_single_wrong_byte_is_noticed(tmp_path):
             assert str(error).startswith(f"{bad} ")
         else:  # a space of the header's padding
             assert all(tensors[name].equal(value) for name, value in STATE.items()), at
-            assert notes.items() >= NOTES.items(), at
+            assert notes.items() >= NOTES.items() and DIGEST in notes, at
 
 
 @pytest.mark.parametrize(
