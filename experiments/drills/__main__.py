@@ -22,7 +22,6 @@ from experiments.drills import (
     damaged,
     hostile,
     kills,
-    page,
     poisoned,
     retrained,
     signals,
@@ -34,7 +33,7 @@ from experiments.drills.runs import environment
 
 MODULES = (kills, damaged, hostile, bad_inputs, two_processes, poisoned, at_once, signals, retrained)
 DRILLS: dict[str, Drill] = {module.DRILL.name: module.DRILL for module in MODULES}
-ALL, WRITE_PAGE = "all", "page"
+ALL = "all"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,10 +43,10 @@ def parser() -> argparse.ArgumentParser:
         description="Drill the suite: kills, damaged and hostile files, bad inputs, two processes, poisoned batches.",
         epilog="drills (minutes on two cores):\n" + "\n".join(lines) + "\n\nA line a case, a figure last; exit status "
         "0 where all is as wanted, else 1. With parts of names only those cases are run, and nothing is recorded.\n\n"
-        "all: every drill.  page: bring the figures of docs/reliability.md up to date with the results file.",
+        "all: every drill.  Afterwards `python -m experiments.tables` brings docs/reliability.md up to date.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("drill", choices=[*DRILLS, ALL, WRITE_PAGE])
+    made.add_argument("drill", choices=[*DRILLS, ALL])
     made.add_argument("part", nargs="*", help="run only the cases whose name holds this text")
     made.add_argument("--out", type=Path, default=RESULTS / "reliability.json", help="results file (%(default)s)")
     place = Path(tempfile.gettempdir()) / "speech_xl_drills"
@@ -93,9 +92,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = made.parse_args(argv)
     if arguments.drill == ALL:
         return 0 if run_all(arguments) else 1
-    if arguments.drill == WRITE_PAGE:
-        page.write(arguments.out)
-        return 0
     # Configs and models are named from the repository's root; the others as every drilled process has them.
     os.environ.update(environment())
     if ROOT not in Path(speech_xl.__file__).resolve().parents:
