@@ -35,7 +35,7 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
 
     In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
     looks at passes through unchanged, and everything else speaks softly at first. Only where to look is left to learn.
-    Decision 33 has what was tried. Structured starts like this are after Trockman and Kolter, "Mimetic
+    docs/log.md has what was tried (entry 33). Structured starts like this are after Trockman and Kolter, "Mimetic
     Initialization of Self-Attention Layers" (arXiv 2305.09828).
     """
     for name, weight in llm.model.named_parameters():
