@@ -39,6 +39,15 @@ def test_no_table_of_a_report_is_typed_by_hand(path):
     assert not typed, f"{name_of(path)}: declare this table in experiments/tables/registry.py, then {MEND}: {typed[0]}"
 
 
+@pytest.mark.parametrize("path", pages(), ids=name_of)
+def test_no_result_of_a_page_with_tables_is_typed_by_hand(path):
+    rows = [
+        row for row in without_tables(path.read_text(encoding="utf-8")).splitlines() if row.lstrip().startswith("|")
+    ]
+    typed = [row for row in rows if re.search(r"\d ?%|\d ±|\d \[", row)]
+    assert not typed, f"{name_of(path)}: declare this table in experiments/tables/registry.py, then {MEND}: {typed[0]}"
+
+
 @pytest.mark.parametrize("path", REPORTS, ids=name_of)
 def test_a_report_is_short_and_names_no_commit(path):
     text = path.read_text(encoding="utf-8")
