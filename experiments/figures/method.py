@@ -133,7 +133,7 @@ def draw_mask(path: Path) -> None:
     axes.set_yticks(centres, letters, fontsize=9)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
-    borders = [*np.flatnonzero(np.diff(layout.interval)) + 1]
+    borders = (np.flatnonzero(np.diff(layout.interval)) + 1).tolist()
     for border in borders:
         axes.axhline(border, color="#777777", linewidth=0.9)
         axes.axvline(border, color="#777777", linewidth=0.9)
