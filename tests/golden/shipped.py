@@ -1,0 +1,47 @@
+"""The shipped stage and recorded encoder frames of read speech: its transcripts."""
+
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+
+from speech_xl.finished import EXPORTED, FinishedStage
+from speech_xl.listen import Listener, longest_answer
+from tests.model.tiny import encoder_folder
+
+HERE = Path(__file__).parent
+STAGE = HERE.parents[1] / "experiments" / "trained" / "read_speech"
+FRAMES = HERE / "shipped_frames.safetensors"
+TRANSCRIPT = HERE / "shipped_transcript.json"
+RATIOS = (1, 4, 8)
+
+
+def without_whisper(folder: Path) -> FinishedStage:
+    """The shipped stage in `folder`, with a small random encoder of Whisper-base's width, rate and window.
+
+    Whisper's weights aren't part of the stage. Adapter, SSTs and LLM have their own weights; the encoder isn't used.
+    """
+    shutil.copytree(STAGE, folder / "stage")
+    config = yaml.safe_load((folder / "stage" / EXPORTED).read_text())
+    encoder = config["model"]["init_args"]["encoder"]["init_args"]
+    encoder["name"] = encoder_folder(folder / "encoder", d_model=512, max_source_positions=1500)
+    (folder / "stage" / EXPORTED).write_text(yaml.safe_dump(config))
+    return FinishedStage.of(folder / "stage")
+
+
+def transcripts(stage: FinishedStage, frames: Tensor) -> dict[str, str]:
+    """Ratio -> the stage's greedy transcript of encoder frames [L, F, D_enc], made as `speech_xl.listen` does."""
+    torch.set_num_threads(1)
+    model = stage.model()
+    with torch.no_grad():
+        adapted = model.adapt([frames.float()]).frames[0]
+    found = {}
+    for ratio in RATIOS:
+        listener = Listener(model, ratio, stage.interval_seconds)
+        listener.push_frames(adapted)
+        listener.flush()
+        limit = longest_answer(stage, stage.transcribing, listener.seconds)
+        found[str(ratio)] = listener.ask(stage.transcribing, limit).text
+    return found
