@@ -23,7 +23,7 @@ from data_recipes.session_plan import LOWEST_SPAN_SECONDS, SHORTEST_SECONDS, Lin
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import SAMPLE_RATE, Utterance, assemble_session, read_split, write_split
-from speech_xl.files import write_text
+from speech_xl.storage.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -159,18 +159,20 @@ class EmbeddedSpeech(Corpus):
         bar.update(len(plans))
         return cuts
 
-    def _assemble(self, split: str, plan: SessionPlan, said: list[_Said], reserve: list[_Said]) -> MonoCut:
+    def _assemble(self, split: str, plan: SessionPlan, spoken_lines: list[_Said], reserve: list[_Said]) -> MonoCut:
         """Keep to the bounds of a session's duration, then write its audio and its truth."""
 
         def seconds() -> float:
-            return sum(len(spoken.samples) for _, spoken in said) / SAMPLE_RATE + sum(plan.pauses[: len(said) + 1])
+            return sum(len(spoken.samples) for _, spoken in spoken_lines) / SAMPLE_RATE + sum(
+                plan.pauses[: len(spoken_lines) + 1]
+            )
 
         while seconds() < self.arguments["min_seconds"] and reserve:
-            said.append(reserve.pop(0))
-        facts = [index for index, (line, _) in enumerate(said) if line.sentence.kind == "fact"]
+            spoken_lines.append(reserve.pop(0))
+        facts = [index for index, (line, _) in enumerate(spoken_lines) if line.sentence.kind == "fact"]
         while seconds() > self.arguments["max_seconds"] and facts:
-            del said[facts.pop()]  # the last one; introductions and numbers stay
-        sentences = [line.sentence for line, _ in said]
+            del spoken_lines[facts.pop()]  # the last one; introductions and numbers stay
+        sentences = [line.sentence for line, _ in spoken_lines]
         return assemble_session(
             plan.id,
             [
@@ -181,9 +183,9 @@ class EmbeddedSpeech(Corpus):
                     line.gender,
                     word_starts=spoken.word_starts,
                 )
-                for line, spoken in said
+                for line, spoken in spoken_lines
             ],
-            plan.pauses[: len(said) + 1],
+            plan.pauses[: len(spoken_lines) + 1],
             self.folder / "audio" / split / f"{plan.id}.flac",
             noise_rms=plan.noise_rms,
             custom={

@@ -140,9 +140,9 @@ def word_starts(text: str, known: Mapping[int, float], end: float) -> list[float
     espeak-ng says some pairs of small words, such as "in the", as one; their second word begins as far along as its
     letters do.
     """
-    begins = [match.start() for match in re.finditer(r"\S+", text)]
-    anchors = {0: 0.0} | {place: known[place] for place in begins if place in known} | {len(text): end}
-    starts = np.interp(begins, list(anchors), list(anchors.values()))
+    positions = [match.start() for match in re.finditer(r"\S+", text)]
+    anchors = {0: 0.0} | {place: known[place] for place in positions if place in known} | {len(text): end}
+    starts = np.interp(positions, list(anchors), list(anchors.values()))
     return [round(float(start), 3) for start in np.clip(starts, 0.0, end)]
 
 
@@ -176,7 +176,7 @@ def read_chunk(path: str | Path) -> list[Spoken]:
     with np.load(path) as stored:
         samples = np.split(stored["samples"].astype(np.float32) / 32768, np.cumsum(stored["lengths"])[:-1])
         starts = np.split(stored["word_starts"], np.cumsum(stored["words"])[:-1])
-    return [Spoken(heard, begins.tolist()) for heard, begins in zip(samples, starts, strict=True)]
+    return [Spoken(heard, positions.tolist()) for heard, positions in zip(samples, starts, strict=True)]
 
 
 def _main() -> None:

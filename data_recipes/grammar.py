@@ -197,11 +197,13 @@ def draw_turns(rng: random.Random, cast: Sequence[str], utterances: int, split: 
     order = list(cast) * 2 + rng.choices(cast, k=utterances - 2 * len(cast))
     rng.shuffle(order)
     number_turn = {name: rng.randrange(1, order.count(name)) for name in cast}
-    said = dict.fromkeys(cast, 0)
+    line_count = dict.fromkeys(cast, 0)
     sentences = []
     for name in order:
-        kind = "introduction" if said[name] == 0 else "number" if said[name] == number_turn[name] else "fact"
-        said[name] += 1
+        kind = (
+            "introduction" if line_count[name] == 0 else "number" if line_count[name] == number_turn[name] else "fact"
+        )
+        line_count[name] += 1
         sentences.append(draw_sentence(rng, kind, name, split))
     return sentences
 

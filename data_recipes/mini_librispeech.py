@@ -10,15 +10,6 @@ from typing import Literal
 from lhotse import CutSet, MonoCut
 from lhotse.recipes.librispeech import download_librispeech
 
-from data_recipes.librispeech_readings import (
-    Reading,
-    Session,
-    chapter_sessions,
-    mix_sessions,
-    read_genders,
-    read_part,
-    share_speakers,
-)
 from data_recipes.prepared import (
     is_prepared,
     making,
@@ -29,7 +20,16 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
-from data_recipes.reading_truths import reading_truths
+from experiments.tiny_models.answer_evidence import reading_truths
+from experiments.tiny_models.librispeech_texts import (
+    Reading,
+    Session,
+    chapter_sessions,
+    mix_sessions,
+    read_genders,
+    read_part,
+    share_speakers,
+)
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, read_split, write_split

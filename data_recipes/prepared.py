@@ -18,7 +18,7 @@ from lhotse import MonoCut, Recording
 from tqdm.auto import tqdm
 
 from speech_xl.data.sessions import SAMPLE_RATE
-from speech_xl.files import write_text
+from speech_xl.storage.files import write_text
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -28,8 +28,8 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
-from data_recipes.reading_truths import question
-from data_recipes.stretched_texts import Asked
+from experiments.tiny_models.answer_evidence import question
+from experiments.tiny_models.pseudo_frames import Asked
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
@@ -122,7 +122,7 @@ class SpokenDigits(Corpus):
     def ask(self, texts: list[str], rng: random.Random) -> list[Asked]:
         """Questions about the words of any digits, and the words that tell each answer."""
         questions = word_questions(" ".join(texts).split(), rng)
-        return [Asked(text, answer, [told] if told else []) for _, text, answer, told in questions]
+        return [Asked(text, answer, [place] if place else []) for _, text, answer, place in questions]
 
     def check(self) -> None:
         if self.corpus_dir is not None and not is_prepared(self.folder):
@@ -153,14 +153,14 @@ class SpokenDigits(Corpus):
         low, high = math.log(self.min_digits), math.log(self.max_digits + 1)
         length = min(self.max_digits, int(math.exp(rng.uniform(low, high))))
         speakers = rng.sample(sorted(by_speaker), min(rng.randint(1, self.max_speakers), len(by_speaker), length))
-        said = [rng.choice(by_speaker[speaker]) for speaker in draw_turns(speakers, length, rng)]
+        digits = [rng.choice(by_speaker[speaker]) for speaker in draw_turns(speakers, length, rng)]
         path = self.folder / "audio" / split / f"digits-{split}-{index:05d}.flac"
-        truth = digit_truths([d.digit for d in said], [d.speaker for d in said], rng, self.max_speakers > 1)
-        return path, said, draw_pauses(rng, length, SHORTEST_PAUSE, self.longest_pause), truth
+        truth = digit_truths([d.digit for d in digits], [d.speaker for d in digits], rng, self.max_speakers > 1)
+        return path, digits, draw_pauses(rng, length, SHORTEST_PAUSE, self.longest_pause), truth
 
-    def _write(self, path: Path, said: list[Digit], pauses: list[float], truth: dict) -> MonoCut:
+    def _write(self, path: Path, digits: list[Digit], pauses: list[float], truth: dict) -> MonoCut:
         spoken = [
-            Utterance(d.samples, number_words(d.digit), d.speaker, "M" if d.speaker in MEN else None) for d in said
+            Utterance(d.samples, number_words(d.digit), d.speaker, "M" if d.speaker in MEN else None) for d in digits
         ]
         return assemble_session(path.stem, spoken, pauses, path, custom=truth)
 
@@ -246,8 +246,8 @@ def digit_truths(digits: list[int], speakers: list[str], rng: random.Random, ask
 def word_questions(words: list[str], rng: random.Random) -> list[tuple[str, str, str, list[int]]]:
     """(kind, question, answer, places of the words that tell it) of all that the digits' words tell by themselves."""
     asked = dict.fromkeys([rng.choice(words), number_words(rng.randrange(10))])
-    said = {w: [place for place, word in enumerate(words) if word == w] for w in asked}
-    questions = [("times", f"how many times was {w} said", number_words(len(said[w])), said[w]) for w in asked]
+    places = {w: [place for place, word in enumerate(words) if word == w] for w in asked}
+    questions = [("times", f"how many times was {w} said", number_words(len(places[w])), places[w]) for w in asked]
     follows = {}
     seen: Counter[str] = Counter()
     for place, word in enumerate(words[:-1]):

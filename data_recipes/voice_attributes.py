@@ -21,9 +21,9 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
-from data_recipes.reading_truths import SEX, people, question
 from data_recipes.voice_corpora import CORPORA, EMODB_URL, SPEECHOCEAN_URL, Clip, split_speakers
 from data_recipes.voice_pool import MOST_SPEAKERS, VoicePool, in_turns
+from experiments.tiny_models.answer_evidence import SEX, people, question
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split
@@ -45,7 +45,7 @@ class Plan:
     """A session before its audio is read. `pauses` are seconds."""
 
     id: str
-    said: list[Clip]
+    chosen: list[Clip]
     pauses: list[float]
     truth: dict
 
@@ -137,9 +137,9 @@ class VoiceAttributes(Corpus):
     def _read(self, corpus: str) -> dict[str, list[Clip]]:
         known = CORPORA[corpus]
         clips = split_speakers(known.title, known.read(self.folders[corpus]), known.strata)
-        heard = {split: {getattr(clip, known.attribute) for clip in clips[split]} for split in SPLITS}
+        values = {split: {getattr(clip, known.attribute) for clip in clips[split]} for split in SPLITS}
         for split in SPLITS:
-            if missing := sorted(set().union(*heard.values()) - heard[split]):
+            if missing := sorted(set().union(*values.values()) - values[split]):
                 logger.warning("%s %s: no utterance for the answer %s", known.title, split, ", ".join(missing))
         return clips
 
@@ -160,22 +160,22 @@ class VoiceAttributes(Corpus):
         place = index // len(forms)  # among the sessions of this corpus and form
         rng = random.Random(f"{key}-{index}")
         if form == "alone":
-            said = pools[corpus].draw_alone(place, f"{key}-{corpus}-alone", self.max_utterances, rng)
-            truth = alone_truth(said, pools[corpus].attribute)
+            chosen = pools[corpus].draw_alone(place, f"{key}-{corpus}-alone", self.max_utterances, rng)
+            truth = alone_truth(chosen, pools[corpus].attribute)
         else:
-            said = pools[corpus].draw_mixed(place, f"{key}-{corpus}-mixed", self.max_utterances, rng)
-            truth = mixed_truth(said)
-        return Plan(f"{corpus}-{form}-{split}-{index:05d}", said, draw_pauses(rng, len(said), *self.pauses), truth)
+            chosen = pools[corpus].draw_mixed(place, f"{key}-{corpus}-mixed", self.max_utterances, rng)
+            truth = mixed_truth(chosen)
+        return Plan(f"{corpus}-{form}-{split}-{index:05d}", chosen, draw_pauses(rng, len(chosen), *self.pauses), truth)
 
     def _write(self, split: str, plan: Plan) -> MonoCut:
-        spoken = [Utterance(read_mono(c.path), c.text, c.speaker, c.gender, c.language) for c in plan.said]
+        spoken = [Utterance(read_mono(c.path), c.text, c.speaker, c.gender, c.language) for c in plan.chosen]
         path = self.folder / "audio" / split / f"{plan.id}.flac"
         return assemble_session(plan.id, spoken, plan.pauses, path, custom=plan.truth)
 
 
-def alone_truth(said: Sequence[Clip], attribute: str) -> dict:
+def alone_truth(chosen: Sequence[Clip], attribute: str) -> dict:
     """`custom` of a session of one speaker. Kinds: the attribute ("emotion" or "age"), and an adult's "gender"."""
-    voice = said[0]
+    voice = chosen[0]
     questions = [question(attribute, ASKED[attribute], getattr(voice, attribute))]
     if voice.age == "adult":
         questions.append(question("gender", ASKED["gender"], SEX[voice.gender]))
@@ -183,12 +183,12 @@ def alone_truth(said: Sequence[Clip], attribute: str) -> dict:
     return {"questions": questions, "caption": f"{people([voice.noun])} speaks{manner}"}
 
 
-def mixed_truth(said: Sequence[Clip]) -> dict:
+def mixed_truth(chosen: Sequence[Clip]) -> dict:
     """`custom` of a mixed session. Kinds: "count", and of two or more speakers "same": asked of one, count tells it."""
-    nouns = {clip.speaker: clip.noun for clip in said}
+    nouns = {clip.speaker: clip.noun for clip in chosen}
     questions = [question("count", ASKED["count"], number_words(len(nouns)))]
     if len(nouns) > 1:
-        questions.append(question("same", ASKED["same"], "yes" if said[0].speaker == said[-1].speaker else "no"))
+        questions.append(question("same", ASKED["same"], "yes" if chosen[0].speaker == chosen[-1].speaker else "no"))
     verb = "speaks" if len(nouns) == 1 else "speak"
     return {"questions": questions, "caption": f"{people(list(nouns.values()))} {verb}"}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_recipes.prepared import folder_with, named_files
-from data_recipes.reading_truths import SEX
+from experiments.tiny_models.answer_evidence import SEX
 from speech_xl.data.corpus import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -140,9 +140,9 @@ def read_speechocean(folder: Path) -> list[Clip]:
     present = {path for path in audio.rglob("*") if path.suffix.lower() == ".wav" and not path.name.startswith(".")}
     _warn_of(folder, "files without labels", sorted(path.stem for path in present - {row.path for row in rows}))
     _warn_of(folder, "labelled utterances without a file", sorted(r.path.stem for r in rows if r.path not in present))
-    heard = [row for row in rows if row.path in present]
-    clips = [_clip(row) for row in heard]
-    between = [row for row, clip in zip(heard, clips, strict=True) if clip is None]
+    rows_present = [row for row in rows if row.path in present]
+    clips = [_clip(row) for row in rows_present]
+    between = [row for row, clip in zip(rows_present, clips, strict=True) if clip is None]
     years = f"{OLDEST_CHILD + 1} to {YOUNGEST_ADULT - 1} years"
     what = f"utterances of {len({row.speaker for row in between})} speakers of {years}"
     _warn_of(folder, what, sorted(row.path.stem for row in between))

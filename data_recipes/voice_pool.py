@@ -114,8 +114,8 @@ def order_speakers(left: Mapping[str, int], length: int, same: bool, rng: random
     first, *others = left
     last = first if same else rng.choice(others)
     middle = [speaker for speaker in others if speaker != last]
-    heard = Counter([first, last, *middle])
-    spare = [speaker for speaker in left for _ in range(left[speaker] - heard[speaker])]
-    middle += rng.sample(spare, min(len(spare), length - heard.total()))
+    drawn = Counter([first, last, *middle])
+    spare = [speaker for speaker in left for _ in range(left[speaker] - drawn[speaker])]
+    middle += rng.sample(spare, min(len(spare), length - drawn.total()))
     rng.shuffle(middle)
     return [first, *middle, last]

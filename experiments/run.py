@@ -6,14 +6,14 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from speech_xl.chain import claimed, starting_weights, untrained
-from speech_xl.mistakes import told
-from speech_xl.stages import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command
+from speech_xl.run.chain import claimed, starting_weights, untrained
+from speech_xl.run.command import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command
+from speech_xl.run.user_errors import exit_on_user_error
 
 
 def main(argv: list[str], experiments: Path) -> None:
     """Run one command. What a user can mend ends with a message and exit status 2."""
-    with told():
+    with exit_on_user_error():
         run(argv, experiments)
 
 
@@ -39,7 +39,7 @@ def run(argv: list[str], experiments: Path) -> None:
         # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
         os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
         # Imported late: torch and its company take seconds, and the mistakes above need none of them.
-        from speech_xl.cli import SpeechCLI, check
+        from speech_xl.run.cli import SpeechCLI, check
 
         if earlier:  # hours of training lie before this command's own mistakes would show
             for one in [*earlier, command]:

@@ -27,8 +27,8 @@ def one_thread():
 @pytest.fixture(scope="session")
 def parser():
     """What parses the commands of `experiments/run.py`; making it takes seconds, so there is one for all tests."""
-    from speech_xl.cli import SpeechCLI
-    from speech_xl.stages import parse_command
+    from speech_xl.run.cli import SpeechCLI
+    from speech_xl.run.command import parse_command
 
     class Parsed(SpeechCLI):
         """Parses a command and goes no further."""

@@ -17,19 +17,19 @@ from safetensors.torch import load_file, save_file
 from transformers import MinLengthLogitsProcessor
 
 from experiments.run import main
-from speech_xl.align import MARGIN_SECONDS
-from speech_xl.align import main as align
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.tasks import ASR_INSTRUCTION
 from speech_xl.export import main as export
-from speech_xl.finished import FinishedStage
-from speech_xl.lineage import read_lineage
+from speech_xl.extensions.timestamps.align import MARGIN_SECONDS
+from speech_xl.extensions.timestamps.align import main as align
 from speech_xl.listen import Listener, load_model
 from speech_xl.listen import main as listen
 from speech_xl.model import SpeechLLM
-from speech_xl.stages import WEIGHTS, ConfigError
-from speech_xl.tensor_files import DIGEST
+from speech_xl.run.command import WEIGHTS, ConfigError
+from speech_xl.run.lineage import read_lineage
+from speech_xl.run.trained_stage import TrainedStage
+from speech_xl.storage.tensor_files import DIGEST
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -225,7 +225,9 @@ def test_a_precision_left_open_is_written_down_and_kept(work, trained, monkeypat
     saved = yaml.safe_load((trained / "two" / "tensorboard" / "config.yaml").read_text())
     assert saved["trainer"]["precision"] == read_lineage(trained / "two" / WEIGHTS).precision == "32-true"
     shutil.copytree(trained, trained.parent / "kept")
-    monkeypatch.setattr("speech_xl.cli.best_precision", lambda accelerator: "bf16-mixed")  # as another machine has it
+    monkeypatch.setattr(
+        "speech_xl.run.cli.best_precision", lambda accelerator: "bf16-mixed"
+    )  # as another machine has it
     more = ["--variant", "kept", "--trainer.max_steps", "5"]
     run("fit", "-c", "second.yaml", *more, "--ckpt_path", "last")
     assert read_lineage(trained.parent / "kept" / "two" / WEIGHTS).precision == "32-true"
@@ -426,7 +428,7 @@ def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
     listen([str(trained / "two"), path, "--ratio", "1", "--interval", "60", "--limit", "6", "--ask", "how many"])
     model = load_model(trained / "two")
     listener = Listener(model, ratio=1, interval_seconds=60)
-    for piece in AudioFile.of(path).pieces():
+    for piece in AudioFile.of(path).chunks():
         listener.push(piece)
     shown = capsys.readouterr()
     assert listener.ask("how many", limit=6).text == shown.out.strip()
@@ -437,18 +439,18 @@ def test_what_the_command_line_says_is_what_python_says(trained, work, capsys):
 
 def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(trained, work, capsys, monkeypatch):
     path, asked, ruled = str(work / "audio" / "test0.flac"), [], []
-    answer = SpeechLLM.answer
+    generate = SpeechLLM.generate
 
     def spy(self, memory, rows, instructions, limits, rules=()):
         asked.append((instructions, limits, rules))
-        return answer(self, memory, rows, instructions, limits, rules)
+        return generate(self, memory, rows, instructions, limits, rules)
 
     def rules(_prompt, *given):
         ruled.append(given)
         return [MinLengthLogitsProcessor(99, eos_token_id=3)]
 
-    monkeypatch.setattr(SpeechLLM, "answer", spy)
-    monkeypatch.setattr("speech_xl.phases.generation.mark_rules", rules)
+    monkeypatch.setattr(SpeechLLM, "generate", spy)
+    monkeypatch.setattr("speech_xl.model.decoding_rules.timestamp_processors", rules)
     listen([str(trained / "two"), path, "--ratio", "1"])
     seconds = Recording.from_file(path).duration
     assert asked[0][:2] == ([ASR_INSTRUCTION], [math.ceil(32 + 1.0 * seconds)])
@@ -512,7 +514,7 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     folder, out, encoder = work / "runs" / "whole" / "two", work / "exported", ["--encoder", str(work / "encoder")]
     export([str(folder), str(out), *encoder, "--dtype", "float32"])
     assert f"python -m speech_xl.listen {out} AUDIO" in capsys.readouterr().out
-    whole, parts = (FinishedStage.of(one).model().state_dict() for one in (folder, out))
+    whole, parts = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
     assert "adapter.text_scale" in whole and all(parts[name].equal(value) for name, value in whole.items())
     export([str(folder), str(work / "half"), *encoder])
     half = load_file(work / "half" / WEIGHTS)
@@ -531,7 +533,7 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     assert said[0] == said[1] and said[0].strip()
     assert not (work / "elsewhere" / "llm" / "model.safetensors").exists(), "all weights are in one file"
     with pytest.raises(ConfigError, match="exported without its corpus"):
-        FinishedStage.of(work / "elsewhere").data()
+        TrainedStage.of(work / "elsewhere").data()
 
 
 def test_a_stage_from_before_the_clocks_scale_was_kept_loads_as_it_was(trained, work, tmp_path):
@@ -542,7 +544,7 @@ def test_a_stage_from_before_the_clocks_scale_was_kept_loads_as_it_was(trained, 
     with safe_open(folder / WEIGHTS, "pt") as file:
         notes = {key: note for key, note in file.metadata().items() if key not in (DIGEST, "lineage")}
     save_file(state, tmp_path / "two" / WEIGHTS, notes)
-    before, now = (FinishedStage.of(one).model().state_dict() for one in (tmp_path / "two", folder))
+    before, now = (TrainedStage.of(one).model().state_dict() for one in (tmp_path / "two", folder))
     assert before.keys() == now.keys() and all(before[name].equal(value) for name, value in now.items())
 
 

@@ -10,7 +10,7 @@ import yaml
 from lhotse import CutSet
 
 from speech_xl.data.tasks import asr_turn, caption_turn, qa_turns
-from speech_xl.stages import parse_command
+from speech_xl.run.command import parse_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ import pytest
 import torch
 import yaml
 
-from speech_xl.finished import EXPORTED, FinishedStage
-from speech_xl.lineage import LineageError
 from speech_xl.listen import Listener
-from speech_xl.stages import WEIGHTS
+from speech_xl.run.command import WEIGHTS
+from speech_xl.run.lineage import LineageError
+from speech_xl.run.trained_stage import EXPORTED, TrainedStage
 from tests.model.tiny import encoder_folder
-from tests.test_configs import EXPERIMENTS
+from tests.run.test_configs import EXPERIMENTS
 
 TRAINED = sorted(path.parent for path in (EXPERIMENTS / "trained").rglob(EXPORTED))
 
@@ -36,8 +36,8 @@ def test_a_trained_stage_listens(folder, tmp_path):
     encoder |= {"name": encoder_folder(tmp_path / "encoder", d_model=512), "overlap_seconds": 0.1}
     (tmp_path / "stage" / EXPORTED).write_text(yaml.safe_dump(config))
     with pytest.raises(LineageError, match=r"model\.encoder\.overlap_seconds: trained with 1\.0, here 0\.1"):
-        FinishedStage.of(tmp_path / "stage").model()
-    stage = FinishedStage.of(tmp_path / "stage", force=True)
+        TrainedStage.of(tmp_path / "stage").model()
+    stage = TrainedStage.of(tmp_path / "stage", force=True)
     model = stage.model()
     listener = Listener(model, ratio=4, interval_seconds=stage.interval_seconds)
     listener.push(torch.randn(5 * 16_000) * 0.01)

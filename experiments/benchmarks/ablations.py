@@ -23,17 +23,17 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from experiments.benchmarks.asking import Allowed, Method, Sessions, ask
-from experiments.benchmarks.compression_table import more_errors, rounded, row_of
+from experiments.benchmarks.asking import Method, Sessions, ask
+from experiments.benchmarks.compression_table import rounded, row_of, wer_delta
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
-from speech_xl.arguments import whole_number
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
-from speech_xl.files import write_text
-from speech_xl.finished import FinishedStage
-from speech_xl.mistakes import told
 from speech_xl.phases.weights import weights_tag
-from speech_xl.stages import LAST, WEIGHTS
+from speech_xl.run.arguments import whole_number
+from speech_xl.run.command import LAST, WEIGHTS
+from speech_xl.run.trained_stage import TrainedStage
+from speech_xl.run.user_errors import exit_on_user_error
+from speech_xl.storage.files import write_text
 
 RATIOS = (2, 4, 8)
 SCHEDULE = "--curriculum.init_args.schedule"
@@ -88,13 +88,13 @@ def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dic
     kept = folder / f"answers_to_{sessions_asked}-{weights_tag(folder / WEIGHTS)}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
-    stage, method = FinishedStage.of(folder), Method(SSTS, "sst")
-    model, sessions, allowed = stage.model(), Sessions(stage, sessions_asked, ["asr"]), Allowed.by(stage)
+    stage, method = TrainedStage.of(folder), Method(SSTS, "sst")
+    model, sessions, decoding = stage.model(), Sessions(stage, sessions_asked, ["asr"]), stage.decoding
     records: list[dict[str, Any]] = []
     for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
         speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)
         for ratio in RATIOS:
-            records += ask(method, model, cut, speech, turns, ratio, allowed)
+            records += ask(method, model, cut, speech, turns, ratio, decoding)
     write_text(kept, json.dumps(records))
     return records
 
@@ -112,7 +112,7 @@ def compared(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[dict[str
             rates, others = ([cut_error_rate(r).value for r in some.values()] for some in (mine, base))
             about: dict[str, Any] = {"wer_cut_by_seed": [round(rate, 4) for rate in rates]}
             if name != BASE and base.keys() == mine.keys():
-                about |= more_errors(*(list(chain.from_iterable(some.values())) for some in (mine, base)))
+                about |= wer_delta(*(list(chain.from_iterable(some.values())) for some in (mine, base)))
                 about["more_errors_by_seed"] = [round(a - b, 4) for a, b in zip(rates, others, strict=True)]
             rows.append(row_of(name, ratio, list(chain.from_iterable(mine.values())), about))
     return rows
@@ -175,5 +175,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_on_user_error():
         main()

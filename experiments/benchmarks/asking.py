@@ -26,21 +26,20 @@ from speech_xl.evaluation.compressors import Compressor
 from speech_xl.evaluation.kept_kv import kept_kv
 from speech_xl.evaluation.predictions import (
     PredictionWriter,
-    answer_limit,
     answer_record,
     asked_of,
     digest_of,
     read_predictions,
     turn_id,
 )
-from speech_xl.finished import FinishedStage
 from speech_xl.model import Encoder, SpeechLLM
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.memory import KVMemory
 from speech_xl.model.speech import Answer, Speech
-from speech_xl.phases.rising_marks import mark_rules
 from speech_xl.phases.weights import weights_tag
-from speech_xl.stages import ConfigError
+from speech_xl.run.command import ConfigError
+from speech_xl.run.trained_stage import TrainedStage
 
 DIGITS = {str(n): number_words(n) for n in range(10)}
 FALLBACK = {  # Whisper's own way out where it repeats itself or is unsure (arXiv 2212.04356, 3.8): hotter and hotter
@@ -85,7 +84,7 @@ class Sessions:
     """
 
     def __init__(
-        self, stage: FinishedStage, limit: int | None, tasks: Sequence[str] = ("asr", "qa"), changes: Sequence[str] = ()
+        self, stage: TrainedStage, limit: int | None, tasks: Sequence[str] = ("asr", "qa"), changes: Sequence[str] = ()
     ) -> None:
         own = changed(stage.config["data"], changes)
         given = own | {"limit_dev": limit, "eval_questions": 8, "eval_tasks": list(tasks)}
@@ -110,22 +109,15 @@ class Sessions:
         return Speech(adapted.frames, adapted.lengths, [intervals])
 
 
-@dataclass(frozen=True)
-class Allowed:
-    """What answers may be: tokens a second of audio, and seconds from one time mark to the next, None for any."""
-
-    tokens_per_second: float
-    longest_gap: float | None
-
-    @classmethod
-    def by(cls, stage: FinishedStage) -> Allowed:
-        """What a stage allows its answers."""
-        return cls(stage.tokens_per_second, stage.longest_gap)
-
-
 @torch.no_grad()
 def ask(
-    method: Method, model: SpeechLLM, cut: Cut, speech: Speech, turns: Sequence[Turn], ratio: int, allowed: Allowed
+    method: Method,
+    model: SpeechLLM,
+    cut: Cut,
+    speech: Speech,
+    turns: Sequence[Turn],
+    ratio: int,
+    decoding: DecodingRules,
 ) -> Iterator[dict[str, Any]]:
     """One record a turn; tasks are answered in a batch each, and query-aware methods listen anew for every question."""
     alone = method.compressor.needs_question
@@ -136,10 +128,10 @@ def ask(
             continue
         if memory is None or alone:
             start = now(model.device)
-            memory = method.compressor.listen(model, speech, ratio, group[0].instruction)
+            memory = method.compressor.prefill(model, speech, ratio, group[0].instruction)
             listened = now(model.device) - start
         start = now(model.device)
-        answers = replies(method, model, memory, [(0, cut, turn) for turn in group], allowed)
+        answers = replies(method, model, memory, [(0, cut, turn) for turn in group], decoding)
         spent = now(model.device) - start
         for turn, answer in zip(group, answers, strict=True):
             prefix = len(model.llm.prompt.prefix)
@@ -164,10 +156,10 @@ def ask_together(
     speech: Speech,
     turns: Sequence[Sequence[Turn]],
     ratio: int,
-    allowed: Allowed,
+    decoding: DecodingRules,
 ) -> Iterator[dict[str, Any]]:
     """One record a turn of sessions that are heard at once; what time and peak memory one of them takes isn't told."""
-    memory = method.compressor.listen(model, speech, ratio)
+    memory = method.compressor.prefill(model, speech, ratio)
     kept = kept_kv(memory, len(model.llm.prompt.prefix), speech.lengths.tolist())
     for qa in (False, True):
         asked = [
@@ -176,7 +168,7 @@ def ask_together(
             for turn in mine
             if (turn.task == "qa") == qa
         ]
-        answers = replies(method, model, memory, asked, allowed) if asked else []
+        answers = replies(method, model, memory, asked, decoding) if asked else []
         for (row, cut, turn), answer in zip(asked, answers, strict=True):
             answered = answer_record(cut, turn, ratio, answer.text, answer.finished)
             yield answered | kept[row] | {"device": name_of(model.device)}
@@ -187,14 +179,14 @@ def replies(
     model: SpeechLLM,
     memory: KVMemory,
     asked: Sequence[tuple[int, Cut, Turn]],
-    allowed: Allowed,
+    decoding: DecodingRules,
 ) -> list[Answer]:
     """The answers to turns, each about the session that the memory's row so numbered has heard."""
     rows, said = [row for row, _, _ in asked], [turn.instruction for _, _, turn in asked]
-    ends, rate, gap = [cut.duration for _, cut, _ in asked], allowed.tokens_per_second, allowed.longest_gap
-    limits = [answer_limit(turn.task, cut.duration, rate) for _, cut, turn in asked]
-    rules = mark_rules(model.llm.prompt, said, ends, rate, model.device, gap)
-    return method.compressor.answer(model, memory, said, limits, rules, rows)
+    seconds = [cut.duration for _, cut, _ in asked]
+    limits = [decoding.limit(turn.task, cut.duration) for _, cut, turn in asked]
+    rules = decoding.processors(model.llm.prompt, said, seconds, model.device)
+    return method.compressor.generate(model, memory, said, limits, rules, rows)
 
 
 def answered(
@@ -202,7 +194,7 @@ def answered(
     model: SpeechLLM,
     ratio: int,
     sessions: Sessions,
-    allowed: Allowed,
+    decoding: DecodingRules,
     path: Path,
     weights: Path,
     together: int = 1,
@@ -214,7 +206,7 @@ def answered(
     """
     at_once = together if method.compressor.takes_rows else 1
     cuts = sessions.cuts
-    with PredictionWriter(path, {"weights": weights_tag(weights)} | sessions.about | asdict(allowed)) as writer:
+    with PredictionWriter(path, {"weights": weights_tag(weights)} | sessions.about | asdict(decoding)) as writer:
         for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
             mine = cuts[first : first + at_once]
             turns = [sessions.data.evaluation(cut) for cut in mine]
@@ -223,9 +215,9 @@ def answered(
                 continue
             speech = [sessions.speech(model, cut) for cut in mine]
             if len(mine) == 1:
-                found = ask(method, model, mine[0], speech[0], turns[0], ratio, allowed)
+                found = ask(method, model, mine[0], speech[0], turns[0], ratio, decoding)
             else:
-                found = ask_together(method, model, mine, stacked(speech), turns, ratio, allowed)
+                found = ask_together(method, model, mine, stacked(speech), turns, ratio, decoding)
             for one in found:
                 writer.write(one)
     return read_predictions(path)

@@ -21,20 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.asking import Allowed, Method, Sessions, answered, whisper_reference
+from experiments.benchmarks.asking import Method, Sessions, answered, whisper_reference
 from experiments.benchmarks.compression_table import (
     FULL_KV,
     WHISPER,
-    more_errors,
-    more_right,
+    accuracy_delta,
     picture,
     rounded,
     row_of,
     summary_of,
+    wer_delta,
     write_csv,
 )
 from experiments.benchmarks.record import commit_of_tree, out_option, record, results_and_pictures
-from speech_xl.arguments import device_option, real_number, whole_number
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Compressor,
@@ -48,9 +47,10 @@ from speech_xl.evaluation.compressors import (
     UniformStride,
 )
 from speech_xl.evaluation.predictions import read_predictions
-from speech_xl.finished import FinishedStage
-from speech_xl.mistakes import told
-from speech_xl.stages import ConfigError
+from speech_xl.run.arguments import device_option, real_number, whole_number
+from speech_xl.run.command import ConfigError
+from speech_xl.run.trained_stage import TrainedStage
+from speech_xl.run.user_errors import exit_on_user_error
 
 
 def methods(folders: dict[str, Path | None], names: Sequence[str] | None = None) -> list[Method]:
@@ -128,18 +128,18 @@ def main() -> None:
     if given.whisper and Path(given.whisper).is_dir():
         given.whisper = Path(given.whisper)
     folders = {"base": given.base, "sst": given.sst, "appended": given.appended, "pooled": given.pooled}
-    commit, ours = commit_of_tree(), FinishedStage.of(given.sst)
+    commit, ours = commit_of_tree(), TrainedStage.of(given.sst)
     chosen = methods(folders, given.methods)  # before the corpus: what isn't installed is told at once
     sessions = Sessions(ours, given.sessions, given.tasks, given.data)
-    allowed = Allowed.by(ours)
+    decoding = ours.decoding
     if given.longest_gap is not None:
-        allowed = replace(allowed, longest_gap=given.longest_gap)
+        decoding = replace(decoding, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
         assert folder is not None
-        stage = FinishedStage.of(folder)
+        stage = TrainedStage.of(folder)
         model = stage.model(given.device)
         trained = sum(p.numel() for n, p in model.named_parameters() if n.startswith("sst."))
         for method in (m for m in chosen if m.weights == weights):
@@ -147,7 +147,7 @@ def main() -> None:
             own = weights == "sst"  # at 1x: how SSTs' weights do where nothing is compressed
             for ratio in [1] if one else [ratio for ratio in given.ratios if ratio > 1 or own]:
                 path = given.work / given.name / weights / file_name(method.name, ratio)
-                records = answered(method, model, ratio, sessions, allowed, path, stage.weights, given.together)
+                records = answered(method, model, ratio, sessions, decoding, path, stage.weights, given.together)
                 about = {
                     "weights": weights,
                     "trained_parameters": trained if method.compressor.trained else 0,
@@ -160,9 +160,9 @@ def main() -> None:
     for row in rows:  # paired, so that sessions which are hard for all don't blur it
         mine, others = found[row["method"], row["ratio"]], found.get(("SSTs", row["ratio"]))
         if others and row["method"] != "SSTs":
-            row |= more_errors(mine, others) | more_right(mine, others, "more_right")
+            row |= wer_delta(mine, others) | accuracy_delta(mine, others, "more_right")
         if whole := found.get((FULL_KV, 1)):
-            row |= more_right(mine, whole, "more_right_than_full_kv")
+            row |= accuracy_delta(mine, whole, "more_right_than_full_kv")
     if given.whisper:
         path = given.work / given.name / "whisper.jsonl"
         whisper_reference(given.whisper, sessions, path)
@@ -180,5 +180,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_on_user_error():
         main()

@@ -68,12 +68,12 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
     return row | {key: None if math.isnan(value) else round(value, 4) for key, value in floats.items()}
 
 
-def more_errors(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
+def wer_delta(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
     """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
     return _paired("more_errors", cut_error_difference, "asr", records, others)
 
 
-def more_right(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
+def accuracy_delta(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
     """How many more answers are right (a share) than others about the same sessions, as `name`, and its interval."""
     return _paired(name, accuracy_difference, "qa", records, others)
 

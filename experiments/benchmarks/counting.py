@@ -16,8 +16,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
 from speech_xl.model import SSTs
 from speech_xl.model.attention import NAME
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.llm import cache_argument
-from speech_xl.model.memory import KVMemory
 
 RATE, OMNI_RATE = 12.5, 25.0  # speech frames a second in the LLM
 INTERVAL = 64  # frames: 5.12 s, a multiple of every ratio
@@ -149,5 +149,5 @@ def counts_agree() -> float:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         for _ in range(3):
             expected += base + slope * int(memory.kept)
-            model.hear(memory, torch.randn(1, INTERVAL, model.llm.width), [INTERVAL], [4])
+            model.compress_interval(memory, torch.randn(1, INTERVAL, model.llm.width), [INTERVAL], [4])
     return expected / counter.get_total_flops()

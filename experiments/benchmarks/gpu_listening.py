@@ -12,7 +12,7 @@ from experiments.benchmarks.device import begin, gib, now, peak
 from experiments.benchmarks.gpu_training import INTERVAL, MINUTE, RATIO
 from experiments.benchmarks.sizes import speech_llm_of
 from speech_xl.model import SpeechLLM, SSTs
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.kv_memory import KVMemory
 
 LISTENED = (None, 8, 16)  # ratios
 
@@ -23,7 +23,7 @@ def decode_speed(model: SpeechLLM, memory: KVMemory, tokens: int) -> float:
 
     def took(limit: int) -> float:
         start = now(model.device)
-        model.answer(memory, [0], ["how many speakers are there"], [limit], [never])
+        model.generate(memory, [0], ["how many speakers are there"], [limit], [never])
         return now(model.device) - start
 
     one = took(1)
@@ -31,7 +31,7 @@ def decode_speed(model: SpeechLLM, memory: KVMemory, tokens: int) -> float:
 
 
 @torch.no_grad()
-def listen(model: SpeechLLM, ratio: int | None, part: int, parts: int, decoded: int) -> dict[str, Any]:
+def prefill(model: SpeechLLM, ratio: int | None, part: int, parts: int, decoded: int) -> dict[str, Any]:
     """`parts` stretches of `part` intervals; seconds of each, and what is kept after the first and the last."""
     device, seconds, marks = model.device, [], []
     begin(device)
@@ -41,7 +41,7 @@ def listen(model: SpeechLLM, ratio: int | None, part: int, parts: int, decoded: 
         start = now(device)
         for _ in range(part):
             frames = torch.randn(1, INTERVAL, model.llm.width, device=device) * 0.1
-            model.hear(memory, frames, [INTERVAL], [ratio])
+            model.compress_interval(memory, frames, [INTERVAL], [ratio])
         seconds.append(now(device) - start)
         most = max(most, peak(device))
         if number in (0, parts - 1):
@@ -59,5 +59,5 @@ def listening(
     before = begin(device)
     model = speech_llm_of(config, device, "bfloat16", SSTs("full", positions="compact")).eval().requires_grad_(False)
     weights = gib(begin(device) - before)
-    listen(model, RATIO, 1, 1, 2)  # warms up
-    return [listen(model, ratio, part, parts, decoded) for ratio in LISTENED], weights
+    prefill(model, RATIO, 1, 1, 2)  # warms up
+    return [prefill(model, ratio, part, parts, decoded) for ratio in LISTENED], weights

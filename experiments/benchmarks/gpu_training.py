@@ -20,7 +20,7 @@ from experiments.benchmarks.device import begin, gib, now, peak
 from experiments.benchmarks.sizes import speech_llm_of
 from experiments.benchmarks.training_speed import ANSWER
 from speech_xl.model import SSTs, speech_llm
-from speech_xl.model.attention import block_mask, pieces
+from speech_xl.model.attention import block_mask, query_chunks
 from speech_xl.model.layout import Layout, LayoutBatch
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
@@ -30,8 +30,8 @@ RATE, INTERVAL, RATIO = 12.5, 50, 8
 MINUTE = round(60 * RATE)  # frames
 ANSWERED = 150  # tokens a minute
 FLEX, BY_INTERVAL, PLAIN = "FlexAttention", "by interval", "plain tokens"
-PIECES = {"SDPA, pieces of 128": 128, "SDPA, pieces of 1024": 1024}
-METHODS = (FLEX, *PIECES, BY_INTERVAL, PLAIN)
+QUERY_CHUNKS = {"SDPA, query chunks of 128": 128, "SDPA, query chunks of 1024": 1024}
+METHODS = (FLEX, *QUERY_CHUNKS, BY_INTERVAL, PLAIN)
 FEW_INTERVALS = 5  # minutes; back-propagation by interval isn't tried beyond
 CAP, REPEATS = 5.0, 10  # seconds and steps of a cell
 
@@ -64,14 +64,14 @@ class Bench:
         return self.model.layouts(speech, speech.throughout(RATIO), [len(suffix.ids)] * len(speech))
 
     def loss(self, method: str, speech: Speech, suffix: Suffix) -> Tensor:
-        told = speech, speech.throughout(RATIO), [suffix] * len(speech)
+        sample = speech, speech.throughout(RATIO), [suffix] * len(speech)
         if method == PLAIN:
             return self.plain_tokens(len(speech), len(self.layouts(speech, suffix)[0]), suffix)
         if method == BY_INTERVAL:
-            return streamed(self.model, *told)
-        self.model.llm.attention = "sdpa" if method in PIECES else "flex"
-        with patch.object(speech_llm, "pieces", partial(pieces, size=PIECES.get(method, 0))):
-            return self.model(*told).loss_sum
+            return streamed(self.model, *sample)
+        self.model.llm.attention = "sdpa" if method in QUERY_CHUNKS else "flex"
+        with patch.object(speech_llm, "query_chunks", partial(query_chunks, size=QUERY_CHUNKS.get(method, 0))):
+            return self.model(*sample).loss_sum
 
     def plain_tokens(self, rows: int, tokens: int, suffix: Suffix) -> Tensor:
         """As many tokens through the LLM as Hugging Face runs it: causal, no SSTs, no mask of ours."""

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import torch
 
-from speech_xl.files import write_text
+from speech_xl.storage.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -69,11 +69,11 @@ def record(
     return path
 
 
-def publish(script: str, summary: Mapping[str, float | int], **told: Any) -> None:
-    """Record and print what the benchmark `script` (its ``__file__``) found; `told` as in `record`."""
+def publish(script: str, summary: Mapping[str, float | int], **fields: Any) -> None:
+    """Record and print what the benchmark `script` (its ``__file__``) found; `fields` as in `record`."""
     path = Path(script).resolve()
     command = " ".join(["python", str(path.relative_to(ROOT)), *sys.argv[1:]])
-    written = record(path.stem, summary, command, **told)
+    written = record(path.stem, summary, command, **fields)
     print(json.dumps(dict(summary), indent=2), f"written: {written}", sep="\n")
 
 

@@ -29,11 +29,11 @@ from transformers import AutoModelForCausalLM
 
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
-from speech_xl.arguments import whole_number
 from speech_xl.model import SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech import Speech
+from speech_xl.run.arguments import whole_number
 
 ANSWER = "hello this is anna speaking from paris " * 8  # what the loss is taken on
 METHODS = ("one pass", "by interval", "plain tokens")
@@ -69,7 +69,7 @@ class Bench:
 
     def by_interval(self) -> Tensor:
         """The memory, with gradients through all of it, then the answer behind it."""
-        memory = self.model.listen(self.speech, self.ratios)
+        memory = self.model.prefill(self.speech, self.ratios)
         ids = torch.tensor([self.suffix.ids])
         kind = torch.full_like(ids, Kind.SUFFIX)
         position = memory.position[:, None] + torch.arange(ids.shape[1])

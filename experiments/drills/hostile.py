@@ -15,11 +15,11 @@ from experiments.drills.rows import Drill, Row
 from experiments.drills.tones import session
 from experiments.drills.trial import Trial, make_models
 from experiments.run import main as run_experiment
-from speech_xl.align import main as align
 from speech_xl.export import main as export
+from speech_xl.extensions.timestamps.align import main as align
 from speech_xl.listen import load_model
 from speech_xl.listen import main as listen
-from speech_xl.mistakes import told
+from speech_xl.run.user_errors import exit_on_user_error
 
 EVIL = [stage for stage in STAGES if stage.mark]
 
@@ -30,7 +30,7 @@ def listening(folder: Path, place: Path) -> None:
 
 
 def loading(folder: Path, place: Path) -> None:
-    with told():  # in Python it raises; here, as on a command line, a message and status 2
+    with exit_on_user_error():  # in Python it raises; here, as on a command line, a message and status 2
         load_model(folder)
 
 

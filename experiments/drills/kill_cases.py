@@ -21,13 +21,13 @@ def curriculum(unit: str, *schedule: tuple[int, list[int]]) -> dict[str, Any]:
 # A kind of run: its stage, and what its overlay sets beside the dropout that all have.
 KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "stage 1": ("stage1", {"data": {"excerpt": EXCERPTS}, "model": {"flat_steps": 4}}),
-    "stage 1, deaf": (
+    "stage 1, channel_dropout": (
         "stage1",
         {
             "data": {"excerpt": EXCERPTS},
             "model": {
                 "flat_steps": 4,
-                "adapter": {**ADAPTER, "init_args": {**ADAPTER["init_args"], "deaf": 0.2, "time_mask": 0.2}},
+                "adapter": {**ADAPTER, "init_args": {**ADAPTER["init_args"], "channel_dropout": 0.2, "time_mask": 0.2}},
             },
         },
     ),
@@ -95,7 +95,7 @@ KILLS = [
     Kill("stage 3", "batch", 10, 0.8, workers=2, every_step=False, new_frames=True),
     Kill("stage 3, by epoch", "batch", 5, 0.3),
     Kill("stage 3, by epoch", "epoch_end", 0, 0.3),
-    Kill("stage 1, deaf", "batch", 6, 0.2),
+    Kill("stage 1, channel_dropout", "batch", 6, 0.2),
     Kill("stage 2, accumulating", "batch", 15, 0.3),
 ]
 

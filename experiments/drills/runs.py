@@ -23,7 +23,7 @@ Event = dict[str, Any]
 LONGEST = 1200  # seconds that a run may take before it counts as one without end; a busy machine is slow
 DROPOUT = 0.2  # of the adapter: a run that isn't continued exactly draws other masks, and ends with other weights
 # Excerpts of sessions that grow, as stage 1 trains on.
-EXCERPTS = {"min_seconds": 2, "max_seconds": 20, "per_session": 2, "grow_epochs": 1}
+EXCERPTS = {"min_seconds": 2, "max_seconds": 20, "per_session": 2, "length_curriculum_epochs": 1}
 EVERY_STEP = ("--checkpoint.every_minutes", "0")  # last.ckpt after each step
 NO_VALIDATION = ("--trainer.limit_val_batches", "0")
 

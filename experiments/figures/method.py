@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
-from speech_xl.model.attention import pieces
+from speech_xl.model.attention import query_chunks
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, build_layout
 
 # Okabe and Ito's palette, which readers with colour-blindness can tell apart.
@@ -38,7 +38,7 @@ def visible(layout: Layout) -> np.ndarray:
     batch = LayoutBatch.collate([layout])
     copied = batch.kept()
     length = len(layout)
-    (chunk,) = pieces(batch, copied, size=length)
+    (chunk,) = query_chunks(batch, copied, size=length)
     mask = chunk.mask[0, 0].numpy()
     seen = mask[:, :length].copy()
     for column, token in enumerate(copied[0, : chunk.copies].tolist()):

@@ -15,5 +15,5 @@ if [ -n "${LIBRISPEECH:-}" ]; then
 fi
 
 word_times() { # word_times VARIANT: by the adapter of its stage 1
-    [ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.align "$runs/$1/stage1" "$runs/times" --splits train dev "${aligning[@]}"
+    [ -f "$runs/times/dev.jsonl" ] || python -m speech_xl.extensions.timestamps.align "$runs/$1/stage1" "$runs/times" --splits train dev "${aligning[@]}"
 }

@@ -22,10 +22,10 @@ train spelling stage1 "${spell[@]}" --trainer.max_steps 800
 train spelling_on stage1 "${spell[@]}" -c data/mini_librispeech_noisy.yaml --init_from "$runs/spelling/stage1/weights.safetensors"
 word_times spelling_on
 train words stage1 "${words[@]}" --init_from "$runs/spelling_on/stage1/weights.safetensors" \
-    --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, grow_epochs: 2, keep_place: true}" \
+    --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, length_curriculum_epochs: 2, absolute_time: true}" \
     --trainer.max_steps 900 --trainer.val_check_interval 450
 train words_on stage1 "${words[@]}" --init_from "$runs/words/stage1/weights.safetensors" \
-    --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, keep_place: true}" \
+    --data.excerpt "{min_seconds: 4, max_seconds: 100, per_session: 12, absolute_time: true}" \
     --trainer.max_steps 550 --trainer.val_check_interval 550
 # On from there on three speeds, uncompressed, with SSTs and with pooled frames: 900 steps, and 1,900 at anew rising rates.
 from=(--init_from "$runs/words_on/stage1/weights.safetensors" --trainer.max_steps 900 --trainer.val_check_interval 900)
@@ -40,7 +40,7 @@ train long_pooled_on stage3 "${long[@]}" -c ablations/mean_pooling.yaml \
     --init_from "$runs/long_pooled/stage3/weights.safetensors" "${again[@]}"
 # Runs of up to five minutes, which the last ones never met: a few hundred steps of one such run each, at half the rates.
 five=(--data.corpus.init_args.speeds "[]" --data.max_duration 300 --model.init_args.warmup_steps 20)
-five+=(--data.excerpt "{min_seconds: 10, max_seconds: 300, per_session: 12, keep_place: true}")
+five+=(--data.excerpt "{min_seconds: 10, max_seconds: 300, per_session: 12, absolute_time: true}")
 five+=(--seed_everything 2 --data.seed 2 --model.init_args.seed 2)
 alike=(--model.init_args.trainable '{"sst.*": 4.0e-4, "adapter.*": 4.0e-4, "llm.*": 4.0e-4}' --trainer.max_steps 240)
 alike+=(--trainer.val_check_interval 240 --curriculum.init_args.schedule "[{start: 0, ratios: [4, 8, 16]}]")

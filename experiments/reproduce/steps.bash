@@ -21,15 +21,15 @@ train() { # train VARIANT STAGE ARGUMENTS...
 
 read_texts() { # read_texts FOLDER VOCABULARY SECONDS STEP ARGUMENTS...: a tiny LLM, its marks up to SECONDS in steps of STEP
     [ -f "$1/model.safetensors" ] && return
-    python -m data_recipes.tokenizer "$1.part" "${read[@]}" --vocabulary "$2" --seconds "$3" --step "$4"
-    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:5}" "${reading[@]}"
+    python -m experiments.tiny_models.tokenizer "$1.part" "${read[@]}" --vocabulary "$2" --seconds "$3" --step "$4"
+    python -m experiments.tiny_models.tiny_llm "$1.part" "${read[@]}" --begin experiments/models/tiny/llm --frames 1200 --lr 1.2e-3 "${@:5}" "${reading[@]}"
     mv "$1.part" "$1"
 }
 
 read_on() { # read_on FOLDER LLM WEIGHTS ARGUMENTS...: a stage's LLM reads on; its weights with that LLM, to start from
     [ -f "$1/weights.safetensors" ] && return
     mkdir -p "$1.part" && cp "$2"/{config,tokenizer,tokenizer_config}.json "$1.part"
-    python -m data_recipes.tiny_llm "$1.part" "${read[@]}" --stage "$3" --frames 1200 "${@:4}" "${reading[@]}"
+    python -m experiments.tiny_models.tiny_llm "$1.part" "${read[@]}" --stage "$3" --frames 1200 "${@:4}" "${reading[@]}"
     mv "$1.part" "$1"
 }
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from speech_xl.files import check_writable, write_text
-from speech_xl.finished import EXPORTED, FORCE_HELP, FinishedStage
-from speech_xl.lineage import NOTE, sources_of
-from speech_xl.mistakes import told
 from speech_xl.model import SpeechLLM
 from speech_xl.phases.weights import read_weights, save_weights
-from speech_xl.stages import CONFIG, WEIGHTS, ConfigError
-from speech_xl.trust import REMOTE_CODE, TRUST_HELP
+from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError
+from speech_xl.run.lineage import NOTE, sources_of
+from speech_xl.run.trained_stage import EXPORTED, FORCE_HELP, TrainedStage
+from speech_xl.run.trust import REMOTE_CODE, TRUST_HELP
+from speech_xl.run.user_errors import exit_on_user_error
+from speech_xl.storage.files import check_writable, write_text
 
 LLM_FOLDER = "llm"
 MEND = {
@@ -47,7 +47,7 @@ def export(
     Raises ConfigError where `out` holds a stage already, and where an encoder or LLM would be named by a folder of this
     machine.
     """
-    stage, out = FinishedStage.of(folder, trust_remote_code, force), Path(out)
+    stage, out = TrainedStage.of(folder, trust_remote_code, force), Path(out)
     if any((out / name).exists() for name in (WEIGHTS, CONFIG, EXPORTED)):
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
     model = stage.model()
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     given = parser.parse_args(argv)
-    with told():
+    with exit_on_user_error():
         out = export(given.folder, given.out, given.encoder, given.dtype, given.trust_remote_code, given.force)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB. Try it: python -m speech_xl.listen {out} AUDIO")

@@ -14,18 +14,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
-from speech_xl.arguments import device_option, not_blank, real_number, whole_number
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
-from speech_xl.data.time_marks import timed_parts
-from speech_xl.evaluation.predictions import answer_limit
-from speech_xl.files import check_target
-from speech_xl.finished import FORCE_HELP, FinishedStage
-from speech_xl.mistakes import told
+from speech_xl.extensions.timestamps.marks import timed_parts
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.model.context import check_question
-from speech_xl.stages import ConfigError
-from speech_xl.trust import TRUST_HELP
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.run.arguments import device_option, not_blank, real_number, whole_number
+from speech_xl.run.command import ConfigError
+from speech_xl.run.trained_stage import FORCE_HELP, TrainedStage
+from speech_xl.run.trust import TRUST_HELP
+from speech_xl.run.user_errors import exit_on_user_error
+from speech_xl.storage.files import check_target
 
 __all__ = ["Listener", "load_model"]
 
@@ -46,14 +46,14 @@ def load_model(
     Raises ConfigError where the folder holds no finished stage, or names classes that aren't of this package, and
     LineageError where its weights were trained with other settings or models.
     """
-    return FinishedStage.of(folder, trust_remote_code, force).model(device)
+    return TrainedStage.of(folder, trust_remote_code, force).model(device)
 
 
-def longest_answer(stage: FinishedStage, question: str, seconds: float) -> int:
+def longest_answer(stage: TrainedStage, question: str, seconds: float) -> int:
     """Tokens that an answer about so much audio may have: a transcript as many as in the stage's own evaluation."""
     if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
         return ANSWER_TOKENS
-    return answer_limit("asr", seconds, stage.tokens_per_second)
+    return DecodingRules(stage.tokens_per_second).limit("asr", seconds)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,11 +80,11 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if not given.audio and not given.load:
         parser.error("nothing to hear: name audio files, or a memory with --load")
-    with told():
+    with exit_on_user_error():
         run(given)
 
 
-def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:
+def listener_for(given: argparse.Namespace, stage: TrainedStage) -> Listener:
     """A listener as the command line says: a new one, or the one whose memory `--load` names."""
     model = stage.model(given.device)
     if not given.load:
@@ -101,7 +101,7 @@ def listener_for(given: argparse.Namespace, stage: FinishedStage) -> Listener:
 
 def run(given: argparse.Namespace) -> None:
     # A folder that holds no stage is told first.
-    stage = FinishedStage.of(given.folder, given.trust_remote_code, given.force)
+    stage = TrainedStage.of(given.folder, given.trust_remote_code, given.force)
     files = [AudioFile.of(path) for path in given.audio]  # all of them, before any is listened to
     for file in files:
         for remark in file.remarks():
@@ -114,9 +114,9 @@ def run(given: argparse.Namespace) -> None:
         check_question(listener.model.llm, len(listener.model.llm.prompt.question(question)))
     for file in files:
         with tqdm(total=round(file.seconds), desc=Path(file.path).name, unit="s") as bar:
-            for piece in file.pieces():
-                listener.push(piece)
-                bar.update(len(piece) / SAMPLE_RATE)
+            for chunk in file.chunks():
+                listener.push(chunk)
+                bar.update(len(chunk) / SAMPLE_RATE)
     if given.save:
         listener.save(given.save)  # before the end is heard: another time may go on from here
     listener.flush()  # once, not with every question

@@ -16,7 +16,7 @@ from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import FixedWindows
 from speech_xl.data.tasks import TaskMixture
-from speech_xl.data.time_marks import TimeMarks
+from speech_xl.extensions.timestamps.marks import TimeMarks
 
 
 def dataset_of(turns=None, **options):

@@ -99,7 +99,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WHOLE)
 def test_all_of_a_file_is_heard(tmp_path, kind):
     file = AudioFile.of(WHOLE[kind](tmp_path))
-    heard = torch.cat(list(file.pieces()))
+    heard = torch.cat(list(file.chunks()))
     assert file.seconds == pytest.approx(SECONDS, abs=0.01) and len(heard) == round(file.seconds * RATE)
     assert not file.remarks()
     if kind not in ("mp3", "vorbis", "opus"):
@@ -111,7 +111,7 @@ def test_a_header_that_is_wrong_is_named_and_does_not_matter(tmp_path, kind):
     make, header, decoded = WRONG[kind]
     file = AudioFile.of(make(tmp_path))
     assert file.seconds == pytest.approx(decoded, abs=0.3)
-    assert sum(len(piece) for piece in file.pieces()) == round(file.seconds * RATE)
+    assert sum(len(piece) for piece in file.chunks()) == round(file.seconds * RATE)
     assert file.remarks()[0] == f"its header says {header:.1f} s, {file.seconds:.1f} s decoded and heard"
 
 
@@ -121,7 +121,7 @@ def test_an_mp3_without_a_header_is_heard_to_its_end(tmp_path):
     assert soundfile.info(path).duration < 2.0
     file = AudioFile.of(path)
     assert file.seconds == pytest.approx(SECONDS, abs=0.1) and "decoded and heard" in file.remarks()[0]
-    heard = torch.cat(list(file.pieces())).numpy()
+    heard = torch.cat(list(file.chunks())).numpy()
     assert np.abs(np.fft.rfft(heard[-RATE:])).argmax() == 440
 
 
@@ -148,7 +148,7 @@ def test_resampled_in_blocks_is_resampled_at_once(tmp_path, rate, monkeypatch):
     # A file goes the same way, in the number of samples that lhotse gives it.
     monkeypatch.setattr(decode, "BLOCK_SECONDS", 0.7)
     path = written(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
-    heard = torch.cat(list(AudioFile.of(path).pieces()))
+    heard = torch.cat(list(AudioFile.of(path).chunks()))
     torch.testing.assert_close(heard, load_audio(Recording.from_file(path).to_cut()), atol=1e-6, rtol=0)
 
 
@@ -156,7 +156,7 @@ def test_channels_that_cancel_are_not_mixed(tmp_path):
     path = written(tmp_path / "a.wav", np.stack([0.5 * sound(), -0.49 * sound()], axis=1))
     file = AudioFile.of(path)
     assert "its channels cancel when mixed, so channel 1, the loudest, is heard alone" in file.remarks()
-    heard = torch.cat(list(file.pieces()))
+    heard = torch.cat(list(file.chunks()))
     assert np.abs(heard.numpy() - 0.5 * sound()).max() < 2e-4
     whole = Recording.from_file(path).to_cut()
     part = whole.truncate(offset=1.0, duration=0.5)
@@ -175,7 +175,7 @@ def test_channels_that_cancel_for_a_moment_are_mixed(tmp_path):
     file = AudioFile.of(path)
     assert not file.remarks()
     part = load_audio(Recording.from_file(path).to_cut().truncate(duration=0.5))
-    torch.testing.assert_close(torch.cat(list(file.pieces()))[: len(part)], part)
+    torch.testing.assert_close(torch.cat(list(file.chunks()))[: len(part)], part)
 
 
 @pytest.mark.parametrize(
@@ -251,5 +251,5 @@ def test_pyav_reads_what_libsndfile_does_not(tmp_path):
         container.mux(stream.encode(None))
     file = AudioFile.of(path)
     assert file.seconds == pytest.approx(SECONDS, abs=0.1)
-    heard = torch.cat(list(file.pieces())).numpy()
+    heard = torch.cat(list(file.chunks())).numpy()
     assert np.abs(np.fft.rfft(heard[2 * RATE : 3 * RATE])).argmax() == 440

@@ -5,16 +5,16 @@ import pytest
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.loaders import TrainSampling
 from speech_xl.data.tasks import asr_turn, begins
-from speech_xl.data.time_marks import TimeMarks, timed_parts
+from speech_xl.extensions.timestamps.marks import TimeMarks, timed_parts
 
 
 def test_the_longest_length_grows_evenly_and_stays():
-    excerpt = Excerpt(2.0, 10.0, grow_epochs=4)
+    excerpt = Excerpt(2.0, 10.0, length_curriculum_epochs=4)
     assert [excerpt.longest(epoch) for epoch in range(6)] == [2.0, 4.0, 6.0, 8.0, 10.0, 10.0]
     assert Excerpt(2.0, 10.0).longest(0) == 10.0
 
 
-@pytest.mark.parametrize("wrong", [{"per_session": 0}, {"grow_epochs": -1}])
+@pytest.mark.parametrize("wrong", [{"per_session": 0}, {"length_curriculum_epochs": -1}])
 def test_wrong_counts_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Excerpt(2.0, 10.0, **wrong)
@@ -38,7 +38,7 @@ def test_an_excerpt_may_keep_its_place_in_the_session(tiny_corpus):
     marks, late = TimeMarks(0.1), 0
     for cut in tiny_corpus(sessions=10).cuts("train"):
         for epoch in range(5):
-            part, placed = (Excerpt(0.3, 0.8, keep_place=keep)(cut, 0, epoch) for keep in (False, True))
+            part, placed = (Excerpt(0.3, 0.8, absolute_time=keep)(cut, 0, epoch) for keep in (False, True))
             assert part.id == placed.id and begins(part) == 0.0
             if placed.id == cut.id:
                 continue

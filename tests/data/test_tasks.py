@@ -7,7 +7,7 @@ import pytest
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 
 from speech_xl.data.tasks import TaskMixture, Turn, asr_turn, caption_turn, qa_turns
-from speech_xl.data.time_marks import TimeMarks, without_time_marks
+from speech_xl.extensions.timestamps.marks import TimeMarks, without_time_marks
 
 
 def cut_with(texts=("hello there", "bye"), **custom):

@@ -55,8 +55,8 @@ def test_the_example_recipe_runs(tmp_path):
 def test_the_configs_name_classes_and_arguments_that_exist():
     modules = {
         "MiniLibriSpeech": "data_recipes.corpora",
-        "WordTimed": "speech_xl.data.word_times",
-        "Perturbed": "speech_xl.data.speeds",
+        "WordTimed": "speech_xl.extensions.timestamps.word_times",
+        "SpeedPerturbation": "speech_xl.data.speed_perturbation",
     }
     blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
     configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]

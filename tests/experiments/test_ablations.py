@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks.ablations import BASE, FEWEST_STEPS, RATIOS, compared, main, picture, variants
-from speech_xl.stages import parse_command
+from speech_xl.run.command import parse_command
 from tests.records import answer_record
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

@@ -8,14 +8,15 @@ import torch
 from lhotse.testing.dummies import dummy_cut
 from PIL import Image
 
-from experiments.benchmarks.asking import Allowed, Method, ask, ask_together, changed, stacked
+from experiments.benchmarks.asking import Method, ask, ask_together, changed, stacked
 from experiments.benchmarks.compression import command_of, file_name, methods
-from experiments.benchmarks.compression_table import more_errors, more_right, picture, row_of, summary_of
+from experiments.benchmarks.compression_table import accuracy_delta, picture, row_of, summary_of, wer_delta
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Eviction, MeanPooled, Summarization, Uncompressed
-from speech_xl.phases.generation import EvaluationLoops
-from speech_xl.stages import ConfigError
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.phases.evaluation_loops import EvaluationLoops
+from speech_xl.run.command import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 
 
@@ -68,16 +69,16 @@ def test_a_row_of_questions_alone_counts_every_session_once():
 def test_more_errors_are_those_of_transcripts_alone():
     right, wrong = answer("a", "asr", "one two", "one two"), answer("a", "asr", "one two", "one six")
     asked = answer("a", "qa", "three", "three", "count")
-    assert more_errors([wrong, asked], [right])["more_errors"] == 0.5
-    assert more_errors([asked], [asked]) == {}
+    assert wer_delta([wrong, asked], [right])["more_errors"] == 0.5
+    assert wer_delta([asked], [asked]) == {}
 
 
 def test_more_right_are_answers_alone():
     asked = [answer(cut, "qa", "three", said, "count") for cut, said in (("a", "three"), ("b", "four"))]
     wrong, spoken = answer("a", "qa", "three", "two", "count"), answer("a", "asr", "one two", "one six")
-    found = more_right([spoken, *asked], [wrong, asked[1]], "more_right")
+    found = accuracy_delta([spoken, *asked], [wrong, asked[1]], "more_right")
     assert found["more_right"] == 0.5 and set(found) == {"more_right", "more_right_low", "more_right_high"}
-    assert more_right([spoken], [spoken], "more_right") == {}
+    assert accuracy_delta([spoken], [spoken], "more_right") == {}
 
 
 def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
@@ -118,7 +119,7 @@ def test_every_file_of_answers_has_a_name_of_its_own():
 @torch.no_grad()
 def test_bytes_are_those_of_the_formula(tmp_path):
     model = listener(llm_folder(tmp_path)).eval()
-    memory = MeanPooled().listen(model, speech([10, 7]), 4)
+    memory = MeanPooled().prefill(model, speech([10, 7]), 4)
     # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
     assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
     assert memory.audio_bytes(len(model.llm.prompt.prefix)) == [(3 + 2) * 2 * 2 * 2 * 8 * 8]
@@ -131,20 +132,21 @@ def test_validation_and_the_benchmark_report_the_same_kept_bytes_and_those_of_th
     cuts = [dummy_cut(number, duration=1.0 + number) for number in range(2)]
     rows, turns = [speech([6, 5]), speech([4])], [[Turn("asr", "transcribe", "ada")]] * 2
     phase = EvaluationLoops()
-    phase.backbone, phase.eval_ratios, phase.max_tokens_per_second, phase.longest_gap = model, [2], 4.0, None
+    model.decoding = DecodingRules(4.0)
+    phase.backbone, phase.eval_ratios = model, [2]
     phase.speech = lambda batch: stacked(rows)
     given = SpeechBatch([cut.id for cut in cuts], cuts, [None] * 2, [None] * 2, [[], []], turns)
-    method, allowed = Method(Summarization(), "sst"), Allowed(4.0, None)
+    method, decoding = Method(Summarization(), "sst"), model.decoding
     names = ("kept_kv_bytes", "kept_kv_tokens", "total_kv_tokens")
-    alone = [one for row in zip(cuts, rows, turns, strict=True) for one in ask(method, model, *row, 2, allowed)]
+    alone = [one for row in zip(cuts, rows, turns, strict=True) for one in ask(method, model, *row, 2, decoding)]
     validated = [{name: one[name] for name in names} for one in phase.records(given)]
     assert validated == [{name: one[name] for name in names} for one in alone]
     for one, row in zip(alone, rows, strict=True):
-        memory = model.listen(row, row.throughout(2))
+        memory = model.prefill(row, row.throughout(2))
         tensors = [v for name, v in memory.tensors().items() if name.startswith("layers.")]
         assert one["kept_kv_bytes"] == sum(v[:, :, prefix:].numel() * v.element_size() for v in tensors)
         assert one["peak_kv_bytes"] >= one["kept_kv_bytes"]
-    narrow = model.listen(rows[0], rows[0].throughout(2))
+    narrow = model.prefill(rows[0], rows[0].throughout(2))
     for layer in narrow.cache.layers:  # as under autocast, whatever the weights are
         layer.keys, layer.values = layer.keys.bfloat16(), layer.values.bfloat16()
     assert 4 * narrow.audio_bytes(prefix)[0] == alone[0]["kept_kv_bytes"]
@@ -159,10 +161,10 @@ def test_sessions_asked_together_answer_and_keep_what_each_does_alone(tmp_path, 
     rows = [speech([6, 5]), speech([4]), speech([7, 2, 4])]
     turns = [[Turn("asr", "transcribe", "ada")] for _ in cuts]
     turns[1].append(Turn("qa", "who?", "bob", "first"))
-    method, allowed = Method(compressor, "sst"), Allowed(4.0, None)
-    alone = [list(ask(method, model, *one, 2, allowed)) for one in zip(cuts, rows, turns, strict=True)]
+    method, decoding = Method(compressor, "sst"), model.decoding
+    alone = [list(ask(method, model, *one, 2, decoding)) for one in zip(cuts, rows, turns, strict=True)]
     told = [{key: one[key] for key in ("id", "hypothesis", "kept_kv_bytes")} for records in alone for one in records]
-    found = list(ask_together(method, model, cuts, stacked(rows), turns, 2, allowed))
+    found = list(ask_together(method, model, cuts, stacked(rows), turns, 2, decoding))
     assert sorted(one["id"] for one in found) == sorted(one["id"] for one in told)
     assert all({key: one[key] for key in told[0]} in told for one in found)
     assert len({one["hypothesis"] for one in found}) > 1, "answers say nothing if all are alike"

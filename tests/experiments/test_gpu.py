@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.benchmarks import gpu, gpu_training
-from speech_xl.model.attention import pieces
+from speech_xl.model.attention import query_chunks
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,9 @@ def test_a_cell_that_runs_out_of_memory_is_null_and_says_so():
 
 def test_pieces_are_as_large_as_the_method_says(monkeypatch):
     bench, sizes = gpu_training.Bench(gpu.small(), CPU), []
-    monkeypatch.setattr(gpu_training, "pieces", lambda *told, size: sizes.append(size) or pieces(*told, size=size))
-    for method in gpu_training.PIECES:
+    monkeypatch.setattr(
+        gpu_training, "query_chunks", lambda *args, size: sizes.append(size) or query_chunks(*args, size=size)
+    )
+    for method in gpu_training.QUERY_CHUNKS:
         bench.step(method, bench.speech(1, 60), bench.suffix(60))
     assert sizes == [128, 1024]

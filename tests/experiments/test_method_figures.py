@@ -43,7 +43,7 @@ def test_the_tokens_that_are_drawn_are_held_by_a_real_memory(tmp_path):
     prefix = len(model.llm.prompt.prefix)
     held = held_tokens(build_layout(prefix, INTERVALS, RATIOS, 0))
     with torch.no_grad():
-        memory = model.listen(speech(INTERVALS), [RATIOS])
+        memory = model.prefill(speech(INTERVALS), [RATIOS])
     assert memory.peak == held.max()
     assert int(memory.kept[0]) == build_layout(prefix, INTERVALS, RATIOS, 0).kept + prefix < held.max()
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks import ablations, compression
-from speech_xl.finished import FinishedStage
-from speech_xl.stages import WEIGHTS, parse_command
-from tests.test_configs import EXPERIMENTS
+from speech_xl.run.command import WEIGHTS, parse_command
+from speech_xl.run.trained_stage import TrainedStage
+from tests.run.test_configs import EXPERIMENTS
 
 SCRIPTS = sorted((EXPERIMENTS / "reproduce").glob("*.sh"))
 # Stands in for Python: writes down what it is asked, and makes the files that the script looks for.
 SHIM = """#!/usr/bin/env bash
 printf '%q ' "$@" >> "$LOG"; echo >> "$LOG"
 case "$2" in
-    data_recipes.tokenizer) mkdir -p "$3" && touch "$3"/{config,tokenizer,tokenizer_config}.json ;;
-    data_recipes.tiny_llm) touch "$3"/{model,weights}.safetensors ;;
-    speech_xl.align) mkdir -p "$4" && touch "$4/dev.jsonl" ;;
+    experiments.tiny_models.tokenizer) mkdir -p "$3" && touch "$3"/{config,tokenizer,tokenizer_config}.json ;;
+    experiments.tiny_models.tiny_llm) touch "$3"/{model,weights}.safetensors ;;
+    speech_xl.extensions.timestamps.align) mkdir -p "$4" && touch "$4/dev.jsonl" ;;
 esac
 """
 
@@ -44,7 +44,7 @@ def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(t
     for number, script in enumerate(SCRIPTS):
         (tmp_path / str(number)).mkdir()
         for said in commands(script, tmp_path / str(number), REHEARSE="1"):
-            steps = {"experiments/run.py": "--trainer.max_steps", "data_recipes.tiny_llm": "--steps"}
+            steps = {"experiments/run.py": "--trainer.max_steps", "experiments.tiny_models.tiny_llm": "--steps"}
             option = next((steps[name] for name in said[:2] if name in steps), None)
             assert option is None or said[len(said) - said[::-1].index(option)] == "2", "the last one counts"
             assert "benchmarks" not in said[0] or ("--out" in said and said[said.index("--sessions") + 1])
@@ -54,7 +54,7 @@ def test_a_rehearsal_leaves_the_docs_alone_and_takes_a_few_steps_of_everything(t
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_command_parses_and_finds_what_it_starts_from(script, rehearse, tmp_path, parser, monkeypatch):
     made: set[str] = set()
-    monkeypatch.setattr(FinishedStage, "of", begun)
+    monkeypatch.setattr(TrainedStage, "of", begun)
     monkeypatch.setattr(ablations, "train", begun)
     measured = []
     for said in commands(script, tmp_path, REHEARSE=rehearse):

@@ -197,7 +197,7 @@ def heard_in_training(shape, lengths, **noise):
 
 
 def test_in_training_a_row_is_deaf_to_whole_dimensions_of_the_encoder():
-    heard = heard_in_training((2, 8, 64), [8, 6], deaf=0.5)
+    heard = heard_in_training((2, 8, 64), [8, 6], channel_dropout=0.5)
     assert heard[0].any(0).equal(heard[0].all(0)), "a dimension is heard all the time or never"
     share = heard[:, 0].float().mean(1)
     assert ((share > 0.25) & (share < 0.75)).all() and not heard[0, 0].equal(heard[1, 0])

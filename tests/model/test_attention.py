@@ -5,7 +5,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from speech_xl.model.attention import PIECE, MemoryKeys, Turn, attend, block_mask, mask_for_generate, pieces
+from speech_xl.model.attention import (
+    QUERY_CHUNK,
+    MemoryKeys,
+    RopeShift,
+    attend,
+    block_mask,
+    mask_for_generate,
+    query_chunks,
+)
 from speech_xl.model.layout import Kind, LayoutBatch, build_layout
 from tests.model.tiny import listener, llm_folder
 from tests.model.two_paths import allowed
@@ -26,29 +34,29 @@ def random(rows, length, more=0):
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
 @torch.no_grad()
-def test_pieces_and_flex_and_the_plain_mask_agree_on_a_ragged_batch(size):
+def test_query_chunks_and_flex_and_the_plain_mask_agree_on_a_ragged_batch(size):
     layout = batch()
     real, kept = layout.kind != Kind.PAD, layout.kept()
     index = kept.clamp(min=0)
     query, key, value = random(*layout.kind.shape)
     nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool)
     plain = attend(MODULE, query, key, value, allowed(layout), scaling=0.3)[0]
-    cut = MemoryKeys(index, pieces=pieces(layout, kept, size))
+    cut = MemoryKeys(index, query_chunks=query_chunks(layout, kept, size))
     for mask, keys in ((nothing, cut), (block_mask(layout, kept), MemoryKeys(index))):
         out = attend(MODULE, query, key, value, mask, memory_keys=keys, scaling=0.3)[0]
         torch.testing.assert_close(out[real], plain[real], atol=1e-12, rtol=1e-10)
         assert out.isfinite().all(), "padding too"
 
 
-def test_pieces_leave_out_what_nobody_sees():
+def test_query_chunks_leave_out_what_nobody_sees():
     """2,000 frames at 16x: a query is multiplied with its piece, its interval and the SSTs so far, not with all."""
     layout = LayoutBatch.collate([build_layout(16, [50] * 40, [16] * 40, 32)])
-    found = pieces(layout, layout.kept())
-    assert [p.queries.start for p in found] == list(range(0, layout.kind.shape[1], PIECE))
+    found = query_chunks(layout, layout.kept())
+    assert [p.queries.start for p in found] == list(range(0, layout.kind.shape[1], QUERY_CHUNK))
     held = int((layout.kind == Kind.SST).sum()) + 16
     for piece in found:
         assert piece.mask.shape[3] == piece.own.stop - piece.own.start + piece.copies
-        assert piece.own.stop - piece.own.start <= PIECE + 54 and piece.copies <= held
+        assert piece.own.stop - piece.own.start <= QUERY_CHUNK + 54 and piece.copies <= held
     multiplied = sum(piece.mask[0, 0].numel() for piece in found)
     assert multiplied < 0.4 * layout.kind.shape[1] ** 2 / 2
     assert all(piece.mask.any(3).all() for piece in found), "a query without any key has no attention"
@@ -92,7 +100,7 @@ def test_generates_mask_is_causal_behind_what_was_cached():
 def test_turned_keys_are_keys_at_the_other_position(tmp_path, family):
     """R(p + s) k = R(s) R(p) k with each layer's frequencies and scale; layers without RoPE are left alone."""
     model = listener(llm_folder(tmp_path, family), positions="compact")
-    decoder, turn = model.llm.decoder, model.llm.turn
+    decoder, turn = model.llm.decoder, model.llm.rope_shift
     places, shift = torch.tensor([[3, 40, 7]]), torch.tensor([[5, -20, 0]])
     turned_by = turn.by(shift)
     for number, layer in enumerate(decoder.layers):
@@ -123,4 +131,4 @@ class Cached:
 
 def test_a_decoder_without_rotary_module_is_refused():
     with pytest.raises(ValueError, match="no rotary_emb.*choose 'original'"):
-        Turn(torch.nn.Linear(1, 1))
+        RopeShift(torch.nn.Linear(1, 1))

@@ -54,15 +54,15 @@ def test_positions_beyond_the_context_are_told_once_with_a_mend(folder, scheme):
     model = listener(folder, positions=scheme).eval()
     heard, ratios = speech([8] * 20), [[8] * 20]
     asked = suffixes(model, [("why?", "yes")])
-    memory = model.listen(heard, ratios)
+    memory = model.prefill(heard, ratios)
     if scheme == "compact":  # 20 SSTs where 160 frames were heard
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             model(heard, ratios, asked)
-            model.answer(memory, [0], ["why?"], [2])
+            model.generate(memory, [0], ["why?"], [2])
         return
     with pytest.warns(UserWarning, match=r"\d+ positions are taken, and the LLM was made for 120.*positions: compact"):
-        model.answer(memory, [0], ["why?"], [2])
+        model.generate(memory, [0], ["why?"], [2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model(heard, ratios, asked)
@@ -72,13 +72,13 @@ def test_positions_beyond_the_context_are_told_once_with_a_mend(folder, scheme):
 
 def test_a_question_is_refused_before_its_mask_is_made(folder, monkeypatch):
     model = listener(folder).eval()
-    memory = model.listen(speech([8]), [[2]])
+    memory = model.prefill(speech([8]), [[2]])
     monkeypatch.setattr(model.llm.model, "generate", lambda **_: pytest.fail("the question was read"))
     with pytest.raises(ValueError, match=r"the question has 100,0\d\d tokens; the LLM's context is 120: ask a shorter"):
-        model.answer(memory, [0], ["a" * 100_000], [2])
+        model.generate(memory, [0], ["a" * 100_000], [2])
     monkeypatch.setattr(context, "MASK_ENTRIES", 100)
     with pytest.raises(ValueError, match="their mask of .* entries takes too much memory"):
-        model.answer(memory, [0], ["why?"], [2])
+        model.generate(memory, [0], ["why?"], [2])
 
 
 def test_a_training_text_beyond_the_context_is_refused_by_its_cut(folder):

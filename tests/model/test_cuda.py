@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from speech_xl.model import HFEncoder, Listener
-from tests.model.test_listener import INTERVAL, SECONDS, WHAT, WHO, backbone, hear, same
+from tests.model.test_listener import INTERVAL, SECONDS, WHAT, WHO, backbone, compress_interval, same
 from tests.model.tiny import audio, encoder_folder, listener, llm_folder, row_of, suffixes
 from tests.model.two_paths import INTERVALS, RATIOS, SCHEMES, TURNS, gradients, sample, streamed
 
@@ -120,8 +120,8 @@ def test_answers_are_those_of_a_cpu(folders, device, family, scheme):
     texts = []
     for where in (device, torch.device("cpu")):
         model = made(folders[family], where, positions=scheme)
-        memory = model.listen(heard_on(where), RATIOS)
-        answers = model.answer(memory, [2, 0, 3, 0, 1], ["why?", WHAT, "x", "how many?", WHO], [12, 7, 9, 12, 4])
+        memory = model.prefill(heard_on(where), RATIOS)
+        answers = model.generate(memory, [2, 0, 3, 0, 1], ["why?", WHAT, "x", "how many?", WHO], [12, 7, 9, 12, 4])
         texts.append([answer.text for answer in answers])
     assert texts[0] == texts[1] and len(set(texts[0])) > 1
 
@@ -144,7 +144,7 @@ def test_a_listeners_memory_is_that_of_a_cpu(tmp_path, device, scheme):
     heard, texts = [], []
     for where in (device, torch.device("cpu")):
         one = Listener(backbone(parts, scheme).to(where), ratio=4, interval_seconds=INTERVAL)
-        hear(one, audio(SECONDS), 5_000)
+        compress_interval(one, audio(SECONDS), 5_000)
         texts.append(one.ask(WHO, limit=9).text)
         one.flush()
         heard.append(one)

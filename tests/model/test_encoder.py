@@ -82,11 +82,11 @@ def test_overlapping_windows_keep_every_frame_once_and_hear_beyond_their_borders
     for samples in (1, hop, window, window + 1, window + overlap + 7, 2 * window, 3 * window - 11):
         whole = audio(samples=samples)
         (stitched,) = encoder.encode([whole])
-        spans = encoder.spans(samples)
+        windows = encoder.windows(samples)
         assert stitched.shape[1] == encoder.frames_of(samples)
-        assert [first for _, _, first, _ in spans] == [0, *(last for *_, last in spans[:-1])]
-        assert spans[-1][3] == samples
-        for start, stop, first, last in spans:
+        assert [first for _, _, first, _ in windows] == [0, *(last for *_, last in windows[:-1])]
+        assert windows[-1][3] == samples
+        for start, stop, first, last in windows:
             assert stop - start <= window
             assert first == start == 0 or first - start == overlap
             assert last == stop == samples or stop - last == overlap

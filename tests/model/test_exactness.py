@@ -201,12 +201,12 @@ LONG = "tell me everything that was said, by whom, and when, word for word, and 
 def test_greedy_answers_equal_the_growing_one_pass(folders, family, scheme):
     model = listener(folders[family], positions=scheme).eval()
     heard = sample()
-    memory = model.listen(heard, RATIOS)
+    memory = model.prefill(heard, RATIOS)
     rows, limits = [2, 0, 3, 0, 1], [12, 7, 9, 12, 4]
     # Shorter and longer than every row's memory, side by side in one left-padded batch.
     instructions = ["why?", LONG, "x", "how many?", LONG[:50]]
     assert len(LONG) > int(memory.kept.max()) > len("why?")
-    answers = model.answer(memory, rows, instructions, limits)
+    answers = model.generate(memory, rows, instructions, limits)
     for row, instruction, limit, answer in zip(rows, instructions, limits, answers, strict=True):
         wanted = greedy(model, row_of(heard, row), [RATIOS[row]], instruction, limit)
         assert answer.text == model.llm.prompt.text(wanted)
@@ -218,15 +218,15 @@ def test_greedy_answers_equal_the_growing_one_pass(folders, family, scheme):
 def test_an_answer_ends_at_the_end_token_or_at_its_limit(folders):
     model = listener(folders["qwen2"]).eval()
     prompt, heard = model.llm.prompt, speech([5, 4])
-    memory = model.listen(heard, [[2, 2]])
+    memory = model.prefill(heard, [[2, 2]])
     prompt.end_id = -1  # no token at all, so that the model talks on
     free = greedy(model, heard, [[2, 2]], "why?", 8)
     prompt.end_id = next(token for token in reversed(free) if token != free[0])  # what it says anyway becomes the end
     first = free.index(prompt.end_id)
-    (ended,) = model.answer(memory, [0], ["why?"], [8])
+    (ended,) = model.generate(memory, [0], ["why?"], [8])
     assert ended.finished and ended.text == prompt.tokenizer.decode(free[:first], skip_special_tokens=True).strip()
     # The limit holds for each question on its own, though the batch runs on for the longest.
-    cut, whole = model.answer(memory, [0, 0], ["why?", "why?"], [first, 8])
+    cut, whole = model.generate(memory, [0, 0], ["why?", "why?"], [first, 8])
     assert not cut.finished and cut.text == ended.text and whole == ended
 
 

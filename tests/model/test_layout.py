@@ -13,7 +13,7 @@ from speech_xl.model.layout import (
     build_layout,
     interval_frames,
     place_ssts,
-    spans,
+    visible_intervals,
 )
 from tests.model.two_paths import allowed
 
@@ -22,10 +22,10 @@ quick = settings(deadline=None, max_examples=150, derandomize=True)
 
 
 def test_sst_after_every_ratio_frames_and_after_the_remainder():
-    kind, offset, span = place_ssts(5, 2)
+    kind, offset, group_size = place_ssts(5, 2)
     assert kind.tolist() == [F, F, S, F, F, S, F, S]
     assert offset.tolist() == [0, 1, 0, 2, 3, 2, 4, 4], "an SST's is that of the frame amid its own"
-    assert span.tolist() == [0, 0, 2, 0, 0, 2, 0, 1]
+    assert group_size.tolist() == [0, 0, 2, 0, 0, 2, 0, 1]
 
 
 def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
@@ -33,26 +33,26 @@ def test_ratio_larger_than_the_interval_gives_one_sst_at_its_end():
 
 
 def test_appended_ssts_stand_behind_all_frames():
-    kind, offset, span = place_ssts(5, 2, "appended")
+    kind, offset, group_size = place_ssts(5, 2, "appended")
     assert kind.tolist() == [F, F, F, F, F, S, S, S]
-    assert offset.tolist() == [0, 1, 2, 3, 4, 0, 2, 4] and span.tolist() == [0, 0, 0, 0, 0, 2, 2, 1]
+    assert offset.tolist() == [0, 1, 2, 3, 4, 0, 2, 4] and group_size.tolist() == [0, 0, 0, 0, 0, 2, 2, 1]
 
 
 def test_uncompressed_interval_is_kept_frames_alone():
-    kind, offset, span = place_ssts(3, None)
-    assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2] and not span.any()
+    kind, offset, group_size = place_ssts(3, None)
+    assert kind.tolist() == [K, K, K] and offset.tolist() == [0, 1, 2] and not group_size.any()
 
 
 @quick
 @given(length=st.integers(1, 200), ratio=st.integers(1, 40))
 def test_every_frame_belongs_to_exactly_one_sst(length, ratio):
-    kind, offset, span = place_ssts(length, ratio)
+    kind, offset, group_size = place_ssts(length, ratio)
     groups = np.split(kind, np.flatnonzero(kind == S) + 1)
     assert len(groups.pop()) == 0, "frames after the last SST belong to none"
     sizes = [int((group == F).sum()) for group in groups]
     assert len(sizes) == -(-length // ratio)
     assert all(size == ratio for size in sizes[:-1]) and 1 <= sizes[-1] <= ratio
-    assert span[kind == S].tolist() == sizes and not span[kind == F].any()
+    assert group_size[kind == S].tolist() == sizes and not group_size[kind == F].any()
     assert offset[kind == F].tolist() == list(range(length))
 
 
@@ -123,9 +123,9 @@ def test_the_frames_of_every_sst_are_those_of_its_group(rows, placement):
             expected += [held[n : n + ratio] for n in range(0, frames, ratio)] if ratio else []
             start += frames
     owner, frames = groups.members()
-    found = [frames[owner == n].tolist() for n in range(len(groups.amid))]
+    found = [frames[owner == n].tolist() for n in range(len(groups.center))]
     assert found == expected
-    assert groups.amid.tolist() == [group[(len(group) - 1) // 2] for group in expected]
+    assert groups.center.tolist() == [group[(len(group) - 1) // 2] for group in expected]
     numbers = torch.arange(len(rows) * length, dtype=torch.float64)[:, None]
     assert groups.means(numbers)[:, 0].tolist() == pytest.approx([np.mean(group) for group in expected])
 
@@ -251,7 +251,7 @@ def test_split_keys_show_each_query_the_same_tokens_once(rows, suffix):
     layouts = [build_layout(2, [n for n, _ in row], [ratio for _, ratio in row], suffix) for row in rows]
     batch = LayoutBatch.collate(layouts)
     plain, kept = allowed(batch)[:, 0], batch.kept()
-    first, last = spans(batch, kept)
+    first, last = visible_intervals(batch, kept)
     now, length = batch.interval[:, :, None], plain.shape[2]
     split = (first[:, None] <= now) & (now <= last[:, None])
     split[:, :, :length] &= torch.ones(length, length, dtype=torch.bool).tril()

@@ -14,7 +14,7 @@ from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLL
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.memory_file import MEMORY, MemoryFileError
 from speech_xl.model.speech import Speech
-from speech_xl.tensor_files import read_tensors, write_tensors
+from speech_xl.storage.tensor_files import read_tensors, write_tensors
 from tests.model.tiny import audio, encoder_folder, llm_folder
 
 SECONDS = 2.9
@@ -52,10 +52,10 @@ def at_once(model, sound, ratios, interval=INTERVAL):
     ends = window_ends(0.0, len(sound) / 16_000, interval, 16_000)
     intervals = interval_frames(ends, int(adapted.lengths[0]), model.frame_rate)
     speech = Speech(adapted.frames, adapted.lengths, [intervals])
-    return model.listen(speech, [[None if ratios(n) == 1 else ratios(n) for n in range(len(intervals))]])
+    return model.prefill(speech, [[None if ratios(n) == 1 else ratios(n) for n in range(len(intervals))]])
 
 
-def hear(listener, sound, size):
+def compress_interval(listener, sound, size):
     for piece in sound.split(size):
         listener.push(piece)
 
@@ -72,12 +72,12 @@ def same(memory, other):
 def test_pieces_give_the_memory_of_the_whole(folders, positions, size):
     model, sound = backbone(folders, positions), audio(SECONDS)
     listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
-    hear(listener, sound, size)
+    compress_interval(listener, sound, size)
     listener.flush()
     whole = at_once(model, sound, lambda _: 4)
     same(listener.memory, whole)
     assert listener.kept == 5 * 3 + 4 and listener.frames == 73  # the last two hundredths join the sixth window
-    assert listener.ask(WHO, limit=9) == model.answer(whole, [0], [WHO], [9])[0]
+    assert listener.ask(WHO, limit=9) == model.generate(whole, [0], [WHO], [9])[0]
 
 
 def test_the_ratio_may_change_from_one_interval_to_the_next(folders):
@@ -91,7 +91,7 @@ def test_the_ratio_may_change_from_one_interval_to_the_next(folders):
         listener.push_frames(frames[number * 12 : (number + 1) * 12])
     listener.flush()
     speech = Speech(adapted.frames, adapted.lengths, [[12] * 6 + [1]])
-    same(listener.memory, model.listen(speech, [[None if ratio == 1 else ratio for ratio in ratios]]))
+    same(listener.memory, model.prefill(speech, [[None if ratio == 1 else ratio for ratio in ratios]]))
 
 
 @pytest.mark.parametrize("interval", [0.3, 0.55, 0.7, 1.0])
@@ -100,7 +100,7 @@ def test_intervals_are_the_windows_of_training(folders, interval, samples):
     """Seconds without an exact binary fraction, and last windows shorter and longer than the shortest."""
     model, sound = backbone(folders), audio(samples=samples)
     listener = Listener(model, ratio=3, interval_seconds=interval)
-    hear(listener, sound, 5_000)
+    compress_interval(listener, sound, 5_000)
     listener.flush()
     same(listener.memory, at_once(model, sound, lambda _: 3, interval))
 
@@ -127,10 +127,10 @@ def test_an_llm_without_prompt_listens_from_the_first_second(folders, tmp_path):
     with pytest.raises(ValueError, match="nothing was heard yet"):
         listener.ask(WHO)
     with pytest.raises(ValueError, match=r"seal\('static'\): nothing was heard yet"):
-        listener.memory.seal("static")
+        listener.memory.freeze("static")
     listener.push(sound)
     answer = listener.ask(WHO, limit=5)
-    assert answer == model.answer(at_once(model, sound, lambda _: 4), [0], [WHO], [5])[0]
+    assert answer == model.generate(at_once(model, sound, lambda _: 4), [0], [WHO], [5])[0]
     listener.save(tmp_path / "memory.safetensors")
     again = Listener.load(tmp_path / "memory.safetensors", model)
     assert again.memory.bytes == 0 and again.ask(WHO, limit=5) == answer
@@ -145,7 +145,7 @@ def test_a_question_on_the_way_is_answered_from_what_was_heard_and_leaves_no_tra
         silent.push(piece)
         answers.append(asked.ask(WHAT, limit=6))
         heard = at_once(model, sound[: (number + 1) * 4_000], lambda _: 4)
-        assert answers[-1] == model.answer(heard, [0], [WHAT], [6])[0]
+        assert answers[-1] == model.generate(heard, [0], [WHAT], [6])[0]
     asked.flush()
     silent.flush()
     same(asked.memory, silent.memory)
@@ -169,11 +169,11 @@ def test_a_bfloat16_llm_listens_without_autocast(folders, projections):
 def test_forks_go_on_alone(folders):
     model, sound = backbone(folders), audio(SECONDS)
     listener = Listener(model, ratio=2, interval_seconds=INTERVAL)
-    hear(listener, sound[:20_000], 3_000)
+    compress_interval(listener, sound[:20_000], 3_000)
     fork = listener.fork()
-    hear(fork, audio(2.0, seed=9), 3_000)
+    compress_interval(fork, audio(2.0, seed=9), 3_000)
     fork.flush()
-    hear(listener, sound[20_000:], 3_000)
+    compress_interval(listener, sound[20_000:], 3_000)
     listener.flush()
     same(listener.memory, at_once(model, sound, lambda _: 2))
 
@@ -182,11 +182,11 @@ def test_forks_go_on_alone(folders):
 def test_a_saved_memory_goes_on_where_it_stopped(folders, tmp_path, at):
     model, sound = backbone(folders, "compact"), audio(SECONDS)
     listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
-    hear(listener, sound[:at], 7_000)
+    compress_interval(listener, sound[:at], 7_000)
     listener.save(tmp_path / "memory.safetensors")
     again = Listener.load(tmp_path / "memory.safetensors", backbone(folders, "compact"))
     assert (again.ratio, again.seconds, again.frames) == (4, at / 16_000, listener.frames)
-    hear(again, sound[at:], 7_000)
+    compress_interval(again, sound[at:], 7_000)
     again.flush()
     same(again.memory, at_once(model, sound, lambda _: 4))
     assert again.memory.peak >= listener.memory.peak > 0
@@ -201,7 +201,7 @@ def test_an_interval_can_be_ended_early(folders):
     listener.push_frames(frames[17:])
     listener.flush()  # 12 from the pause on, and 11
     speech = Speech(frames[None], torch.tensor([40]), [[12, 5, 12, 11]])
-    same(listener.memory, model.listen(speech, [[4] * 4]))
+    same(listener.memory, model.prefill(speech, [[4] * 4]))
 
 
 ACTIONS = st.one_of(
@@ -295,7 +295,7 @@ def test_an_end_and_a_ratio_hold_from_their_second_on_whatever_the_pieces(stream
             first = last
     speech = Speech(adapted.frames, adapted.lengths, [lengths])
     with torch.no_grad():
-        same(listener.memory, model.listen(speech, [ratios]))
+        same(listener.memory, model.prefill(speech, [ratios]))
 
 
 def test_an_end_asked_for_before_the_first_frames_are_there(folders):
@@ -311,12 +311,12 @@ def test_an_end_asked_for_before_the_first_frames_are_there(folders):
     listener.flush()
     adapted = model.adapt(model.encoder.encode([sound]))
     speech = Speech(adapted.frames, adapted.lengths, [[10, 12, 3]])
-    same(listener.memory, model.listen(speech, [[4, 2, 2]]))
+    same(listener.memory, model.prefill(speech, [[4, 2, 2]]))
 
 
 def test_a_memory_moves_between_devices(folders):
     listener = Listener(backbone(folders), ratio=4, interval_seconds=INTERVAL)
-    hear(listener, audio(1.0), 16_000)
+    compress_interval(listener, audio(1.0), 16_000)
     moved = listener.memory.to("cpu")
     same(moved, listener.memory)
     assert listener.memory.to("meta").tensors()["valid"].device.type == "meta"
@@ -385,7 +385,7 @@ SPOILT = {
     "no listener": (with_header(lambda about: about.pop("listener")), "it has no listener"),
     "no clock": (with_header(lambda about: about["listener"].pop("clock")), "it has no clock"),
     "bad clock": (with_header(lambda about: about["listener"].update(clock={})), "its intervals were changed by hand"),
-    "bad count": (with_header(lambda about: about["stream"].update(heard="x")), "its counts"),
+    "bad count": (with_header(lambda about: about["stream"].update(dropped="x")), "its counts"),
     "no model": (with_header(lambda about: about.pop("model")), "other weights"),
 }
 

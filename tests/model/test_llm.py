@@ -20,12 +20,12 @@ def test_answers_are_greedy_whatever_the_model_would_generate_with(tmp_path):
     """Qwen2.5-Instruct, for one, comes with a penalty on words said before, and sampling."""
     folder = llm_folder(tmp_path / "llm", "qwen2")
     model = listener(folder)
-    wanted = model.answer(model.listen(ONE, [[2, 2]]), [0], ["who?"], [12])
+    wanted = model.generate(model.prefill(ONE, [[2, 2]]), [0], ["who?"], [12])
     (Path(folder) / "generation_config.json").write_text(
         json.dumps({"repetition_penalty": 1.7, "do_sample": True, "no_repeat_ngram_size": 1, "suppress_tokens": [9]})
     )
     again = listener(folder)
-    assert again.answer(again.listen(ONE, [[2, 2]]), [0], ["who?"], [12]) == wanted
+    assert again.generate(again.prefill(ONE, [[2, 2]]), [0], ["who?"], [12]) == wanted
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
@@ -53,7 +53,7 @@ def test_attention_with_terms_of_its_own_is_refused_by_name(tmp_path, monkeypatc
     with pytest.raises(ValueError, match=f"asks for {term}, .*: choose an LLM without it"):
         model(ONE, [[2, 2]], suffixes(model, [("who?", "ada")]))
     with pytest.raises(ValueError, match=f"asks for {term}"):
-        model.listen(ONE, [[2, 2]])
+        model.prefill(ONE, [[2, 2]])
 
 
 def narrow(folder: str) -> SpeechLLM:

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.model import SpeechLLM
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import Kind, LayoutBatch
-from speech_xl.model.memory import KVMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Ratios, Speech
 from tests.model.tiny import speech
@@ -54,7 +54,7 @@ def sample(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float6
 
 def streamed(model: SpeechLLM, heard: Speech, ratios: Ratios, asked: Sequence[Suffix]) -> Tensor:
     """Summed cross entropy by listening interval by interval, then reading the suffixes from the pruned memory."""
-    memory = model.listen(heard, ratios)
+    memory = model.prefill(heard, ratios)
     return after(model, memory, asked)
 
 
@@ -106,14 +106,14 @@ def broken(model: SpeechLLM, case: str) -> Iterator[None]:
         with patch.object(model, "layouts", uncompressed):
             yield
     elif case == "naive positions":
-        listen = model.listen
+        prefill = model.prefill
 
         def packed(heard, ratios):
-            memory = listen(heard, ratios)
+            memory = prefill(heard, ratios)
             memory.position = memory.kept if model.positions == "original" else heard.lengths.clone()
             return memory
 
-        with patch.object(model, "listen", packed):
+        with patch.object(model, "prefill", packed):
             yield
     else:
         assert case == "nothing"

@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from safetensors.torch import save_file
 
-from speech_xl.mistakes import told
 from speech_xl.phases import SemanticAlignment
 from speech_xl.phases.finite import DivergedError
 from speech_xl.phases.weights import WeightsError, load_strict, read_weights, save_weights
+from speech_xl.run.user_errors import exit_on_user_error
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,7 @@ def test_a_gradient_that_is_not_finite_is_no_step_either(folders, tmp_path):
 
 def test_a_few_in_a_row_end_the_run_with_status_1(folders, tmp_path, capsys):
     one, bad = sound(tmp_path, ONE), broken(tmp_path)
-    with pytest.warns(UserWarning, match="not finite"), pytest.raises(SystemExit) as end, told():
+    with pytest.warns(UserWarning, match="not finite"), pytest.raises(SystemExit) as end, exit_on_user_error():
         trained(folders, tmp_path, [bad, bad, one, bad, bad, bad, one], 7)
     assert end.value.code == 1
     message = capsys.readouterr().err
@@ -155,13 +155,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from speech_xl.mistakes import told
+from speech_xl.run.user_errors import exit_on_user_error
 from tests.phases.test_finite import BAD, ONE, broken, sound, trained, weights
 folder, rank = Path(sys.argv[1]), int(os.environ.get("LOCAL_RANK", "0"))
 folders = {"encoder": sys.argv[2], "llm": sys.argv[3]}
 bad = broken(folder / str(rank)) if rank else sound(folder / str(rank), ONE)
 good = sound(folder / str(rank), ONE)
-with told():
+with exit_on_user_error():
     batches = [good, bad, good] + [bad] * 3
     model, trainer = trained(folders, folder, batches, int(sys.argv[4]), devices=2, strategy="ddp")
     assert trainer.global_step == 3 and int(trainer.optimizers[0].state_dict()["state"][0]["step"]) == 2

@@ -37,7 +37,11 @@ class Watch(pl.Callback):
 
 def made(folders, dropout=0.0, **options):
     options = {"trainable": RATES, "optimizer": ADAMW, "scheduler": "cosine"} | options
-    drawn = {"adapter": PosteriorAdapter(stride=4, dropout=dropout, deaf=dropout, time_mask=dropout)} if dropout else {}
+    drawn = (
+        {"adapter": PosteriorAdapter(stride=4, dropout=dropout, channel_dropout=dropout, time_mask=dropout)}
+        if dropout
+        else {}
+    )
     model = phase(
         SemanticAlignment, folders, lora=Lora(r=2, alpha=4, dropout=dropout), slips=dropout, **drawn, **options
     )

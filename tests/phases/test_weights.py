@@ -39,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr("speech_xl.tensor_files.save_file", full)
+    monkeypatch.setattr("speech_xl.storage.tensor_files.save_file", full)
     with pytest.raises(OSError):
         save_weights(state(2), path)
     assert all(read_weights(path)[0][n].equal(v) for n, v in state(1).items())

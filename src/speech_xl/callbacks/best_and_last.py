@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from torch import Tensor
 
-from speech_xl.signals import Stopped, StopSignals
+from speech_xl.run.signals import Stopped, StopSignals
 
 # Counts of a validation loop that is yet to begin, as Lightning resumes it.
 UNBEGUN = {"ready": 0, "completed": 0, "started": 0, "processed": 0}

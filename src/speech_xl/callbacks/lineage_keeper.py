@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch.distributed as dist
 
-from speech_xl.lineage import NOTE, Lineage, LineageError, built_differences, prompt_of, refuse, sources_of
+from speech_xl.run.lineage import NOTE, Lineage, LineageError, built_differences, prompt_of, refuse, sources_of
 
 
 class LineageKeeper(pl.Callback):

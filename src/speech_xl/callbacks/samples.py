@@ -58,9 +58,11 @@ class Samples(pl.Callback):
         ids = list(dict.fromkeys([example.cut.id for example in examples] + [record["id"] for record in records]))
         for writer in tensorboard_writers(trainer):
             for cut_id in ids[: self.n]:
-                mine = [record for record in records if record["id"] == cut_id]
-                if mine:
-                    writer.add_text(f"samples/{cut_id}/answers", answers_table(mine), global_step=trainer.global_step)
+                answers = [record for record in records if record["id"] == cut_id]
+                if answers:
+                    writer.add_text(
+                        f"samples/{cut_id}/answers", answers_table(answers), global_step=trainer.global_step
+                    )
             for example in examples[: self.n]:
                 self._write_example(writer, example, trainer.global_step)
             writer.flush()

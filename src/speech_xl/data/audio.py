@@ -39,8 +39,8 @@ def load_audio(cut: Cut) -> Tensor:
     for track in _tracks(cut):
         _check_file(cut, track)
     try:
-        heard = _without_cancelling(cut)
-        resampled = heard if heard.sampling_rate == SAMPLE_RATE else heard.resample(SAMPLE_RATE)
+        mono = _without_cancelling(cut)
+        resampled = mono if mono.sampling_rate == SAMPLE_RATE else mono.resample(SAMPLE_RATE)
         audio = resampled.load_audio()
     except AudioError as error:
         raise AudioError(_complaint(cut, f"can't be read ({error})")) from error
@@ -74,7 +74,7 @@ def _check_file(cut: Cut, track: MonoCut | MultiCut) -> None:
     if recording is None:
         return
     resampled = [t for t in recording.transforms or [] if isinstance(t, Resample)]
-    said = resampled[0].source_sampling_rate if resampled else recording.sampling_rate
+    declared_rate = resampled[0].source_sampling_rate if resampled else recording.sampling_rate
     for source in recording.sources:
         if source.type != "file":
             continue
@@ -82,8 +82,10 @@ def _check_file(cut: Cut, track: MonoCut | MultiCut) -> None:
             found = soundfile.info(str(source.source))
         except (OSError, soundfile.LibsndfileError):
             continue  # missing, damaged, or of a kind only lhotse's other readers know: reading it tells which
-        if found.samplerate != said:
-            raise AudioError(_complaint(cut, f"has {found.samplerate} samples a second and its manifest says {said}"))
+        if found.samplerate != declared_rate:
+            raise AudioError(
+                _complaint(cut, f"has {found.samplerate} samples a second and its manifest says {declared_rate}")
+            )
         if len(resampled) == len(recording.transforms or []) and track.end > found.duration + ROUNDING_SECONDS:
             raise AudioError(_complaint(cut, f"is {found.duration:.3f} s long and asked for up to {track.end:.3f} s"))
 

@@ -143,15 +143,15 @@ def _flac(file: io.BufferedIOBase) -> list[View]:
 
 def _ogg(data: bytes) -> list[View]:
     """A view for each of the files that were written one behind the other."""
-    begins, before = [], False
+    starts, before = [], False
     place = data.find(b"OggS")
     while place >= 0:
         first_page = len(data) > place + 5 and data[place + 4] == 0 and bool(data[place + 5] & 2)
         if first_page and not before:
-            begins.append(place)
+            starts.append(place)
         before = first_page
         place = data.find(b"OggS", place + 4)
-    return [View(start, stop) for start, stop in zip(begins, [*begins[1:], None], strict=True)]
+    return [View(start, stop) for start, stop in zip(starts, [*starts[1:], None], strict=True)]
 
 
 # MP3: its frames are counted, and a header put before them that says how many they are
@@ -201,8 +201,8 @@ def _mp3(data: bytes) -> list[View]:
 
 def _xing(head: bytes, frames: int) -> bytes:
     """A frame of silence that says how many follow, for frames that begin with this head."""
-    mine = bytes([head[0], head[1] | 1, 0x80 | head[2] & 0x0C, head[3]])
+    frame_header = bytes([head[0], head[1] | 1, 0x80 | head[2] & 0x0C, head[3]])
     mono, first_version = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
     side = (17 if mono else 32) if first_version else (9 if mono else 17)
-    told = mine + bytes(side) + b"Xing" + struct.pack(">II", 1, frames)
-    return told + bytes(_frame_bytes(mine) - len(told))
+    info_frame = frame_header + bytes(side) + b"Xing" + struct.pack(">II", 1, frames)
+    return info_frame + bytes(_frame_bytes(frame_header) - len(info_frame))

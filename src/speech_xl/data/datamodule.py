@@ -24,7 +24,7 @@ from speech_xl.data.loaders import ALL, EvalLoader, TrainLoader, TrainPosition, 
 from speech_xl.data.partition import FixedWindows, Partition
 from speech_xl.data.resume import can_go_on, changes, trained_on
 from speech_xl.data.tasks import TaskMixture, Turn, qa_turns
-from speech_xl.data.time_marks import TimeMarks, without_time_marks
+from speech_xl.extensions.timestamps.marks import TimeMarks, without_time_marks
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]

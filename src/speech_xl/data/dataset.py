@@ -16,7 +16,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
-from speech_xl.data.time_marks import TimeMarks
+from speech_xl.extensions.timestamps.marks import TimeMarks
 
 
 class FillerId(str):
@@ -72,9 +72,9 @@ class Excerpt:
             makes an excerpt of its own.
         fixed: draw the same excerpt of a session in every epoch.
         per_session: excerpts of a session in an epoch.
-        grow_epochs: begin with `min_seconds` and let the longest length grow evenly to `max_seconds` over so many
+        length_curriculum_epochs: begin with `min_seconds` and let the longest length grow to `max_seconds` over so many
             epochs: attention finds out where to look on short excerpts first. 0 is full length from the start.
-        keep_place: the clock and the time marks of an excerpt go on from where it lies in its session, so that later
+        absolute_time: the clock and the time marks of an excerpt go on from where it lies in its session, so that later
             marks than `max_seconds` are learned too. By default every excerpt begins at 0.
     """
 
@@ -82,18 +82,20 @@ class Excerpt:
     max_seconds: float
     fixed: bool = False
     per_session: int = 1
-    grow_epochs: int = 0
-    keep_place: bool = False
+    length_curriculum_epochs: int = 0
+    absolute_time: bool = False
 
     def __post_init__(self) -> None:
         number("data.excerpt.min_seconds", self.min_seconds, above=0)
         number("data.excerpt.max_seconds (not below min_seconds)", self.max_seconds, least=self.min_seconds)
         whole("data.excerpt.per_session", self.per_session, least=1)
-        whole("data.excerpt.grow_epochs", self.grow_epochs)
+        whole("data.excerpt.length_curriculum_epochs", self.length_curriculum_epochs)
 
     def longest(self, epoch: int) -> float:
         """Longest length to aim for in an epoch, in seconds."""
-        grown = 1.0 if self.grow_epochs == 0 or self.fixed else min(1.0, epoch / self.grow_epochs)
+        grown = (
+            1.0 if self.length_curriculum_epochs == 0 or self.fixed else min(1.0, epoch / self.length_curriculum_epochs)
+        )
         return self.min_seconds + grown * (self.max_seconds - self.min_seconds)
 
     def __call__(self, cut: Cut, seed: int, epoch: int) -> Cut:
@@ -129,7 +131,7 @@ class Excerpt:
             custom=custom
             | {"excerpt": "fixed" if self.fixed else "random"}
             | {"session": {"start": cut.start, "duration": cut.duration}}
-            | ({"begins": start} if self.keep_place else {}),
+            | ({"begins": start} if self.absolute_time else {}),
         )
 
 

@@ -113,7 +113,7 @@ class AudioFile:
         for view in self.views or ():
             yield from _read(self.path, view)
 
-    def pieces(self) -> Iterator[Tensor]:
+    def chunks(self) -> Iterator[Tensor]:
         """All of it at 16 kHz, float32 [S], one channel, resampled as a whole would be."""
         resampler, alone, left = Resampler(self.rate), self.energy.alone(), round(self.seconds * SAMPLE_RATE)
         mono = (to_mono(block, alone) for block in self.blocks())
@@ -212,16 +212,16 @@ def _blocks(raw: Any, path: str, channels: int | None) -> Iterator[np.ndarray]:
     with _Forward(raw) as file:
         if channels not in (None, file.channels):
             raise AudioError(f"{path} goes on with {file.channels} channels in place of {channels}; {_convert(path)}")
-        count, heard = round(BLOCK_SECONDS * file.samplerate), 0
-        while heard < file.frames:  # asked for more, libsndfile would read on and throw it away
+        count, decoded = round(BLOCK_SECONDS * file.samplerate), 0
+        while decoded < file.frames:  # asked for more, libsndfile would read on and throw it away
             try:
-                block = file.read(min(count, file.frames - heard), dtype="float32", always_2d=True)
+                block = file.read(min(count, file.frames - decoded), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                after = f"damaged after {heard / file.samplerate:.1f} s ({error.error_string})"
+                after = f"damaged after {decoded / file.samplerate:.1f} s ({error.error_string})"
                 raise AudioError(f"{path} is {after}; restore it, or {_convert(path)} what can be saved") from error
             if not len(block):
                 return
-            heard += len(block)
+            decoded += len(block)
             yield block
 
 
@@ -247,14 +247,14 @@ def _with_av(path: str, error: Exception) -> AudioFile:
                 raise AudioError(f"{path} has no audio stream; name an audio file")
             stream = container.streams.audio[0]
             rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels
-            told = stream.duration * stream.time_base if stream.duration is not None else None
+            declared_seconds = stream.duration * stream.time_base if stream.duration is not None else None
         energy = ChannelEnergy(channels)
         for block in av_blocks(path):
             energy.add(block)
     except (av.FFmpegError, ValueError) as failure:  # the latter of what FFmpeg takes for a stream without channels
         kind = f"{what}; " if what else ""
         raise AudioError(f"{path} can't be read as audio ({kind}{failure}); {_convert(path)}") from failure
-    return AudioFile(path, rate, energy, None if told is None else float(told), None)
+    return AudioFile(path, rate, energy, None if declared_seconds is None else float(declared_seconds), None)
 
 
 def av_blocks(path: str) -> Iterator[np.ndarray]:

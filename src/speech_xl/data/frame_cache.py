@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from speech_xl.files import check_writable, naming, replacing, write_text
+from speech_xl.storage.files import check_writable, naming, replacing, write_text
 
 if TYPE_CHECKING:
     from speech_xl.model import Encoder

@@ -40,7 +40,7 @@ class ManifestCorpus(Corpus):
 
     def prepare(self) -> None:
         """There is nothing to make; what is wrong with a manifest is told before training starts."""
-        heard: dict[str, str] = {}
+        split_of: dict[str, str] = {}
         for split in SPLITS:
             cuts = self._read(split)
             overlapping = [cut.id for cut in cuts if overlaps(cut)]
@@ -50,12 +50,12 @@ class ManifestCorpus(Corpus):
                     "people speak at once: excerpts there hear more than their transcripts say; leave data.excerpt null"
                 )
             recordings = {recording.id for cut in cuts for recording in recordings_of(cut)}
-            if shared := sorted(recordings & heard.keys()):
+            if shared := sorted(recordings & split_of.keys()):
                 rank_zero_warn(
-                    f"ManifestCorpus: recording {shared[0]} is in {heard[shared[0]]} and in {split}, as are "
+                    f"ManifestCorpus: recording {shared[0]} is in {split_of[shared[0]]} and in {split}, as are "
                     f"{len(shared) - 1} more: what is measured on them is no measure"
                 )
-            heard |= dict.fromkeys(recordings, split)
+            split_of |= dict.fromkeys(recordings, split)
 
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
@@ -101,5 +101,5 @@ class ManifestCorpus(Corpus):
 
 def overlaps(cut: Cut) -> bool:
     """Whether two utterances are spoken at once."""
-    times = sorted((said.start, said.end) for said in cut.supervisions)
+    times = sorted((supervision.start, supervision.end) for supervision in cut.supervisions)
     return any(after[0] < before[1] - SLACK_SECONDS for before, after in pairwise(times))

@@ -58,8 +58,8 @@ def assemble_session(
     path = Path(path)
     if path.suffix != ".flac":
         raise ValueError(f"session {session_id}: {path} must end in .flac")
-    pieces = [_silence(session_id, pauses[0])]
-    position = len(pieces[0])  # in samples
+    parts = [_silence(session_id, pauses[0])]
+    position = len(parts[0])  # in samples
     supervisions = []
     for index, (utterance, pause) in enumerate(zip(utterances, pauses[1:], strict=True)):
         samples = np.asarray(utterance.samples, dtype=np.float32)
@@ -83,9 +83,9 @@ def assemble_session(
             )
         )
         silence = _silence(session_id, pause)
-        pieces += [samples, silence]
+        parts += [samples, silence]
         position += len(samples) + len(silence)
-    audio = np.concatenate(pieces)
+    audio = np.concatenate(parts)
     if noise_rms > 0:
         generator = np.random.default_rng(zlib.crc32(session_id.encode()))
         audio = audio + generator.standard_normal(len(audio), dtype=np.float32) * np.float32(noise_rms)

@@ -12,8 +12,8 @@ from lhotse.cut import Cut
 
 from speech_xl.checks import number, whole
 from speech_xl.data.cut_checks import check_caption, check_questions
-from speech_xl.data.time_marks import TimeMarks, time_mark
-from speech_xl.data.word_times import pieces
+from speech_xl.extensions.timestamps.marks import TimeMarks, time_mark
+from speech_xl.extensions.timestamps.word_times import pieces
 
 TASKS = ("asr", "caption", "qa")
 ASR_INSTRUCTION = "transcribe the speech"

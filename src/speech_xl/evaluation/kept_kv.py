@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.kv_memory import KVMemory
 
 
 def kept_kv(memory: KVMemory, prefix: int, frames: Sequence[int]) -> list[dict[str, int]]:
@@ -24,8 +24,8 @@ def kept_kv(memory: KVMemory, prefix: int, frames: Sequence[int]) -> list[dict[s
     return [
         {
             "kept_kv_tokens": round(size / a_token) if a_token else 0,
-            "total_kv_tokens": int(heard),
+            "total_kv_tokens": int(total),
             "kept_kv_bytes": size,
         }
-        for size, heard in zip(memory.audio_bytes(prefix), frames, strict=True)
+        for size, total in zip(memory.audio_bytes(prefix), frames, strict=True)
     ]

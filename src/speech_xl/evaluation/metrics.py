@@ -11,8 +11,8 @@ from typing import Any
 import jiwer
 import numpy as np
 
-from speech_xl.data.time_marks import has_time_marks, timed_parts
 from speech_xl.evaluation.normaliser import characters, error_unit, units
+from speech_xl.extensions.timestamps.marks import has_time_marks, timed_parts
 
 Record = Mapping[str, Any]
 
@@ -103,9 +103,13 @@ def error_rate_by_time(records: Iterable[Record], seconds: float = 60.0) -> dict
     for record in records:
         if not reading_of(record)["timestamps"] or not has_time_marks(record["reference"]):
             continue
-        said, heard = (_by_window(record[text], seconds) for text in ("reference", "hypothesis"))
-        for window in said.keys() | heard.keys():
-            texts = {"reference": said.get(window, ""), "hypothesis": heard.get(window, ""), "timestamps": None}
+        reference, hypothesis = (_by_window(record[text], seconds) for text in ("reference", "hypothesis"))
+        for window in reference.keys() | hypothesis.keys():
+            texts = {
+                "reference": reference.get(window, ""),
+                "hypothesis": hypothesis.get(window, ""),
+                "timestamps": None,
+            }
             windows[window].append({**record, **texts})
     return {window: error_rate(windows[window]) for window in sorted(windows)}
 
@@ -190,8 +194,8 @@ def _by_window(text: str, seconds: float) -> dict[int, str]:
 
 def _cut_counts(record: Record) -> tuple[int, int]:
     reading = reading_of(record)
-    heard = cut_hypothesis(record["reference"], record["hypothesis"], **reading)
-    return wer_counts(record["reference"], heard, **reading)
+    hypothesis = cut_hypothesis(record["reference"], record["hypothesis"], **reading)
+    return wer_counts(record["reference"], hypothesis, **reading)
 
 
 def _wrong(record: Record) -> tuple[int, int]:
@@ -234,12 +238,10 @@ def _paired(
     records: Iterable[Record], others: Iterable[Record], count: Callable[[Record], tuple[int, int]]
 ) -> tuple[float, float, float]:
     """Rate of `records` less that of `others` about the same sessions, and its 95 % interval."""
-    mine, theirs = _by_session(records, count), _by_session(others, count)
-    if mine.keys() != theirs.keys() or not mine:
-        raise ValueError(
-            f"a paired difference needs the same sessions on both sides, not {len(mine)} and {len(theirs)}"
-        )
-    both = np.array([mine[name] + theirs[name] for name in mine], dtype=np.int64)
+    own, other = _by_session(records, count), _by_session(others, count)
+    if own.keys() != other.keys() or not own:
+        raise ValueError(f"a paired difference needs the same sessions on both sides, not {len(own)} and {len(other)}")
+    both = np.array([own[name] + other[name] for name in own], dtype=np.int64)
     low, high = _bootstrap(both, _difference)
     return _difference(both.sum(axis=0)), low, high
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-from speech_xl.data.time_marks import without_time_marks
+from speech_xl.extensions.timestamps.marks import without_time_marks
 
 NORMALISER_VERSION = 2
 NORMALISER = (

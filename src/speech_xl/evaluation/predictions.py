@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from speech_xl.evaluation.metrics import (
     wer_counts,
 )
 from speech_xl.evaluation.normaliser import normalize
-from speech_xl.files import write_text
+from speech_xl.storage.files import write_text
 
 
 def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: int = 1) -> str:
@@ -40,11 +39,6 @@ def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: 
 def turn_id(cut_id: str, turn: Turn, ratio: int) -> str:
     """`answer_id` of the answer to a turn."""
     return answer_id(cut_id, turn.task, ratio, turn.instruction, turn.occurrence)
-
-
-def answer_limit(task: str, seconds: float, tokens_per_second: float) -> int:
-    """Most tokens an answer about so much audio may have."""
-    return math.ceil(32 + (tokens_per_second * seconds if task != "qa" else 0))
 
 
 def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: bool) -> dict[str, Any]:
@@ -71,9 +65,9 @@ def language_of(cut: Cut) -> str | None:
     return languages.pop() if len(languages) == 1 else None
 
 
-def digest_of(told: Any) -> str:
+def digest_of(value: Any) -> str:
     """Eight hex digits that change with plain data: what was asked, say, and what the truth was."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def asked_of(cuts: Iterable[Cut], turns: Callable[[Cut], Iterable[Turn]]) -> str:

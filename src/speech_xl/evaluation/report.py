@@ -22,11 +22,11 @@ from speech_xl.evaluation.metrics import (
 )
 from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
 from speech_xl.evaluation.predictions import read_predictions, read_settings
-from speech_xl.files import write_text
+from speech_xl.storage.files import write_text
 
 
 def score_file(jsonl: str | Path) -> dict[str, Any]:
-    """Everything measured on a predictions file, as plain JSON values; a rate that can't be told is null."""
+    """Everything measured on a predictions file, as plain JSON values; a rate that can't be finished is null."""
     return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name, "made_with": read_settings(jsonl)}
 
 
@@ -36,15 +36,17 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
     scored = {"asr", "qa"}
     by_ratio = {}
     for ratio in sorted({record["ratio"] for record in records}):
-        mine = [record for record in records if record["ratio"] == ratio]
+        selected = [record for record in records if record["ratio"] == ratio]
         rates = {name: _plain(rate) for name, rate in summary.get(ratio, {}).items()}
-        minutes = error_rate_by_time([record for record in mine if record["task"] == "asr"])
+        minutes = error_rate_by_time([record for record in selected if record["task"] == "asr"])
         by_ratio[str(ratio)] = {
             "rates": rates,
             "wer_by_minute": {str(minute): _plain(rate) for minute, rate in minutes.items()},
-            "without_speech": dict(zip(("transcripts", "insertions"), insertions_without_speech(mine), strict=True)),
-            "memory": _memory(mine),
-            "unfinished": _unfinished(mine),
+            "without_speech": dict(
+                zip(("transcripts", "insertions"), insertions_without_speech(selected), strict=True)
+            ),
+            "memory": _memory(selected),
+            "unfinished": _unfinished(selected),
         }
     return {
         "items": len(records),
@@ -110,14 +112,14 @@ def kinds_table(scores: dict[str, Any], task: str = "qa", title: str = "kind of 
 def without_speech_line(scores: dict[str, Any]) -> str:
     """How many words were inserted where nothing is said; empty where every session has speech."""
     found = {ratio: result["without_speech"] for ratio, result in scores["ratios"].items()}
-    told = [
+    inserted = [
         f"{one['insertions']} in {one['transcripts']} transcripts at {ratio}x"
         for ratio, one in found.items()
         if one["transcripts"]
     ]
-    if not told:
+    if not inserted:
         return ""
-    return f"Words inserted in sessions without speech, which count as errors in WER: {', '.join(told)}."
+    return f"Words inserted in sessions without speech, which count as errors in WER: {', '.join(inserted)}."
 
 
 def minutes_table(scores: dict[str, Any]) -> str:
@@ -181,8 +183,8 @@ def _memory(records: list[dict[str, Any]]) -> dict[str, float | int | None]:
 
 def _unfinished(records: list[dict[str, Any]]) -> int | None:
     """Runaway decodings; None where the records don't tell."""
-    told = [bool(record["finished"]) for record in records if "finished" in record]
-    return told.count(False) if told else None
+    finished = [bool(record["finished"]) for record in records if "finished" in record]
+    return finished.count(False) if finished else None
 
 
 def _plain(rate: Rate) -> dict[str, float | int | None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, max_pool1d, normalize, pad
 
 from speech_xl.checks import number, whole
-from speech_xl.model.clock import SHARE, clock, with_clock
+from speech_xl.extensions.time_code import SHARE, clock, with_clock
 
 STRETCH = 10  # encoder frames that `time_mask` hides at a time: 0.2 s of Whisper's
 
@@ -65,8 +65,8 @@ def masked(frames: Tensor, lengths: Tensor) -> Tensor:
 
 def stretches(shape: tuple[int, ...], share: float, device: torch.device) -> Tensor:
     """About so large a share of the places [B, F], drawn in stretches of `STRETCH` that may overlap: bool."""
-    begins = torch.rand(shape, device=device) < 1 - (1 - share) ** (1 / STRETCH)
-    return max_pool1d(pad(begins.float(), (STRETCH - 1, 0)), STRETCH, stride=1).bool()
+    starts = torch.rand(shape, device=device) < 1 - (1 - share) ** (1 / STRETCH)
+    return max_pool1d(pad(starts.float(), (STRETCH - 1, 0)), STRETCH, stride=1).bool()
 
 
 def output_norm(width: int, scale: float) -> nn.LayerNorm:
@@ -83,8 +83,8 @@ class SemanticAdapter(Adapter):
     hidden    inner width; None means twice the encoder's
     dropout   on the inner activations, from 0 to below 1
     clock     above 0, the last eighth of a frame's dimensions says when it is, so loud beside the RMS of the others
-    deaf      share of the encoder's dimensions that a row doesn't hear in training, from 0 to below 1, where there is
-              little speech (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
+    channel_dropout  share of the encoder's dimensions that are zero in a row in training, from 0 to below 1, where
+              there is little speech (wav2vec 2.0, arXiv 2006.11477, masks channels when it is fine-tuned)
     time_mask share of the encoder's frames that aren't heard in training, 0..1, in stretches of `STRETCH`: what is said
               there has to be told from the words around (SpecAugment, arXiv 1904.08779)
     """
@@ -97,7 +97,7 @@ class SemanticAdapter(Adapter):
         hidden: int | None = None,
         dropout: float = 0.0,
         clock: float = 0.0,
-        deaf: float = 0.0,
+        channel_dropout: float = 0.0,
         time_mask: float = 0.0,
     ) -> None:
         super().__init__()
@@ -106,10 +106,10 @@ class SemanticAdapter(Adapter):
             whole("adapter.hidden", hidden, least=1)
         number("adapter.dropout", dropout, least=0, below=1)
         number("adapter.clock", clock, least=0)
-        number("adapter.deaf", deaf, least=0, below=1)
+        number("adapter.channel_dropout", channel_dropout, least=0, below=1)
         self.time_mask = number("adapter.time_mask", time_mask, least=0, below=1)
         self.stride, self.grain, self.hidden, self.rate, self.clock = stride, stride, hidden, dropout, clock
-        self.deaf = nn.Dropout1d(deaf)
+        self.channel_dropout = nn.Dropout1d(channel_dropout)
 
     def build(self, encoder_width: int, llm_width: int, scale: float) -> None:
         hidden = self.hidden or 2 * encoder_width
@@ -129,7 +129,7 @@ class SemanticAdapter(Adapter):
         x = masked(frames[:, -1], lengths)
         if self.training and self.time_mask:
             x = x * ~stretches(x.shape[:2], self.time_mask, x.device)[..., None]
-        x = self.deaf(x.transpose(1, 2))
+        x = self.channel_dropout(x.transpose(1, 2))
         x = masked(gelu(self.context(x)).transpose(1, 2), lengths)
         x = pad(x, (0, 0, 0, -x.shape[1] % self.stride)).transpose(1, 2)
         x = self.dropout(gelu(self.reduce(x)).transpose(1, 2))

@@ -1,10 +1,10 @@
 """Attention over a layout: one function, registered with Hugging Face, that never runs without its mask.
 
 Keys come in two parts: ``[every token's own key] ++ [a copy of what is remembered, as later intervals see it]``. A
-query sees its own interval among the first and what earlier intervals left among the second (`layout.spans`). The
+query sees its own interval among the first and what earlier intervals left among the second (`visible_intervals`). The
 copies make scheme ``compact`` exact in one pass, where an SST stands at one position in its interval and at another in
 memory. And because remembered keys lie together instead of between the frames, most of the square of queries and keys
-is empty in whole blocks: FlexAttention skips them on a GPU, and `pieces` leaves them out for SDPA.
+is empty in whole blocks: FlexAttention skips them on a GPU, and `query_chunks` leaves them out for SDPA.
 """
 
 import sys
@@ -22,21 +22,21 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from speech_xl.model.layout import Kind, LayoutBatch, spans
+from speech_xl.model.layout import Kind, LayoutBatch, visible_intervals
 
 NAME = "speech_xl"  # attn_implementation of every LLM
 
 
-PIECE = 128  # queries of one SDPA call
+QUERY_CHUNK = 128  # queries of one SDPA call
 
 SAFE_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 UNKNOWN = {"softcap": "a cap on attention's scores (Gemma 2)", "s_aux": "attention sinks (gpt-oss)"}
 
-Turned = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
+KeyShift = Callable[[nn.Module, Tensor], Tensor]  # a layer and its keys [B, H, M, D] to the keys elsewhere
 
 
-class Piece(NamedTuple):
+class QueryChunk(NamedTuple):
     """Some queries of a one-pass sequence and all they may see: own keys ``start..stop``, the first `copies` of what is
     remembered, and a mask over both, bool [B, 1, queries, keys]."""
 
@@ -51,27 +51,27 @@ class MemoryKeys:
     """Which tokens' keys are seen a second time, where, and by whom.
 
     index   int64 [B, M], tokens whose keys are copied; 0 in padding, which the mask hides
-    turned  turns the copies, in the layer that asks, from their originals' positions to their own (`Turn.by`); None
+    shift   moves the copies, in the layer that asks, from their originals' positions to theirs (`RopeShift.by`); None
             where these are the same
-    pieces  for SDPA: the mask, piece by piece; None where a block mask says it
+    query_chunks  for SDPA: the mask, chunk by chunk of queries; None where a block mask holds it
     """
 
     index: Tensor
-    turned: Turned | None = None
-    pieces: list[Piece] | None = None
+    shift: KeyShift | None = None
+    query_chunks: list[QueryChunk] | None = None
 
     def extend(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, H, T, D] with the copies behind them: [B, H, T + M, D]."""
         where = self.index[:, None, :, None]
         keys = key.gather(2, where.expand(-1, key.shape[1], -1, key.shape[3]))
         values = value.gather(2, where.expand(-1, value.shape[1], -1, value.shape[3]))
-        if self.turned is not None:
-            keys = self.turned(module, keys)
+        if self.shift is not None:
+            keys = self.shift(module, keys)
         return torch.cat([key, keys], dim=2), torch.cat([value, values], dim=2)
 
 
-class Turn:
-    """Turns keys that already carry RoPE by a shift of positions, with the model's own frequencies and halves.
+class RopeShift:
+    """Rotates keys that already carry RoPE by a shift of positions, with the model's own frequencies and halves.
 
     ``R(p + s) k = R(s) R(p) k``. The angles come from the decoder's own rotary module and are applied by its own
     function, so llama3, YaRN and per-layer-type frequencies hold as they are; a scale that the module puts on cosines
@@ -95,11 +95,11 @@ class Turn:
         scale = self.rotary(keys, torch.zeros_like(shift[:1, :1]), **which)[0][..., :1]  # cos(0), scaled
         return cos / scale, sin / scale
 
-    def by(self, shift: Tensor) -> Turned:
+    def by(self, shift: Tensor) -> KeyShift:
         """Turns a layer's keys [B, H, M, D] by shift [B, M]; the angles are computed once for all layers alike."""
         known: dict[str, tuple[Tensor, Tensor]] = {}
 
-        def turned(module: nn.Module, keys: Tensor) -> Tensor:
+        def shifted(module: nn.Module, keys: Tensor) -> Tensor:
             if not getattr(module, "use_rope", True):
                 return keys
             which = {"layer_type": str(module.layer_type)} if self.by_type else {}
@@ -111,7 +111,7 @@ class Turn:
             ]
             return apply(keys, keys, *known[name])[1]
 
-        return turned
+        return shifted
 
 
 def attend(
@@ -125,7 +125,7 @@ def attend(
     memory_keys: MemoryKeys | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Hugging Face's attention interface: a plain mask for a cache, a block mask or pieces where keys are split."""
+    """Hugging Face's attention interface: a plain mask for a cache, else a block mask or query chunks."""
     if attention_mask is None:
         raise RuntimeError(
             f"{type(module).__name__} was run without a mask: frames would be seen outside their interval, or the "
@@ -142,8 +142,8 @@ def attend(
     if memory_keys is None:
         return sdpa(module, query, key, value, attention_mask, **options), None
     keys, values = memory_keys.extend(module, key, value)
-    if memory_keys.pieces is not None:
-        return in_pieces(module, query, keys, values, memory_keys.pieces, **options), None
+    if memory_keys.query_chunks is not None:
+        return in_query_chunks(module, query, keys, values, memory_keys.query_chunks, **options), None
     # Under autocast RoPE leaves queries and keys in float32; not every FlexAttention takes them beside bfloat16 values.
     query, keys = query.to(values.dtype), keys.to(values.dtype)
     if query.is_cuda:
@@ -170,43 +170,43 @@ def sdpa(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Ten
     return out.transpose(1, 2)
 
 
-def in_pieces(
-    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, pieces: list[Piece], **options: Any
+def in_query_chunks(
+    module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, query_chunks: list[QueryChunk], **options: Any
 ) -> Tensor:
     """SDPA over split keys, each piece with what it may see: [B, T, H, D]."""
     length = query.shape[2]
     outs = []
-    for queries, own, copies, mask in pieces:
+    for queries, own, copies, mask in query_chunks:
         seen = (torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (keys, values))
         outs.append(sdpa(module, query[:, :, queries], *seen, mask, **options))
     return torch.cat(outs, dim=1)
 
 
-def pieces(layout: LayoutBatch, kept: Tensor, size: int = PIECE) -> list[Piece]:
+def query_chunks(layout: LayoutBatch, kept: Tensor, size: int = QUERY_CHUNK) -> list[QueryChunk]:
     """The one-pass mask for SDPA, `size` queries at a time; own keys and copies that no row's queries see are left out.
 
     Padding queries see themselves, because an attention row without any key is undefined.
     """
-    first, last = spans(layout, kept)
+    first, last = visible_intervals(layout, kept)
     now, device = layout.interval, layout.interval.device
     place = torch.arange(now.shape[1], device=device)
     fresh = torch.nn.functional.pad(now[:, 1:] != now[:, :-1], (1, 0), value=True)
-    begins = torch.where(fresh, place, 0).cummax(1).values  # where each token's interval begins
-    begins = torch.where(layout.kind == Kind.PAD, place, begins).amin(0).tolist()
+    starts = torch.where(fresh, place, 0).cummax(1).values  # where each token's interval begins
+    starts = torch.where(layout.kind == Kind.PAD, place, starts).amin(0).tolist()
     latest = now.amax(0)  # the furthest row's interval at each place
     born = first[:, now.shape[1] :]
     found = []
     for start in range(0, now.shape[1], size):
         stop = min(start + size, now.shape[1])
         copies = int((born <= latest[start:stop].max()).sum(1).max())
-        low = begins[start]
+        low = starts[start]
         keys = torch.cat([place[low:stop], now.shape[1] + torch.arange(copies, device=device)])
         query = now[:, start:stop, None]
         seen = (first[:, keys][:, None] <= query) & (query <= last[:, keys][:, None])
         past = (keys <= place[start:stop, None]) | (keys >= now.shape[1])
         itself = keys == place[start:stop, None]
         mask = (seen & past | itself)[:, None]
-        found.append(Piece(slice(start, stop), slice(low, stop), copies, mask))
+        found.append(QueryChunk(slice(start, stop), slice(low, stop), copies, mask))
     return found
 
 
@@ -236,7 +236,7 @@ def mask_for_generate(
 
 def block_mask(layout: LayoutBatch, kept: Tensor) -> BlockMask:
     """The one-pass mask for FlexAttention: queries [T], keys [T + M], blocks that nobody sees left out."""
-    first, last = spans(layout, kept)
+    first, last = visible_intervals(layout, kept)
     now, length = layout.interval, layout.interval.shape[1]
 
     def sees(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:

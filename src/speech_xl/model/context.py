@@ -20,8 +20,8 @@ def context_of(config: PretrainedConfig) -> int | None:
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int):
         return None
-    told = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    for one in (told, *(value for value in told.values() if isinstance(value, dict))):
+    parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    for one in (parameters, *(value for value in parameters.values() if isinstance(value, dict))):
         before, factor = one.get("original_max_position_embeddings"), one.get("factor")
         if before and factor:
             most = max(most, int(before * factor))

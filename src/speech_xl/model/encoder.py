@@ -36,7 +36,7 @@ class Encoder(nn.Module):
     def encode(self, audio: Sequence[Tensor]) -> list[Tensor]:
         raise NotImplementedError
 
-    def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
+    def windows(self, samples: int) -> list[tuple[int, int, int, int]]:
         """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class HFEncoder(Encoder):
     def _samples(self, seconds: float) -> int:
         return round(seconds * SAMPLE_RATE)
 
-    def spans(self, samples: int) -> list[tuple[int, int, int, int]]:
+    def windows(self, samples: int) -> list[tuple[int, int, int, int]]:
         """Windows of `samples` of audio as (start, stop, first, last): heard start to stop, kept first to last."""
         found, first = [], 0
         while first < samples:
@@ -136,7 +136,7 @@ class HFEncoder(Encoder):
         for row, samples in enumerate(audio):
             if not len(samples):
                 raise ValueError(f"row {row} of the batch holds no audio")
-            for start, stop, first, last in self.spans(len(samples)):
+            for start, stop, first, last in self.windows(len(samples)):
                 windows.append(samples[start:stop])
                 owners.append(row)
                 kept.append(slice((first - start) // self.hop, self.frames_of(last - start)))

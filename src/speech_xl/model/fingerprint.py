@@ -9,7 +9,16 @@ from torch import Tensor
 
 # Arguments that change how a part is found, run or trained, and not what its weights mean.
 WITHOUT_MEANING = frozenset(
-    ["name", "pretrained", "trust_remote_code", "gradient_checkpointing", "attention", "dropout", "deaf", "time_mask"]
+    [
+        "name",
+        "pretrained",
+        "trust_remote_code",
+        "gradient_checkpointing",
+        "attention",
+        "dropout",
+        "channel_dropout",
+        "time_mask",
+    ]
 )
 SAMPLED = 1 << 14  # numbers of a tensor that are looked at
 

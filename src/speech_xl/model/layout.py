@@ -39,7 +39,7 @@ class Layout:
     position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
     memory    RoPE position once its interval is over, for what is kept; `position` for everything else
     source    index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame amid its own
-    span      how many frames an SST stands for; 0 for everything else
+    group_size  how many frames an SST stands for; 0 for everything else
     """
 
     kind: np.ndarray
@@ -47,7 +47,7 @@ class Layout:
     position: np.ndarray
     memory: np.ndarray
     source: np.ndarray
-    span: np.ndarray
+    group_size: np.ndarray
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -71,11 +71,11 @@ class Layout:
 def place_ssts(
     length: int, ratio: int | None, placement: Placement = "interleaved"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kinds, frame offsets and spans of one interval of `length` frames.
+    """Kinds, frame offsets and group sizes of one interval of `length` frames.
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;
     ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset,
-    span), int64; an SST's offset is that of the frame amid those it stands for, its span how many they are.
+    group size), int64; an SST's offset is that of the frame amid those it stands for, its group size how many they are.
     Raises ValueError for a ratio below 1 or an empty interval.
     """
     if length < 1:
@@ -89,14 +89,14 @@ def place_ssts(
     first = frame[::ratio]  # of the frames that each SST stands for
     size = np.minimum(ratio, length - first)
     kind = np.full(length + len(first), Kind.SST, dtype=np.int64)
-    offset, span = np.zeros_like(kind), np.zeros_like(kind)
+    offset, group_size = np.zeros_like(kind), np.zeros_like(kind)
     # Every full group before a frame has pushed it one place to the right.
     place = frame + frame // ratio if placement == "interleaved" else frame
     kind[place] = Kind.FRAME
     offset[place] = frame
     offset[kind == Kind.SST] = first + (size - 1) // 2
-    span[kind == Kind.SST] = size
-    return kind, offset, span
+    group_size[kind == Kind.SST] = size
+    return kind, offset, group_size
 
 
 def build_layout(
@@ -111,22 +111,24 @@ def build_layout(
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
     kinds, numbers, sources = [np.full(prefix, Kind.PREFIX)], [np.full(prefix, -1)], [np.arange(prefix)]
-    spans = [np.zeros(prefix)]
+    group_sizes = [np.zeros(prefix)]
     start = 0
     for number, (length, ratio) in enumerate(zip(intervals, ratios, strict=True)):
-        kind, offset, span = place_ssts(length, ratio, placement)
+        kind, offset, group_size = place_ssts(length, ratio, placement)
         kinds.append(kind)
         numbers.append(np.full(len(kind), number))
         sources.append(offset + start)
-        spans.append(span)
+        group_sizes.append(group_size)
         start += length
     kinds.append(np.full(suffix, Kind.SUFFIX))
     numbers.append(np.full(suffix, len(intervals)))
     sources.append(np.arange(suffix))
-    spans.append(np.zeros(suffix))
-    kind, interval, source, span = (np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, spans))
+    group_sizes.append(np.zeros(suffix))
+    kind, interval, source, group_size = (
+        np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, group_sizes)
+    )
     position, memory = POSITIONS[scheme](kind, interval)
-    return Layout(kind, interval, position, memory, source, span)
+    return Layout(kind, interval, position, memory, source, group_size)
 
 
 def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,8 +144,8 @@ def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarra
     """
     kept = kind != Kind.FRAME
     packed = np.cumsum(kept) - 1  # each kept token's place in memory
-    begins = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
-    first = np.repeat(begins, np.diff(np.append(begins, len(kind))))
+    starts = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
+    first = np.repeat(starts, np.diff(np.append(starts, len(kind))))
     held = np.cumsum(kept) - kept  # kept tokens before this one
     place = held[first] + np.arange(len(kind)) - first
     return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
@@ -191,7 +193,7 @@ class LayoutBatch:
     position: Tensor
     memory: Tensor
     source: Tensor
-    span: Tensor
+    group_size: Tensor
 
     @classmethod
     def collate(cls, layouts: Sequence[Layout], device: torch.device | str = "cpu") -> "LayoutBatch":
@@ -204,15 +206,15 @@ class LayoutBatch:
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
-        fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "memory": 0, "source": 0, "span": 0}
+        fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "memory": 0, "source": 0, "group_size": 0}
         return cls(**{name: stack(name, fill) for name, fill in fills.items()})
 
     def kept(self) -> Tensor:
         """Columns of what each row remembers, in order: prefix, SSTs and uncompressed frames; int64 [B, M], -1 where a
         row has fewer."""
-        mine = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.KEPT)
-        order = torch.argsort((~mine).to(torch.uint8), dim=1, stable=True)[:, : int(mine.sum(1).max())]
-        return torch.where(mine.gather(1, order), order, -1)
+        kept = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.KEPT)
+        order = torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)[:, : int(kept.sum(1).max())]
+        return torch.where(kept.gather(1, order), order, -1)
 
 
 @dataclass(frozen=True)
@@ -220,35 +222,37 @@ class Groups:
     """The frames that each of a batch's SSTs stands for, as indices into the frames of all rows, end to end.
 
     amid  int64 [S], the frame amid them, SSTs in the order of rows and of places within
-    span  int64 [S], how many they are
+    group_size  int64 [S], how many they are
     """
 
-    amid: Tensor
-    span: Tensor
+    center: Tensor
+    group_size: Tensor
 
     @classmethod
     def of(cls, layout: LayoutBatch, length: int) -> "Groups":
         """length: frames that each row has room for."""
         sst = layout.kind == Kind.SST
-        return cls(layout.source[sst] + sst.nonzero()[:, 0] * length, layout.span[sst])
+        return cls(layout.source[sst] + sst.nonzero()[:, 0] * length, layout.group_size[sst])
 
     def members(self) -> tuple[Tensor, Tensor]:
         """The SST of every frame that has one, and that frame: int64 [G] each."""
-        owner = torch.repeat_interleave(torch.arange(len(self.span), device=self.span.device), self.span)
-        place = torch.arange(len(owner), device=owner.device) - (self.span.cumsum(0) - self.span)[owner]
-        return owner, (self.amid - (self.span - 1) // 2)[owner] + place
+        owner = torch.repeat_interleave(
+            torch.arange(len(self.group_size), device=self.group_size.device), self.group_size
+        )
+        place = torch.arange(len(owner), device=owner.device) - (self.group_size.cumsum(0) - self.group_size)[owner]
+        return owner, (self.center - (self.group_size - 1) // 2)[owner] + place
 
     def means(self, frames: Tensor) -> Tensor:
         """Means [S, D] of every SST's frames, out of those of all rows [B * N, D]."""
-        owner, mine = self.members()
-        sums = frames.new_zeros(len(self.span), frames.shape[1]).index_add(0, owner, frames[mine])
-        return sums / self.span[:, None]
+        owner, frame = self.members()
+        sums = frames.new_zeros(len(self.group_size), frames.shape[1]).index_add(0, owner, frames[frame])
+        return sums / self.group_size[:, None]
 
 
 NEVER = 1 << 30  # later than any interval
 
 
-def spans(layout: LayoutBatch, kept: Tensor) -> tuple[Tensor, Tensor]:
+def visible_intervals(layout: LayoutBatch, kept: Tensor) -> tuple[Tensor, Tensor]:
     """First and last interval whose queries may see each key, int64 [B, T + M] each.
 
     Keys come in two parts: every token's own, seen from its interval alone, and a copy of what is remembered (columns

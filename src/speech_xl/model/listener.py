@@ -16,7 +16,7 @@ from transformers import LogitsProcessor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.model.interval_clock import IntervalClock
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.memory_file import COUNTS, MEND, MemoryFileError, read_memory, write_memory
 from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech import Answer
@@ -34,7 +34,7 @@ class Listener:
                       second of the audio on: for the intervals that end after it, the open one included
     interval_seconds  length of an interval; `end_interval` ends one earlier
 
-    What `push` has taken and what `ask` answers is the same, bit by bit, whatever the pieces the audio came in, and the
+    What `push` has taken and what `ask` answers is the same, bit by bit, whatever the chunks the audio came in, and the
     same as if it had come at once, cut by the partition `FixedWindows`. An interval is heard once enough follows that
     its window can't be the last, and its frames are there.
     """
@@ -140,7 +140,7 @@ class Listener:
     def _hear(self, length: int, ratio: int) -> None:
         """The next `length` frames are an interval."""
         if length:
-            self.model.hear(self.memory, self.waiting[None, :length], [length], [to_ratio(ratio)])
+            self.model.compress_interval(self.memory, self.waiting[None, :length], [length], [to_ratio(ratio)])
             self.waiting, self.frames = self.waiting[length:], self.frames + length
 
     def ask(self, instruction: str, limit: int = 512) -> Answer:
@@ -153,7 +153,7 @@ class Listener:
         if not now.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
         rules = self._rules(instruction)
-        return self.model.answer(now.memory, [0], [instruction], [limit], rules)[0]
+        return self.model.generate(now.memory, [0], [instruction], [limit], rules)[0]
 
     def reach(self, instruction: str) -> float | None:
         """The last second of the audio so far that an answer to this instruction can write down, where the audio goes
@@ -161,7 +161,7 @@ class Listener:
         return next((rule.reached[0] for rule in self._rules(instruction) if hasattr(rule, "reached")), None)
 
     def _rules(self, instruction: str) -> list[LogitsProcessor]:
-        return self.model.rules([instruction], [self.seconds]) if self.model.rules else []
+        return self.model.processors([instruction], [self.seconds])
 
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""
@@ -178,8 +178,8 @@ class Listener:
         if stream.frames is not None:
             tensors["encoder_frames"] = stream.frames
         counts = {name: getattr(stream, name) for name in COUNTS}
-        mine = {name: getattr(self, name) for name in SAVED} | {"clock": self.clock.state()}
-        about = {"peak": self.memory.peak, "stream": counts, "listener": mine, "model": self.model.identity()}
+        state = {name: getattr(self, name) for name in SAVED} | {"clock": self.clock.state()}
+        about = {"peak": self.memory.peak, "stream": counts, "listener": state, "model": self.model.identity()}
         about["lineage"] = self.model.lineage
         write_memory(Path(path), tensors, about)
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from speech_xl.checks import number, whole
 from speech_xl.model.attention import NAME as ATTENTION
-from speech_xl.model.attention import Turn
+from speech_xl.model.attention import RopeShift
 from speech_xl.model.pretrained import REPORTED, PretrainedError, check_complete, existing, loading
 from speech_xl.model.prompt import Prompt
 
@@ -50,8 +50,8 @@ def cache_argument(decoder: nn.Module) -> str:
 
 def rope_types(config: PretrainedConfig) -> set[str]:
     """The kinds of RoPE a config names, those of single layer types included."""
-    told = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    each = [told, *(value for value in told.values() if isinstance(value, dict))]
+    parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    each = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
     return {str(kind) for one in each if (kind := one.get("rope_type", one.get("type")))}
 
 
@@ -63,7 +63,7 @@ class LLM(nn.Module):
     dtype                   what the weights are kept in: float32 or bfloat16
     lora                    low-rank deltas to train in place of the weights; null for none
     gradient_checkpointing  trade time for memory in training
-    attention               of one-pass training: ``flex`` (FlexAttention), ``sdpa`` (in pieces, each with what it
+    attention               of one-pass training: ``flex`` (FlexAttention), ``sdpa`` (query chunks, each with what it
                             may see), or ``auto``: flex on a GPU, sdpa elsewhere. Flex has no backward on a CPU
     trust_remote_code       run code that comes with the model; off unless you set it
     """
@@ -161,9 +161,9 @@ class LLM(nn.Module):
         return {"cache_position": torch.arange(held, held + new, device=self.embedding.weight.device)}
 
     @cached_property
-    def turn(self) -> Turn:
+    def rope_shift(self) -> RopeShift:
         """Turns this decoder's keys by a shift of positions."""
-        return Turn(self.decoder)
+        return RopeShift(self.decoder)
 
     @property
     def flex(self) -> bool:

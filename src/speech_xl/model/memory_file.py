@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from speech_xl.model.speech_llm import SpeechLLM
-from speech_xl.tensor_files import read_tensors, write_tensors
+from speech_xl.storage.tensor_files import read_tensors, write_tensors
 
 MEMORY = "speech_xl_memory"  # the note that holds what is no tensor
-COUNTS = ("heard", "encoded", "kept_from", "adapted")  # of a stream
+COUNTS = ("dropped", "encoded", "kept_from", "adapted")  # of a stream
 MEND = "hear the audio anew"
 
 

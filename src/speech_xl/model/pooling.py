@@ -21,9 +21,9 @@ def shorten(
 ) -> Speech:
     """Every interval's frames [n, D] through `change` at its own ratio; the intervals stay, with fewer frames each."""
     rows, intervals = [], []
-    for frames, lengths, mine in zip(speech.frames, speech.intervals, ratios, strict=True):
+    for frames, lengths, row_ratios in zip(speech.frames, speech.intervals, ratios, strict=True):
         parts = frames[: sum(lengths)].split(list(lengths))
-        short = [change(part, ratio) for part, ratio in zip(parts, mine, strict=True)]
+        short = [change(part, ratio) for part, ratio in zip(parts, row_ratios, strict=True)]
         rows.append(torch.cat(short))
         intervals.append([len(part) for part in short])
     lengths = torch.tensor([len(row) for row in rows], device=speech.lengths.device)

@@ -92,9 +92,9 @@ class Prompt:
         labels: list[int] = []
         for number, (instruction, answer) in enumerate(turns):
             asked = self.text_ids.within(self.between if number else "", instruction, self.after)
-            said = [*self.text_ids(answer), self.end_id]
-            ids += asked + said
-            labels += [IGNORE] * len(asked) + said
+            answer_ids = [*self.text_ids(answer), self.end_id]
+            ids += asked + answer_ids
+            labels += [IGNORE] * len(asked) + answer_ids
         return Suffix(ids, labels)
 
     def question(self, instruction: str) -> list[int]:
@@ -110,12 +110,12 @@ class Prompt:
         return str(text).strip()
 
 
-def with_slips(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
+def corrupt_answer_tokens(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
     """A share of the answers' tokens replaced by others of theirs where they are read back, right where they are to be
     said: who once said a wrong word has to go on from it."""
-    said = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
+    answer_ids = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
     ids = list(suffix.ids)
-    for place in said:
+    for place in answer_ids:
         if rng.random() < share:
-            ids[place] = suffix.labels[rng.choice(said)]
+            ids[place] = suffix.labels[rng.choice(answer_ids)]
     return Suffix(ids, suffix.labels)

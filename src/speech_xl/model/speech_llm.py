@@ -16,32 +16,33 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from speech_xl.extensions.ctc.vocabulary import Letters, Spelling
 from speech_xl.model.adapter import Adapted, Adapter
-from speech_xl.model.attention import MemoryKeys, block_mask, pieces
+from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import check_question, warn_beyond_context
+from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
+from speech_xl.model.kv_memory import FrozenMemory, KVMemory
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
-from speech_xl.model.memory import KVMemory, SealedMemory
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Answer, OnePass, Ratios, Speech
-from speech_xl.model.spelling import Letters, Spelling
 from speech_xl.model.sst import SSTs, attention_modules
 
 
 class SpeechLLM(nn.Module):
     """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights.
 
-    lineage  what its weights come from, as plain data; None where they come from no file
-    rules    what a listener's answers must obey, by their instructions and the seconds each is about (optional)
+    lineage   what its weights come from, as plain data; None where they come from no file
+    decoding  what its answers may be
     """
 
     lineage: dict[str, Any] | None = None
-    rules: Callable[[Sequence[str], Sequence[float]], list[LogitsProcessor]] | None = None
 
-    def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM) -> None:
+    def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM, decoding: DecodingRules | None = None) -> None:
         super().__init__()
+        self.decoding = decoding or DecodingRules()
         self.encoder, self.adapter, self.llm = encoder, adapter, llm
         self.sst: SSTs | None = None
         self.built = False
@@ -70,6 +71,10 @@ class SpeechLLM(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.llm.embedding.weight.device
+
+    def processors(self, instructions: Sequence[str], seconds: Sequence[float]) -> list[LogitsProcessor]:
+        """What the next token of answers to these instructions must obey, each about so many seconds of audio."""
+        return self.decoding.processors(self.llm.prompt, instructions, seconds, self.device)
 
     def adapt(self, encoded: Sequence[Tensor], first: int | Tensor = 0) -> Adapted:
         """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first` (or [B])."""
@@ -125,8 +130,8 @@ class SpeechLLM(nn.Module):
         rows = table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
         if self.sst is None:
             return rows
-        mine = self.sst.rows(tables[1], Groups.of(layout, tables[1].shape[1]), self.adapter.clocked)
-        return rows.masked_scatter((layout.kind == Kind.SST)[..., None], mine)
+        sst_rows = self.sst.rows(tables[1], Groups.of(layout, tables[1].shape[1]), self.adapter.clocked)
+        return rows.masked_scatter((layout.kind == Kind.SST)[..., None], sst_rows)
 
     def decode(
         self,
@@ -188,17 +193,17 @@ class SpeechLLM(nn.Module):
     def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys]:
         """What a one-pass sequence sees: its mask, and the keys of what is remembered, which the mask counts on.
 
-        For SDPA the mask lies in the keys' pieces, and the one beside them is empty, of no use to any other function.
+        For SDPA the mask lies in the query chunks, and the one beside them is empty, of no use to any other function.
         """
         kept = batch.kept()
         index = kept.clamp(min=0)
-        turned = None
+        key_shift = None
         if self.positions == "compact":
-            turned = self.llm.turn.by((batch.memory - batch.position).gather(1, index))
+            key_shift = self.llm.rope_shift.by((batch.memory - batch.position).gather(1, index))
         if self.llm.flex:
-            return block_mask(batch, kept), MemoryKeys(index, turned)
+            return block_mask(batch, kept), MemoryKeys(index, key_shift)
         nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool, device=self.device)
-        return nothing, MemoryKeys(index, turned, pieces(batch, kept))
+        return nothing, MemoryKeys(index, key_shift, query_chunks(batch, kept))
 
     def start(self, rows: int) -> KVMemory:
         """A memory of `rows` listeners who have read the prefix and heard nothing."""
@@ -212,51 +217,53 @@ class SpeechLLM(nn.Module):
             memory.position += ids.shape[1]
         return memory
 
-    def hear(self, memory: KVMemory, frames: Tensor, lengths: Sequence[int], ratios: Sequence[int | None]) -> None:
+    def compress_interval(
+        self, memory: KVMemory, frames: Tensor, lengths: Sequence[int], ratios: Sequence[int | None]
+    ) -> None:
         """One more interval of every row: frames [B, n, D], of which the first ``lengths[row]`` (0: none) count.
 
         Afterwards the memory holds the interval's SSTs, or its frames where the ratio is None, and no other trace.
         """
-        told = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
-        layouts = [build_layout(0, *row, 0, self.positions, self.placement) for row in told]
+        rows = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
+        layouts = [build_layout(0, *row, 0, self.positions, self.placement) for row in rows]
         batch = LayoutBatch.collate(layouts, self.device)
-        speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in told])
+        speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in rows])
         embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))
         position = batch.position + memory.position[:, None]
         self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind), memory)
-        memory.prune(batch.kind, self._turned(batch.memory - batch.position))
+        memory.prune(batch.kind, self._key_shift(batch.memory - batch.position))
         memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
 
-    def listen(self, speech: Speech, ratios: Ratios) -> KVMemory:
+    def prefill(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
         self.check_ratios(ratios)
         memory = self.start(len(speech))
         starts = [0] * len(speech)
         for number in range(max(len(row) for row in speech.intervals)):
             lengths = [row[number] if number < len(row) else 0 for row in speech.intervals]
-            pieces = [f[s : s + n] for f, s, n in zip(speech.frames, starts, lengths, strict=True)]
-            told = [row[number] if number < len(row) else None for row in ratios]
-            self.hear(memory, pad_sequence(pieces, batch_first=True), lengths, told)
+            chunks = [f[s : s + n] for f, s, n in zip(speech.frames, starts, lengths, strict=True)]
+            interval_ratios = [row[number] if number < len(row) else None for row in ratios]
+            self.compress_interval(memory, pad_sequence(chunks, batch_first=True), lengths, interval_ratios)
             starts = [s + n for s, n in zip(starts, lengths, strict=True)]
         return memory
 
-    def _turned(self, shift: Tensor) -> Callable[[int, Tensor, Tensor], Tensor] | None:
+    def _key_shift(self, shift: Tensor) -> Callable[[int, Tensor, Tensor], Tensor] | None:
         """What moves keys of a chunk by shift [B, T] when its interval is over; None where nothing moves."""
         if self.positions != "compact":
             return None
-        layers, turned = attention_modules(self.llm.decoder), None
+        layers, key_shift = attention_modules(self.llm.decoder), None
 
         def move(number: int, keys: Tensor, which: Tensor) -> Tensor:
-            nonlocal turned
-            turned = turned or self.llm.turn.by(shift.gather(1, which))
-            return turned(layers[number], keys)
+            nonlocal key_shift
+            key_shift = key_shift or self.llm.rope_shift.by(shift.gather(1, which))
+            return key_shift(layers[number], keys)
 
         return move
 
     @torch.no_grad()
-    def answer(
+    def generate(
         self,
-        memory: KVMemory | SealedMemory,
+        memory: KVMemory | FrozenMemory,
         rows: Sequence[int],
         instructions: Sequence[str],
         limits: Sequence[int],
@@ -274,10 +281,10 @@ class SpeechLLM(nn.Module):
         check_question(self.llm, max(map(len, asked)), fork.valid.shape[1])
         ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
         real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
-        if isinstance(fork, SealedMemory) and fork.room is not None and fork.room < ids.shape[1] + max(limits):
+        if isinstance(fork, FrozenMemory) and fork.capacity is not None and fork.capacity < ids.shape[1] + max(limits):
             raise ValueError(
                 f"a question of {ids.shape[1]} tokens and an answer of up to {max(limits)} don't fit the room of "
-                f"{fork.room}: seal the memory with more room, or limit the answer"
+                f"{fork.capacity}: seal the memory with more room, or limit the answer"
             )
         output = self.llm.model.generate(
             input_ids=ids,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speech_xl.checks import whole
-from speech_xl.model.clock import with_clock
+from speech_xl.extensions.time_code import with_clock
 from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -91,10 +91,10 @@ class SSTs(nn.Module):
         """Rows [S, D] of SSTs before the first layer, from speech frames [B, N, D], whose last `clocked` dimensions say
         when they are."""
         flat = frames.flatten(0, 1)
-        rows = self.embedding.to(frames.dtype).expand(len(groups.amid), -1)
+        rows = self.embedding.to(frames.dtype).expand(len(groups.center), -1)
         if self.start == "mean":
             rows = rows + groups.means(flat)
-        return with_clock(rows, flat[groups.amid, -clocked:]) if self.clock and clocked else rows
+        return with_clock(rows, flat[groups.center, -clocked:]) if self.clock and clocked else rows
 
     def _projection(self, base: nn.Module) -> nn.Module:
         weight, bias = effective_linear(base)

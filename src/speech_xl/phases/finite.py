@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from speech_xl.finite_tensors import nonfinite, tensors_of
+from speech_xl.storage.finite_tensors import nonfinite, tensors_of
 
 NAMED_SESSIONS = 20  # of an error; the warnings before it name all
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from speech_xl.checks import number
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.extensions.contrastive import heard_answers, mean_frames
 from speech_xl.model.speech import Speech
-from speech_xl.phases.heard_answers import heard_answers, mean_frames
 from speech_xl.phases.phase import Phase
 
 

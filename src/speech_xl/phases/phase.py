@@ -16,22 +16,23 @@ from torch import Tensor
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
-from speech_xl.lineage import check_built
+from speech_xl.extensions.timestamps.monotonic import unknown_marks
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.context import check_texts
+from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.prompt import Suffix, with_slips
+from speech_xl.model.prompt import Suffix, corrupt_answer_tokens
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import OnePass, Ratios, Speech
+from speech_xl.phases.cached_encoder import CachedEncoder
+from speech_xl.phases.evaluation_loops import SCORED, EvaluationLoops, Example
 from speech_xl.phases.finite import FiniteSteps
-from speech_xl.phases.frames import FramesKept
-from speech_xl.phases.generation import SCORED, EvaluationLoops, Example
 from speech_xl.phases.generators import seed_step
 from speech_xl.phases.out_of_memory import naming_sessions
-from speech_xl.phases.rising_marks import unknown_marks
 from speech_xl.phases.schedule import SCHEDULES, ResumableSchedule
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
+from speech_xl.run.lineage import check_built
 
 TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
 
@@ -58,7 +59,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule):
+class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
     Args:
@@ -109,7 +110,7 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
         self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
-        self.backbone = SpeechLLM(encoder, adapter, llm)
+        self.backbone = SpeechLLM(encoder, adapter, llm, DecodingRules(max_tokens_per_second, longest_gap))
         self.trainable, self.optimizer = check_learning_rates(trainable), optimizer
         if scheduler not in SCHEDULES:
             raise ValueError(f"model.scheduler: got {scheduler!r}; choose one of {', '.join(SCHEDULES)}")
@@ -120,8 +121,6 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
                 f"model.eval_ratios: got {self.eval_ratios}, and {type(self).__name__} doesn't compress; give [1], or "
                 "take a phase that does (SSTCompression, MeanPooling)"
             )
-        self.longest_gap = None if longest_gap is None else number("model.longest_gap", longest_gap, above=0)
-        self.max_tokens_per_second = number("model.max_tokens_per_second", max_tokens_per_second, above=0)
         self.cache_frames, self.seed = cache_frames, whole("model.seed", seed)
         self.initial: Path | None = None  # weights to start from, set by the command line
         self.force, self.forced = False, list[str]()  # whether other settings than theirs may pass, and which did
@@ -229,7 +228,7 @@ class Phase(FramesKept, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.Ligh
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
         suffixes = [
-            with_slips(
+            corrupt_answer_tokens(
                 prompt.training([(t.instruction, t.answer) for t in turns]),
                 self.slips,
                 random.Random(f"slips-{self.seed}-{batch.epoch}-{name}"),

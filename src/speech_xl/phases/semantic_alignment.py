@@ -10,12 +10,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.time_marks import without_time_marks
 from speech_xl.evaluation.predictions import answer_record
+from speech_xl.extensions.ctc.flat_start import Spoken, flat_labels
+from speech_xl.extensions.timestamps.marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import OnePass, Ratios, Speech
-from speech_xl.phases.flat_start import Spoken, flat_labels
 from speech_xl.phases.phase import Phase
 
 BLANK = 256  # CTC's blank comes after the 256 bytes
@@ -106,7 +106,7 @@ class SemanticAlignment(Phase):
         speech = self.speech(batch)
         assert speech.scores is not None
         spelled = [
-            self.backbone.spelling.heard(scores[:length])
+            self.backbone.spelling.greedy_text(scores[:length])
             for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
         ]
         frames = [int(length) for length in speech.lengths]

@@ -9,11 +9,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from speech_xl import __version__
-from speech_xl.checkpoint_io import read_checkpoint
-from speech_xl.files import file_digest
-from speech_xl.finite_tensors import nonfinite
 from speech_xl.phases.finite import check_finite
-from speech_xl.tensor_files import TensorFileError, read_tensors, write_tensors
+from speech_xl.storage.checkpoint_io import read_checkpoint
+from speech_xl.storage.files import file_digest
+from speech_xl.storage.finite_tensors import nonfinite
+from speech_xl.storage.tensor_files import TensorFileError, read_tensors, write_tensors
 
 LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
 
@@ -71,7 +71,7 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
     shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
     kinds = [n for n in sorted(set(own) & set(state)) if own[n].is_floating_point() != state[n].is_floating_point()]
     if missing or unknown or shapes or kinds:
-        said = [
+        problems = [
             *(f"missing: {n}" for n in missing[:5]),
             *(f"not in this model: {n}" for n in unknown[:5]),
             *(f"{n}: {list(state[n].shape)} in the file, {list(own[n].shape)} in the model" for n in shapes[:5]),
@@ -80,7 +80,7 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
         counts = [f"{len(missing)} missing", f"{len(unknown)} unknown", f"{len(shapes)} of another shape"]
         counts += [f"{len(kinds)} of another kind of number"] if kinds else []
         raise WeightsError(
-            f"{source} doesn't fit this model ({', '.join(counts)}). {'; '.join(said)}. "
+            f"{source} doesn't fit this model ({', '.join(counts)}). {'; '.join(problems)}. "
             "Use the encoder, adapter, LLM and LoRA settings it was trained with."
         )
     if broken := nonfinite(state):

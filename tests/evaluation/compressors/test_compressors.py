@@ -48,7 +48,7 @@ def kept(memory):
 @pytest.mark.parametrize("compressor", FRAMES, ids=lambda one: one.name)
 @torch.no_grad()
 def test_as_much_is_kept_as_ssts_would_keep(model, compressor, ratio):
-    memory = compressor.listen(model, speech(INTERVALS), ratio)
+    memory = compressor.prefill(model, speech(INTERVALS), ratio)
     prefix = len(model.llm.prompt.prefix)
     assert kept(memory) == [prefix + budget(INTERVALS, ratio)] * 2
     assert memory.valid.all() and memory.kept.tolist() == [kept(memory)[0]]
@@ -59,7 +59,7 @@ def test_as_much_is_kept_as_ssts_would_keep(model, compressor, ratio):
 def test_evictions_keep_as_much_and_a_pyramid_on_average(model, ratio):
     wanted = len(model.llm.prompt.prefix) + budget(INTERVALS, ratio)
     for compressor in presses():
-        memory = compressor.listen(model, speech(INTERVALS), ratio, "who was it?")
+        memory = compressor.prefill(model, speech(INTERVALS), ratio, "who was it?")
         if compressor.name == "PyramidKV":  # which rounds in every layer
             assert abs(sum(kept(memory)) - 2 * wanted) <= 1
         else:
@@ -69,18 +69,18 @@ def test_evictions_keep_as_much_and_a_pyramid_on_average(model, ratio):
 
 @torch.no_grad()
 def test_at_ratio_one_nothing_is_lost(model):
-    whole = layers(Uncompressed().listen(model, speech(INTERVALS), 1))
+    whole = layers(Uncompressed().prefill(model, speech(INTERVALS), 1))
     for compressor in FRAMES[:-1]:
-        for mine, all_of_it in zip(layers(compressor.listen(model, speech(INTERVALS), 1)), whole, strict=True):
+        for mine, all_of_it in zip(layers(compressor.prefill(model, speech(INTERVALS), 1)), whole, strict=True):
             torch.testing.assert_close(mine[0], all_of_it[0], atol=1e-12, rtol=1e-12)
 
 
 @torch.no_grad()
 def test_an_eviction_of_nothing_is_the_full_cache(model):
     """All at once and interval by interval are one function where nothing is dropped."""
-    whole = Uncompressed().listen(model, speech(INTERVALS), 1)
+    whole = Uncompressed().prefill(model, speech(INTERVALS), 1)
     for compressor in presses():
-        memory = compressor.listen(model, speech(INTERVALS), 1, "who?")
+        memory = compressor.prefill(model, speech(INTERVALS), 1, "who?")
         assert memory.position.tolist() == whole.position.tolist()
         for mine, all_of_it in zip(layers(memory), layers(whole), strict=True):
             torch.testing.assert_close(mine, all_of_it, atol=1e-10, rtol=1e-10)
@@ -112,16 +112,16 @@ def test_truncation_hears_the_beginning_alone(model):
     heard = speech(INTERVALS)
     changed = speech(INTERVALS)
     changed.frames[:, budget(INTERVALS, 4) :] += 1.0
-    one, other = (Truncation().listen(model, it, 4) for it in (heard, changed))
+    one, other = (Truncation().prefill(model, it, 4) for it in (heard, changed))
     assert all(mine[0].equal(theirs[0]) for mine, theirs in zip(layers(one), layers(other), strict=True))
     changed.frames[:, : budget(INTERVALS, 4)] += 1.0
-    assert not layers(Truncation().listen(model, changed, 4))[0][0].equal(layers(one)[0][0])
+    assert not layers(Truncation().prefill(model, changed, 4))[0][0].equal(layers(one)[0][0])
 
 
 @torch.no_grad()
 def test_only_a_query_aware_eviction_knows_the_question(model):
     for compressor in presses():
-        memories = [compressor.listen(model, speech(INTERVALS), 4, asked) for asked in ("how many men?", "b")]
+        memories = [compressor.prefill(model, speech(INTERVALS), 4, asked) for asked in ("how many men?", "b")]
         same = all(a[0].equal(b[0]) for a, b in zip(*map(layers, memories), strict=True))
         assert same != compressor.needs_question, compressor.name
 
@@ -129,9 +129,9 @@ def test_only_a_query_aware_eviction_knows_the_question(model):
 @torch.no_grad()
 def test_streaming_llm_keeps_the_first_and_the_last(model):
     pytest.importorskip("kvpress")
-    whole = layers(Uncompressed().listen(model, speech(INTERVALS), 1))
-    mine = layers(Eviction("StreamingLLM").listen(model, speech(INTERVALS), 4))
-    last = kept(Eviction("StreamingLLM").listen(model, speech(INTERVALS), 4))[0] - 4
+    whole = layers(Uncompressed().prefill(model, speech(INTERVALS), 1))
+    mine = layers(Eviction("StreamingLLM").prefill(model, speech(INTERVALS), 4))
+    last = kept(Eviction("StreamingLLM").prefill(model, speech(INTERVALS), 4))[0] - 4
     for (keys, _), (all_of_them, _) in zip(mine, whole, strict=True):
         torch.testing.assert_close(keys[:, :, :4], all_of_them[:, :, :4], atol=1e-10, rtol=1e-10)
         torch.testing.assert_close(keys[:, :, 4:], all_of_them[:, :, -last:], atol=1e-10, rtol=1e-10)
@@ -139,10 +139,10 @@ def test_streaming_llm_keeps_the_first_and_the_last(model):
 
 @torch.no_grad()
 def test_after_an_eviction_the_model_is_as_it_was(model):
-    presses_before = Uncompressed().listen(model, speech(INTERVALS), 1)
+    presses_before = Uncompressed().prefill(model, speech(INTERVALS), 1)
     for compressor in presses():
-        compressor.listen(model, speech(INTERVALS), 4, "who?")
-    after = Uncompressed().listen(model, speech(INTERVALS), 1)
+        compressor.prefill(model, speech(INTERVALS), 4, "who?")
+    after = Uncompressed().prefill(model, speech(INTERVALS), 1)
     assert all(a[0].equal(b[0]) for a, b in zip(layers(presses_before), layers(after), strict=True))
     assert not any("rotary_emb" in vars(m) for m in model.modules() if m is not model.llm.decoder)
 
@@ -150,7 +150,7 @@ def test_after_an_eviction_the_model_is_as_it_was(model):
 @torch.no_grad()
 def test_a_narrower_layer_answers_as_if_what_it_lacks_were_hidden(model):
     """Its first tokens left out of the cache, or left in and masked in that layer alone: each token of a question."""
-    memory = Uncompressed().listen(model, speech(INTERVALS), 1)
+    memory = Uncompressed().prefill(model, speech(INTERVALS), 1)
     module = model.llm.decoder.layers[1].self_attn
     ids = torch.tensor([model.llm.prompt.question("what was said, and by whom, and how often?")])
     kind = torch.full_like(ids, Kind.SUFFIX)
@@ -179,10 +179,10 @@ def test_a_narrower_layer_answers_as_if_what_it_lacks_were_hidden(model):
 @torch.no_grad()
 def test_every_compressor_answers(model):
     for compressor in [Uncompressed(), *FRAMES]:
-        memory = compressor.listen(model, speech(INTERVALS), 4)
-        answers = compressor.answer(model, memory, ["who?", "what was said?"], [3, 5])
+        memory = compressor.prefill(model, speech(INTERVALS), 4)
+        answers = compressor.generate(model, memory, ["who?", "what was said?"], [3, 5])
         assert len(answers) == 2
-        assert answers == compressor.answer(model, memory, ["who?", "what was said?"], [3, 5])
+        assert answers == compressor.generate(model, memory, ["who?", "what was said?"], [3, 5])
 
 
 def test_an_unknown_press_is_an_error_that_names_the_known_ones():

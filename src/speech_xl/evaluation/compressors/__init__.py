@@ -2,7 +2,13 @@
 
 from speech_xl.evaluation.compressors.compressor import Compressor, Uncompressed
 from speech_xl.evaluation.compressors.eviction import PRESSES, Eviction
-from speech_xl.evaluation.compressors.frames import MeanPooled, RandomFrames, SimilarFrames, Truncation, UniformStride
+from speech_xl.evaluation.compressors.frame_reduction import (
+    MeanPooled,
+    RandomFrames,
+    SimilarFrames,
+    Truncation,
+    UniformStride,
+)
 from speech_xl.evaluation.compressors.summarization import Summarization
 
 __all__ = [

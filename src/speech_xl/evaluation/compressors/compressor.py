@@ -1,4 +1,4 @@
-"""The interface: speech of one session and a ratio in, a KV memory out that `SpeechLLM.answer` asks."""
+"""The interface: speech of one session and a ratio in, a KV memory out that `SpeechLLM.generate` asks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from transformers import LogitsProcessor
 
 from speech_xl.model import SpeechLLM
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.speech import Answer, Speech
 
 
@@ -33,13 +33,13 @@ class Compressor(ABC):
     takes_rows = False
 
     @abstractmethod
-    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+    def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         """Hear the row of `speech`, or all where it `takes_rows`, and keep the prefix and `budget` KV tokens of each.
 
         instruction: the question, for those that need it; the others don't look at it.
         """
 
-    def answer(
+    def generate(
         self,
         model: SpeechLLM,
         memory: KVMemory,
@@ -48,14 +48,14 @@ class Compressor(ABC):
         rules: Sequence[LogitsProcessor] = (),
         rows: Sequence[int] | None = None,
     ) -> list[Answer]:
-        """Greedy answers from what was kept, as `SpeechLLM.answer` gives them; the memory is left as it was.
+        """Greedy answers from what was kept, as `SpeechLLM.generate` gives them; the memory is left as it was.
 
         rows: which row each question goes to; all go to the first where they are left out.
         """
-        with self.answering(model, memory):
-            return model.answer(memory, rows or [0] * len(instructions), instructions, limits, rules)
+        with self.generating(model, memory):
+            return model.generate(memory, rows or [0] * len(instructions), instructions, limits, rules)
 
-    def answering(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
+    def generating(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
         """What has to hold while the model answers from this memory: nothing, for most."""
         return nullcontext()
 
@@ -66,10 +66,10 @@ class Uncompressed(Compressor):
     name = "full KV"
     takes_rows = True
 
-    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+    def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         return uncompressed(model, speech)
 
 
 def uncompressed(model: SpeechLLM, speech: Speech) -> KVMemory:
     """Every frame the LLM is given stays."""
-    return model.listen(speech, speech.throughout(None))
+    return model.prefill(speech, speech.throughout(None))

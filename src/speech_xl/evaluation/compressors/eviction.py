@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from speech_xl.evaluation.compressors.compressor import Compressor, budget
 from speech_xl.model import SpeechLLM
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import Kind
-from speech_xl.model.memory import KVMemory
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
 
@@ -52,24 +52,24 @@ class Eviction(Compressor):
         """What it is called, whether kvpress is installed or not."""
         return f"{press}, query-aware" if query_aware else press
 
-    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+    def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         asked = model.llm.prompt.question(instruction) if self.needs_question else []
         prefix, frames = model.llm.prompt.prefix, int(speech.lengths[0])
-        kept, heard = len(prefix) + budget(speech.intervals[0], ratio), len(prefix) + frames
+        kept, prefilled = len(prefix) + budget(speech.intervals[0], ratio), len(prefix) + frames
         memory = KVMemory(model.llm.model.config.num_hidden_layers, 1, model.device)
         parts = [model.llm.embedding(torch.tensor([i], dtype=torch.long, device=model.device)) for i in (prefix, asked)]
         embeds = torch.cat([parts[0], speech.frames[:, :frames].to(parts[0].dtype), parts[1]], dim=1)
         kind = torch.full(embeds.shape[:2], int(Kind.KEPT), device=model.device)
         place = torch.arange(kind.shape[1], device=model.device)[None]
-        with evicting(model, memory, self._press(kept, kind.shape[1]), kept, heard):
+        with evicting(model, memory, self._press(kept, kind.shape[1]), kept, prefilled):
             model.decode(embeds, kind, place, memory.step_mask(kind), memory)
         layers: list[Any] = memory.cache.layers
         widest = max(layer.keys.shape[2] for layer in layers)
         memory.valid = torch.ones(1, widest, dtype=torch.bool, device=model.device)
-        memory.position, memory.peak = torch.tensor([heard], device=model.device), kind.shape[1]
+        memory.position, memory.peak = torch.tensor([prefilled], device=model.device), kind.shape[1]
         return memory
 
-    def answering(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
+    def generating(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
         return narrower_layers(model, memory)
 
     def _press(self, kept: int, total: int) -> Any:
@@ -89,7 +89,7 @@ class NoRotation(nn.Module):
 
 
 @contextmanager
-def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, heard: int) -> Iterator[None]:
+def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, prefilled: int) -> Iterator[None]:
     """While it lasts, each attention layer that has run drops all but the `kept` best of its first `heard` tokens.
 
     PyramidKV keeps more in lower layers and fewer in higher ones, `kept` on average.
@@ -97,19 +97,19 @@ def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, heard: i
     press.post_init_from_model(model.llm.model)
     rotary, bare, hooks = model.llm.decoder.rotary_emb, NoRotation(), []
 
-    def hook(module: Any, _args: Any, told: dict[str, Any], _output: Any) -> None:
-        hidden, layer = told["hidden_states"], memory.cache.layers[module.layer_idx]
+    def hook(module: Any, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
+        hidden, layer = kwargs["hidden_states"], memory.cache.layers[module.layer_idx]
         if not getattr(module, "use_rope", True):
             places = torch.arange(hidden.shape[1], device=hidden.device)[None]
-            told = told | {"position_embeddings": bare(hidden[..., : module.head_dim], places)}
-        best = min(kept, heard)
-        if best < heard:
-            scores = press.score(module, hidden, layer.keys, layer.values, None, told)[..., :heard]
+            kwargs = kwargs | {"position_embeddings": bare(hidden[..., : module.head_dim], places)}
+        best = min(kept, prefilled)
+        if best < prefilled:
+            scores = press.score(module, hidden, layer.keys, layer.values, None, kwargs)[..., :prefilled]
             if hasattr(press, "get_layer_budget"):
-                best = min(heard, press.get_layer_budget(module, layer.keys.shape[2]))
+                best = min(prefilled, press.get_layer_budget(module, layer.keys.shape[2]))
             index = scores.topk(best, dim=2).indices.sort(dim=2).values[..., None]
         else:
-            index = torch.arange(heard, device=hidden.device).expand(*layer.keys.shape[:2], -1)[..., None]
+            index = torch.arange(prefilled, device=hidden.device).expand(*layer.keys.shape[:2], -1)[..., None]
         layer.keys = layer.keys.gather(2, index.expand(-1, -1, -1, layer.keys.shape[3]))
         layer.values = layer.values.gather(2, index.expand(-1, -1, -1, layer.values.shape[3]))
 
@@ -135,8 +135,10 @@ def narrower_layers(model: SpeechLLM, memory: KVMemory) -> Iterator[None]:
     for module, layer in zip(attention_modules(model.llm.decoder), layers, strict=True):
         missing = widest - layer.keys.shape[2]
 
-        def narrow(_module: Any, args: Any, told: dict[str, Any], missing: int = missing) -> tuple[Any, dict[str, Any]]:
-            return args, told | {"attention_mask": told["attention_mask"][..., missing:]}
+        def narrow(
+            _module: Any, args: Any, kwargs: dict[str, Any], missing: int = missing
+        ) -> tuple[Any, dict[str, Any]]:
+            return args, kwargs | {"attention_mask": kwargs["attention_mask"][..., missing:]}
 
         if missing:
             hooks.append(module.register_forward_pre_hook(narrow, with_kwargs=True))

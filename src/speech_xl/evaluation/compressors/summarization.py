@@ -2,7 +2,7 @@
 
 from speech_xl.evaluation.compressors.compressor import Compressor
 from speech_xl.model import SpeechLLM
-from speech_xl.model.memory import KVMemory
+from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Speech
 
@@ -16,5 +16,5 @@ class Summarization(Compressor):
     def __init__(self, name: str = "SSTs") -> None:
         self.name = name
 
-    def listen(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
-        return model.listen(speech, speech.throughout(to_ratio(ratio)))
+    def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
+        return model.prefill(speech, speech.throughout(to_ratio(ratio)))

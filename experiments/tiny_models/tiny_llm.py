@@ -1,0 +1,302 @@
+"""Pretrains a tiny LLM to read speech-like frames: `python -m experiments.tiny_models.tiny_llm OUT_DIR`.
+
+Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
+over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
+audio. Only sentences of the train split are read, or with `--corpus YAML` the transcripts of a corpus. While it learns,
+two heads are told where to look (decisions 33 and 39): at the frames of the next word, or of the words that tell the
+answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from experiments.tiny_models.pretraining import descend, learning_rate
+from experiments.tiny_models.pretraining_texts import (
+    AsksAboutWords,
+    CorpusReadings,
+    GrammarReadings,
+    Readings,
+    add_corpus_arguments,
+    corpus_of,
+    texts_of,
+)
+from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
+from experiments.tiny_models.tiny_llm_weights import (
+    begin_as,
+    begin_as_stage,
+    layers_without_rope,
+    marks,
+    start_copying,
+    write,
+    write_stage,
+)
+from speech_xl.extensions.time_code import clock, with_clock
+from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.prompt import IGNORE, Suffix, corrupt_answer_tokens
+from speech_xl.model.speech import Speech
+from speech_xl.model.sst import attention_modules
+from speech_xl.run.precision import BF16, best_precision
+
+SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
+CLOCK = 2.0  # adapter.clock in the stages that start from these weights
+QUESTIONS = 0.35  # share of steps that answer questions
+SLIPS = 0.02  # share of an answer's tokens read back wrong
+SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
+
+
+def stretched(llm: LLM, reading: Reading, rng: random.Random, rate: float = FRAME_RATE) -> Stretched:
+    """A reading's utterances as frames."""
+    tokenizer = llm.prompt.tokenizer
+    tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in reading.utterances]
+    letters = [[len(str(tokenizer.decode([token])).strip()) for token in ids] for ids in tokens]
+    frames = stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS, rate)
+    if not reading.by_words:
+        return frames
+    sizes = [len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in reading.marked]
+    return replace(frames, firsts=[0, *accumulate(sizes[:-1])])
+
+
+def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: float, babble: float = 0.0) -> Speech:
+    """Frames [B, N, D] out of the embedding `table` [V, D] and `silence` [D], noisy, as large as text embeddings.
+
+    noise: its RMS beside a word's. babble: each frame sounds up to so much like another word of its batch as well.
+    """
+    lengths = torch.tensor([len(row) for row in rows])
+    index = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=SILENCE)
+    size = table.detach().square().mean().sqrt()
+    spoken = index[index != SILENCE]
+    others = table[spoken[torch.randint(len(spoken), index.shape)]]
+    frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
+    frames = frames + babble * torch.rand(*index.shape, 1) * others + noise * size * torch.randn_like(frames)
+    longest = frames.shape[1]
+    codes = clock(max(row.offset for row in rows) + longest, frames.shape[2])
+    times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
+    frames = with_clock(layer_norm(frames, frames.shape[-1:]), CLOCK * times)
+    return Speech(frames * size, lengths, [[len(row)] for row in rows])
+
+
+class Guidance:
+    """Tells the first head of each layer without RoPE where to look while it answers.
+
+    After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
+    """
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm = llm
+        self.seen: dict[tuple[int, str], Tensor] = {}  # queries and keys of the latest pass, [B, T, heads * D]
+        config = llm.model.config
+        self.head = config.hidden_size // config.num_attention_heads
+        self.layers = layers_without_rope(llm)
+        for layer in self.layers:
+            for name in ("q_proj", "k_proj"):
+                projection = attention_modules(llm.decoder)[layer].get_submodule(name)
+                projection.register_forward_hook(self._keep(layer, name))
+
+    def _keep(self, layer: int, name: str):
+        def hook(_module, _args, output: Tensor) -> None:
+            self.seen[layer, name] = output
+
+        return hook
+
+    def __call__(self, rows: list[Stretched], suffixes: list[Suffix], asked: list[list[Asked]]) -> Tensor:
+        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it); 0 with none."""
+        prefix = len(self.llm.prompt.prefix)
+        losses = [torch.zeros(1)]
+        for number, (row, suffix, turns) in enumerate(zip(rows, suffixes, asked, strict=True)):
+            audio = prefix + len(row)
+            places = torch.tensor([SILENCE] * prefix + row.places)
+            at, evidence_rows = [], []
+            for begin, turn in zip(answers_begin(suffix), turns, strict=True):
+                for word, evidence in enumerate(turn.evidence):
+                    at.append(audio + begin + word - 1)  # here it is predicted
+                    evidence_rows.append(torch.isin(places, torch.tensor(evidence)))
+            if not at:
+                continue
+            elsewhere = ~torch.stack(evidence_rows)
+            for layer in self.layers:
+                queries = self.seen[layer, "q_proj"][number, at, : self.head].float()
+                keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
+                attention = (queries @ keys.T * self.head**-0.5).log_softmax(-1)
+                losses.append(-attention.masked_fill(elsewhere, -math.inf).logsumexp(-1))
+        missed = torch.cat(losses)
+        return missed.sum() / max(1, len(missed) - 1)
+
+
+def answers_begin(suffix: Suffix) -> list[int]:
+    """Where each answer of a dialogue begins in the suffix's ids."""
+    labelled = [label != IGNORE for label in suffix.labels]
+    return [i for i, (before, now) in enumerate(zip([False, *labelled], labelled, strict=False)) if now and not before]
+
+
+def longest_words(gone: float, longest: int) -> int:
+    """Words of the longest texts: FIRST_LONGEST for a tenth of the training, then by equal factors up to 60 % of it."""
+    grown = min(1.0, max(0.0, (gone - 0.1) / 0.5))
+    return round(FIRST_LONGEST * (longest / FIRST_LONGEST) ** grown)
+
+
+def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
+    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing."""
+    return reading.asked or [row.transcript(reading.marked, step)]
+
+
+def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
+    """The dialogue after the audio, with labels on its answers."""
+    return llm.prompt.training([(turn.instruction, turn.answer) for turn in asked])
+
+
+@torch.no_grad()
+def held_out(backbone: SpeechLLM, readings: Readings, words: int, rate: float = FRAME_RATE, texts: int = 8) -> float:
+    """Cross entropy a token on transcripts of `words` words kept back, teacher-forced, stretched and noisy."""
+    rng, llm = random.Random(f"held-out-{words}"), backbone.llm
+    torch.manual_seed(words)
+    long = (r for r in readings.transcripts(rng, words, held_out=True) if r.words > 0.8 * words)
+    loss = tokens = 0.0
+    for _ in range(texts):
+        reading = next(long)
+        row = stretched(llm, reading, rng, rate)
+        silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
+        speech = as_speech([row], llm.embedding.weight, silence, 0.3)
+        out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading, marks(llm)[1]))])
+        loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
+    return loss / tokens
+
+
+def pretrain(
+    folder: Path,
+    readings: Readings,
+    steps: int,
+    frames: int,
+    longest: int,
+    highest: float,
+    seed: int,
+    minutes: float = math.inf,
+    begin: Path | None = None,
+    questions: float = QUESTIONS,
+    rate: float = FRAME_RATE,
+) -> LLM:
+    """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
+    a stage's weights file.
+
+    frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
+    share of steps that answer questions; rate: frames a second.
+    """
+    torch.manual_seed(seed)
+    rng = random.Random(f"tiny-llm-{seed}")
+    llm = LLM(str(folder), pretrained=False)
+    llm.build()
+    if begin and begin.suffix == ".safetensors":
+        begin_as_stage(llm, begin)
+    elif begin:
+        begin_as(llm, begin, rate)
+    else:
+        start_copying(llm, rate)
+    guidance, step_of_marks = Guidance(llm), marks(llm)[1]
+    backbone = SpeechLLM(Encoder(), Adapter(), llm)  # frames are made here: neither is used
+    optimizer = torch.optim.AdamW(llm.parameters(), lr=highest, betas=(0.9, 0.98), weight_decay=0.01)
+    fast = best_precision("cpu") == BF16
+    means = {kind: {"loss": 5.0, "guidance": 5.0} for kind in ("transcripts", "questions")}
+    started = time.monotonic()
+    with tqdm(range(steps), desc="reading", unit="step", mininterval=5) as bar:
+        for step in bar:
+            gone = max(step / steps, (time.monotonic() - started) / 60 / minutes)
+            if gone >= 1:
+                break
+            rows: list[Stretched] = []
+            asked: list[list[Asked]] = []
+            words = longest if begin else longest_words(gone, longest)
+            # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
+            # steps of their own: their answers are short, and beside transcripts a token would hardly count.
+            long = round(SHORTEST * (words / SHORTEST) ** rng.random())
+            of_questions = rng.random() < questions
+            drawn = readings.dialogues(rng, words) if of_questions else readings.transcripts(rng, long)
+            while sum(len(row) for row in rows) < frames:
+                reading = next(drawn)
+                rows.append(stretched(llm, reading, rng, rate))
+                asked.append(asked_about(rows[-1], reading, step_of_marks))
+            # Silence sounds different every time: whatever is no word has to be read as silence.
+            silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
+            speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
+            suffixes = [corrupt_answer_tokens(suffix_of(llm, turns), SLIPS, rng) for turns in asked]
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+                out = backbone(speech, [[None]] * len(rows), suffixes)
+            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, suffixes, asked)
+            descend(loss + guided, optimizer, learning_rate(step, gone, highest))
+            mean = means["questions" if of_questions else "transcripts"]
+            for name, value in (("loss", loss), ("guidance", guided)):
+                mean[name] += 0.03 * (value.item() - mean[name])
+            shown = {kind: " ".join(f"{value:.3f}" for value in m.values()) for kind, m in means.items()}
+            bar.set_postfix(shown, words=words, refresh=False)
+            if (step + 1) % 250 == 0:
+                write(llm, folder)
+    write(llm, folder)
+    for words in (12, 50, 150, 300):
+        print(f"held out, {words} words: {held_out(backbone, readings, words, rate):.3f} a token")
+    return llm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
+    add_corpus_arguments(parser)
+    parser.add_argument("--mark_words", action="store_true", help="time marks for words, not for utterances")
+    parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
+    parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
+    parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other weights (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, whatever the steps (%(default)s)")
+    parser.add_argument("--begin", type=Path, metavar="DIR", help="begin with the weights of the tiny LLM there")
+    parser.add_argument(
+        "--stage",
+        type=Path,
+        metavar="FILE",
+        help="begin with the LLM of a stage's weights, and write them anew with what it has read, for --init_from",
+    )
+    parser.add_argument(
+        "--questions", type=float, default=QUESTIONS, help="share of steps that answer questions (%(default)s)"
+    )
+    parser.add_argument(
+        "--frame_rate", type=float, default=FRAME_RATE, help="speech frames a second, by adapter.stride (%(default)s)"
+    )
+    parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
+    given = parser.parse_args()
+    if given.stage and given.begin:
+        parser.error("--begin and --stage are both given; one is where to begin")
+    readings: Readings = GrammarReadings(given.mark_words)
+    if given.corpus:
+        corpus = corpus_of(given.corpus, given.corpus_dir)
+        ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
+        readings = CorpusReadings(texts_of(corpus), given.mark_words, given.blends, ask)
+    llm = pretrain(
+        given.folder,
+        readings,
+        given.steps,
+        given.frames,
+        given.longest,
+        given.lr,
+        given.seed,
+        given.minutes,
+        given.stage or given.begin,
+        given.questions,
+        given.frame_rate,
+    )
+    print(f"written: {given.folder / 'model.safetensors'}")
+    if given.stage:
+        print(f"written: {write_stage(llm, given.stage, given.folder)}")
+
+
+if __name__ == "__main__":
+    main()

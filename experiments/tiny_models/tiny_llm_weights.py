@@ -1,0 +1,117 @@
+"""How the weights of a tiny LLM begin, and where they go: at random as a copier, from another LLM's or a stage's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from experiments.tiny_models.pretraining import write_weights
+from experiments.tiny_models.pseudo_frames import FRAME_RATE
+from speech_xl.extensions.time_code import SHARE, clock, with_clock
+from speech_xl.extensions.timestamps.monotonic import marks_of
+from speech_xl.model import LLM
+from speech_xl.model.sst import attention_modules
+from speech_xl.phases.weights import load_strict, read_weights, save_weights
+from speech_xl.run.command import WEIGHTS
+
+
+def marks(llm: LLM) -> tuple[float, float]:
+    """Seconds that the tokenizer has time marks for, and from mark to mark."""
+    known = marks_of(llm.prompt.tokenizer)[1].unique()
+    step = float(known[-1] - known[-2])
+    return round(float(known[-1]) + step, 3), round(step, 3)
+
+
+def layers_without_rope(llm: LLM) -> list[int]:
+    """The layers that find frames by content: every one whose queries and keys aren't turned."""
+    return [number for number, rotary in enumerate(llm.model.config.no_rope_layers) if not rotary]
+
+
+@torch.no_grad()
+def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
+    """Random weights with which attending to a token already makes it likelier as the next one.
+
+    In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
+    looks at passes through unchanged, and everything else speaks softly at first. Only where to look is left to learn.
+    docs/log.md has what was tried (entry 33). Structured starts like this are after Trockman and Kolter, "Mimetic
+    Initialization of Self-Attention Layers" (arXiv 2305.09828).
+    """
+    for name, weight in llm.model.named_parameters():
+        if weight.dim() == 2:
+            weight.normal_(0.0, 0.06)
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.mul_(0.05)
+    for layer in layers_without_rope(llm):
+        attention = attention_modules(llm.decoder)[layer]
+        values, output = attention.get_submodule("v_proj"), attention.get_submodule("o_proj")
+        assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
+        nn.init.orthogonal_(values.weight)
+        output.weight.copy_(0.5 * values.weight.T)
+    mark_seconds(llm, rate)
+
+
+@torch.no_grad()
+def mark_seconds(llm: LLM, rate: float) -> None:
+    """Embed time marks by the clock, and words away from it: a time is then copied like a word."""
+    llm.embedding.weight[:, -llm.width // SHARE :] = 0.0
+    place_marks(llm, rate)
+
+
+@torch.no_grad()
+def place_marks(llm: LLM, rate: float) -> None:
+    """Every time mark's embedding is the mean code of the frames that it stands for, `rate` of them a second, as large
+    as words are."""
+    table = llm.embedding.weight
+    size = table.norm(dim=1).mean()
+    seconds, step = marks(llm)
+    codes = clock(round(seconds * rate), llm.width)
+    times = torch.arange(len(codes)) / rate
+    for mark, second in enumerate(marks_of(llm.prompt.tokenizer)[1].tolist()):
+        if second >= 0:
+            code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
+            table[mark] = with_clock(torch.zeros(llm.width), size * code / code.norm())
+
+
+@torch.no_grad()
+def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
+    """Begin with the weights of another tiny LLM. Where the vocabularies differ, tokens that both have keep their
+    embeddings, time marks are placed by the clock, other tokens get random ones: who can copy words from frames can
+    copy any."""
+    other = LLM(str(folder))
+    other.build()
+    known = other.prompt.tokenizer.get_vocab()
+    if known == llm.prompt.tokenizer.get_vocab():  # it reads on, its marks included
+        llm.model.load_state_dict(other.model.state_dict())
+        return
+    table, old = llm.embedding.weight, other.embedding.weight
+    words = old[:, : -llm.width // SHARE]
+    new = words.mean(0) + words.std(0) * torch.randn(len(table), words.shape[1])
+    state = {n: w for n, w in other.model.state_dict().items() if w.shape != old.shape}
+    llm.model.load_state_dict(state, strict=False)
+    table.copy_(torch.cat([new, torch.zeros(len(table), llm.width // SHARE)], dim=1))
+    for token, number in llm.prompt.tokenizer.get_vocab().items():
+        if token in known:
+            table[number] = old[known[token]]
+    place_marks(llm, rate)  # last: at another rate the seconds are other frames
+
+
+def begin_as_stage(llm: LLM, weights: Path) -> None:
+    """Begin with the LLM of a stage's weights file, which must be of this one's shape and tokenizer."""
+    state, _ = read_weights(weights)
+    own = {name.removeprefix("llm."): value for name, value in state.items() if name.startswith("llm.")}
+    load_strict(llm, own, {"model.lm_head.weight"}, str(weights))  # tied to the embeddings
+
+
+def write(llm: LLM, folder: Path) -> None:
+    """model.safetensors in float16, beside the config and the tokenizer that are there."""
+    write_weights({n: w for n, w in llm.model.state_dict().items() if n != "lm_head.weight"}, folder)
+
+
+def write_stage(llm: LLM, weights: Path, folder: Path) -> Path:
+    """The stage's weights with `llm` in them, as weights.safetensors in `folder`: for --init_from."""
+    state, notes = read_weights(weights)
+    own = {f"llm.{name}": value for name, value in llm.state_dict().items()}
+    save_weights(state | {name: own[name] for name in state if name in own}, folder / WEIGHTS, **notes)
+    return folder / WEIGHTS

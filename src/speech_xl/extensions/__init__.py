@@ -1,0 +1,1 @@
+"""What is this project's own beside Speech-XL; each is off unless a config key asks for it."""

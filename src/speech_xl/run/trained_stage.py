@@ -1,0 +1,221 @@
+"""TrainedStage: the folder of a trained stage, read once: its model, its data, and what it allows its answers.
+
+The folder may be somebody else's. So only what listening needs is read from its configuration, only classes of this
+package are made from it, and code that comes with its models is run only where the caller asks for it.
+"""
+
+import argparse
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+import speech_xl.data.manifests
+import speech_xl.data.speed_perturbation
+import speech_xl.extensions.timestamps.word_times  # noqa: F401  (so that a corpus's plain class name is enough)
+from speech_xl.checks import number
+from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.data.partition import Partition
+from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.model import SpeechLLM
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.phases import Phase
+from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
+from speech_xl.run.lineage import BY_NAME, HEARING, differences, read_lineage, refuse, remarks, settings_of
+from speech_xl.run.recipes import load_recipes, recipe_packages
+from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
+
+FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"  # of a command's flag
+EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
+TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
+# Of the model's and the data's keys, those that listening goes by. Optimizer, schedule and the like are training's.
+LISTENING = ("encoder", "adapter", "llm", "sst", "eval_ratios", "max_tokens_per_second", "longest_gap")
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """A stage's folder, such as ``runs/default/stage3``, and the configuration it was trained with.
+
+    folder             what `of` was given
+    config             the whole configuration, as it was read: nothing in it has been looked up or made
+    source             the file it was read from
+    model_config       the phase with what listening needs, its classes checked and written out in full
+    partition_config   the data's partition, checked in the same way, or None
+    force              whether its weights may be used otherwise than they were trained
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    source: Path
+    model_config: dict[str, Any]
+    partition_config: dict[str, Any] | None
+    force: bool = False
+
+    @classmethod
+    def of(cls, folder: str | Path, trust_remote_code: bool = False, force: bool = False) -> "TrainedStage":
+        """Read a stage's folder.
+
+        trust_remote_code  run code that comes with its encoder or LLM; its own configuration can't ask for that
+        force              use the weights even where the configuration isn't the one they were trained with
+
+        Raises ConfigError where the folder holds no finished stage, or a configuration that can't be used.
+        """
+        folder = Path(folder)
+        source = next((path for path in (folder / CONFIG, folder / EXPORTED) if path.is_file()), folder / CONFIG)
+        for path, what in ((source, "the configuration it was trained with"), (folder / WEIGHTS, "its weights")):
+            if not path.is_file():
+                raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")
+        config = read_config(source)
+        for key in ("model", "data"):
+            if not isinstance(config.get(key), dict):
+                raise ConfigError(
+                    f"{source}: {key}: got {config.get(key)!r:.80}; the configuration of a trained stage has a mapping "
+                    "there. Restore the file, or give the folder of a stage that is finished"
+                )
+        model = _listening(config["model"], source, trust_remote_code)
+        llm = model["init_args"].get("llm")
+        if llm is not None:
+            llm["init_args"]["name"] = _beside(folder, llm["init_args"].get("name"), source)
+        partition = config["data"].get("partition")
+        if partition is not None:
+            partition = own_class(partition, Partition, "data.partition", source)
+        return cls(folder, config, source, model, partition, force)
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+    @property
+    def hearing(self) -> dict[str, Any]:
+        """Of its data's settings, those that listening goes by."""
+        given = {key: self.config["data"].get(key) for key in HEARING}
+        return {**given, "partition": self.partition_config}
+
+    def model(self, device: str = "cpu") -> SpeechLLM:
+        """The trained backbone, ready to listen.
+
+        Raises LineageError where the weights were trained with other settings or models, unless `force` is set. Warns
+        where a stage that they come from has been trained again since.
+        """
+        none = {"*": 0.0}  # a phase wants something to train; nothing here does
+        given = {**self.model_config, "init_args": {**self.model_config["init_args"], "trainable": none}}
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(Phase, "model")
+        parsed, made = self._made(parser, {"model": given})
+        lineage = read_lineage(self.weights)
+        for line in remarks(self.weights, lineage):
+            warnings.warn(line, stacklevel=2)
+        settings = settings_of(parsed["model"].as_dict(), self.hearing)
+        forced = refuse(differences(lineage.settings, settings), self.weights, self.force) if lineage else []
+        phase = made.model
+        phase.initial, phase.force = self.weights, self.force
+        phase.load()
+        backbone: SpeechLLM = phase.backbone
+        if lineage is not None:
+            backbone.lineage = replace(lineage, forced=[*lineage.forced, *forced, *phase.forced]).plain()
+        return backbone.eval().requires_grad_(False).to(device)
+
+    def data(self, config: dict[str, Any] | None = None) -> SpeechDataModule:
+        """Its data, or those of another `config` of a SpeechDataModule, prepared.
+
+        Raises ConfigError where the corpus is of no class of this project, or was left out of an export.
+        """
+        given = config or self.config["data"]
+        if "corpus" not in given:
+            raise ConfigError(f"{self.folder} was exported without its corpus; give the folder of the stage itself")
+        load_recipes()
+        given = own_arguments(SpeechDataModule, given, "data", self.source, (PACKAGE, *recipe_packages()))
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(SpeechDataModule, "data")
+        data: SpeechDataModule = self._made(parser, {"data": given})[1].data
+        data.prepare_data()
+        return data
+
+    def _made(self, parser: ArgumentParser, given: dict[str, Any]) -> tuple[Any, Any]:
+        """A checked configuration with its defaults, and its objects; what is wrong with a value is told with the file
+        it stands in."""
+        try:
+            parsed = parser.parse_object(given)
+            return parsed, parser.instantiate(parsed)
+        except argparse.ArgumentError as error:
+            raise ConfigError(f"{self.source}: {error}") from error
+
+    @property
+    def transcribing(self) -> str:
+        """The instruction it learned to transcribe by."""
+        return TIMED_ASR_INSTRUCTION if self.config["data"].get("time_marks") else ASR_INSTRUCTION
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens that its answers may have for a second of audio."""
+        return self._number(
+            "model.max_tokens_per_second", self._arguments.get("max_tokens_per_second"), TOKENS_PER_SECOND
+        )
+
+    @property
+    def decoding(self) -> DecodingRules:
+        """What its answers may be."""
+        return DecodingRules(self.tokens_per_second, self._arguments.get("longest_gap"))
+
+    @property
+    def interval_seconds(self) -> float:
+        """Length of the intervals it was trained with, or the most they may have."""
+        arguments = (self.partition_config or {}).get("init_args", {})
+        return self._number("data.partition", arguments.get("seconds", arguments.get("max_seconds")), INTERVAL_SECONDS)
+
+    def _number(self, key: str, value: Any, default: float) -> float:
+        try:
+            return default if value is None else float(number(key, value, above=0))
+        except ValueError as error:
+            raise ConfigError(f"{self.source}: {error}") from error
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return self.model_config["init_args"]
+
+
+def _listening(given: dict[str, Any], source: Path, trust_remote_code: bool) -> dict[str, Any]:
+    """Of a phase's configuration what listening needs, its classes checked."""
+    arguments = given.get("init_args")
+    if not isinstance(arguments, dict):
+        raise ConfigError(
+            f"{source}: model.init_args: got {arguments!r:.80}; give the folder of a stage that is finished"
+        )
+    kept = {key: arguments[key] for key in LISTENING if key in arguments}
+    for key in ("encoder", "adapter", "llm"):
+        if kept.get(key) is None:
+            raise ConfigError(
+                f"{source}: model.init_args.{key} is missing; give the folder of a stage that is finished"
+            )
+    for role, kind in BY_NAME.items():
+        if isinstance(kept[role], str):
+            kept[role] = {"class_path": kind.__name__, "init_args": {"name": kept[role]}}
+    checked = own_class({**given, "init_args": kept}, Phase, "model", source)
+    for role in BY_NAME:
+        part = checked["init_args"][role]["init_args"]
+        if part.pop(REMOTE_CODE, False) not in (None, False) and not trust_remote_code:
+            raise ConfigError(
+                f"{source}: model.init_args.{role}.init_args.{REMOTE_CODE}: true would run code that comes with "
+                f"{part.get('name')}. Where you trust its author, add --{REMOTE_CODE} to the command (in Python "
+                f"{REMOTE_CODE}=True); else take the line out"
+            )
+        if trust_remote_code:
+            part[REMOTE_CODE] = True
+    return checked
+
+
+def _beside(folder: Path, name: Any, source: Path) -> Any:
+    """The path of the model `name` where it lies in the stage's own folder, as an export has it; else `name` itself.
+
+    Raises ConfigError where a relative name leads out of the folder.
+    """
+    if not isinstance(name, str) or Path(name).is_absolute() or not (folder / name / "config.json").is_file():
+        return name
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"{source}: model.init_args.llm.init_args.name: {name!r} leads out of {folder}; put the LLM's folder into "
+            "it, or give a hub name or the folder's whole path"
+        )
+    return str(folder / name)

@@ -1,0 +1,257 @@
+"""Pretraining of the tiny LLM: where it looks, how it begins, and its weights come back as they were."""
+
+import math
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from experiments.tiny_models.pretraining import learning_rate
+from experiments.tiny_models.pretraining_texts import GrammarReadings
+from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Asked, Reading, Stretched
+from experiments.tiny_models.tiny_llm import (
+    CLOCK,
+    Guidance,
+    answers_begin,
+    as_speech,
+    asked_about,
+    held_out,
+    longest_words,
+    pretrain,
+    stretched,
+    suffix_of,
+)
+from experiments.tiny_models.tiny_llm_weights import (
+    begin_as,
+    begin_as_stage,
+    layers_without_rope,
+    marks,
+    start_copying,
+    write_stage,
+)
+from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
+from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
+from speech_xl.extensions.time_code import clock, with_clock
+from speech_xl.extensions.timestamps.marks import time_mark
+from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.prompt import corrupt_answer_tokens
+from speech_xl.phases.weights import WeightsError, read_weights, save_weights
+
+TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
+
+
+def test_slips_are_read_back_wrong_and_still_said_right():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    suffix = llm.prompt.training([("say it", "i met peter at the garden"), ("who", "peter")] * 20)
+    slipped = corrupt_answer_tokens(suffix, 0.2, random.Random(0))
+    assert slipped.labels == suffix.labels
+    wrong = [i for i, (a, b) in enumerate(zip(slipped.ids, suffix.ids, strict=True)) if a != b]
+    said = [i for i, label in enumerate(suffix.labels) if label >= 0]
+    assert set(wrong) <= set(said) and 0.1 < len(wrong) / len(said) < 0.3
+    assert corrupt_answer_tokens(suffix, 0.0, random.Random(0)) == suffix
+
+
+def test_frames_without_noise_point_where_their_embedding_does():
+    table = torch.randn(11, 32, generator=torch.Generator().manual_seed(0))
+    rows = [Stretched([3, SILENCE, 4], [0, SILENCE, 1], [0], [0]), Stretched([7], [0], [0], [0], offset=9)]
+    speech = as_speech(rows, table, torch.ones(32) + table[0], noise=0.0)
+    assert speech.frames.shape == (2, 3, 32)
+    assert speech.lengths.tolist() == [3, 1] and speech.intervals == [[3], [1]]
+    size = table.square().mean().sqrt()
+    torch.testing.assert_close(speech.frames[1, :, 28:], CLOCK * size * clock(12, 32)[9:])
+    nearest = torch.nn.functional.cosine_similarity(speech.frames[..., None, :28], table[:, :28], dim=-1).argmax(-1)
+    assert (nearest[0, 0], nearest[0, 2], nearest[1, 0]) == (3, 4, 7)
+
+
+def test_the_learning_rate_rises_stays_and_ends_at_nothing():
+    rates = [learning_rate(step, step / 1000, 2e-3) for step in range(1001)]
+    assert rates[0] == pytest.approx(2e-5) and rates[100] == rates[600] == pytest.approx(2e-3)
+    assert rates[1000] == pytest.approx(0.0, abs=1e-9) and rates[800] == pytest.approx(1e-3)
+
+
+def test_texts_grow_from_short_to_the_longest():
+    lengths = [longest_words(step / 1000, 80) for step in range(1000)]
+    assert lengths[0] == lengths[100] == 16 and lengths[600] == lengths[999] == 80
+    assert lengths == sorted(lengths)
+
+
+def test_what_layers_without_rope_attend_to_passes_through():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm)
+    for layer in (llm.decoder.layers[number] for number in layers_without_rope(llm)):
+        through = layer.self_attn.o_proj.weight @ layer.self_attn.v_proj.weight
+        torch.testing.assert_close(through, 0.5 * torch.eye(llm.width), atol=1e-5, rtol=0)
+
+
+def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm)
+    marks = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
+    assert {opening for opening, _ in marks} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
+    codes = clock(1000, llm.width)
+    scores = with_clock(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
+    nearest = scores.argmax(1)
+    off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
+    assert off.max() <= 1 and (off == 0).float().mean() > 0.8
+
+
+def test_the_same_vocabulary_reads_on(tmp_path):
+    llm, other = LLM(str(TINY), pretrained=False), LLM(str(TINY))
+    for one in (llm, other):
+        one.build()
+    begin_as(llm, TINY)
+    for name, weight in other.model.state_dict().items():
+        torch.testing.assert_close(llm.model.state_dict()[name], weight, msg=name)
+
+
+def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames(tmp_path):
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=40).save_pretrained(tmp_path)
+    write_config(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
+    llm = LLM(str(tmp_path), pretrained=False)
+    llm.build()
+    begin_as(llm, TINY, rate=2 * FRAME_RATE)
+    _, mark = llm.prompt.tokenizer(time_mark(30), add_special_tokens=False)["input_ids"]
+    scores = with_clock(torch.zeros(1000, llm.width), clock(1000, llm.width)) @ llm.embedding.weight[mark]
+    assert 30 <= scores.argmax().item() / (2 * FRAME_RATE) < 31
+
+
+def test_another_vocabulary_begins_with_what_is_known(tmp_path):
+    """Everything but the embeddings is the other LLM's, and of those the tokens that both have."""
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=20, step=0.2).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    write_config(tokenizer, tmp_path)
+    llm, other = LLM(str(tmp_path), pretrained=False), LLM(str(TINY))
+    for one in (llm, other):
+        one.build()
+    begin_as(llm, TINY)
+    tables = {"model.embed_tokens.weight", "lm_head.weight"}
+    theirs = other.model.state_dict()
+    for name, weight in llm.model.state_dict().items():
+        if name not in tables:
+            torch.testing.assert_close(weight, theirs[name], msg=name)
+    number = tokenizer.convert_tokens_to_ids
+    known = other.prompt.tokenizer.convert_tokens_to_ids
+    met, hilda, mark = (llm.embedding.weight[number(token)] for token in ("Ġmet", "Ġhilda", "3.4]"))
+    torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
+    assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
+    assert mark[:-32].abs().max() == 0
+    nearest = (with_clock(torch.zeros(250, llm.width), clock(250, llm.width)) @ mark).argmax().item()
+    assert 3.4 <= nearest / FRAME_RATE < 3.6
+    assert marks(llm) == (20.0, 0.2)
+
+
+def test_a_stage_is_given_back_with_what_its_llm_has_read(tmp_path):
+    backbone = SpeechLLM(Encoder(), Adapter(), LLM(str(TINY)))
+    backbone.llm.build()
+    tied = "llm.model.lm_head.weight"
+    state = {name: value for name, value in backbone.state_dict().items() if name != tied} | {
+        "adapter.x": torch.ones(2)
+    }
+    save_weights(state, tmp_path / "stage.safetensors", stage="stage1", pristine="[]")
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    begin_as_stage(llm, tmp_path / "stage.safetensors")
+    assert all(torch.equal(value, backbone.llm.state_dict()[name]) for name, value in llm.state_dict().items())
+    with torch.no_grad():
+        llm.embedding.weight += 1.0
+    written, notes = read_weights(write_stage(llm, tmp_path / "stage.safetensors", tmp_path))
+    assert notes["stage"] == "stage1" and notes["pristine"] == "[]" and set(written) == set(state)
+    changed = {name for name in state if not torch.equal(written[name], state[name])}
+    assert changed == {"llm.model.model.embed_tokens.weight"}
+    other = {name: value for name, value in state.items() if "layers.0." not in name}
+    save_weights(other, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="missing: model.model.layers.0"):
+        begin_as_stage(llm, tmp_path / "other.safetensors")
+
+
+def test_words_of_several_tokens_have_a_mark_each():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    reading = Reading(["zebu met", "peter"], by_words=True)
+    row = stretched(llm, reading, random.Random(1))
+    spelled = len(llm.prompt.tokenizer("zebu", add_special_tokens=False)["input_ids"])
+    assert spelled > 1 and row.firsts == [0, spelled, spelled + 1]
+    (asked,) = asked_about(row, reading, 0.2)
+    said = asked.answer.split()
+    assert said[1::2] == ["zebu", "met", "peter"]
+    times = [(row.offset + row.begins[first]) / FRAME_RATE for first in row.firsts]
+    assert said[::2] == [time_mark(seconds, 0.2) for seconds in times]
+    assert asked.evidence[:2] == [[0], [0]] and asked.evidence[spelled + 2] == [spelled]
+
+
+def test_guidance_is_what_a_head_misses_of_the_words_frames():
+    """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    guidance = Guidance(llm)
+    row = Stretched([3, SILENCE, 4, 4], [0, SILENCE, 1, 1], [0], [0])
+    prefix, asked = len(llm.prompt.prefix), len(llm.prompt.question(TIMED_ASR_INSTRUCTION))
+    first, total = prefix + 4 + asked - 1, prefix + 4 + asked + 4
+    assert guidance.layers == [2, 4]
+    for layer in guidance.layers:
+        queries, keys = torch.zeros(1, total, llm.width), torch.zeros(1, total, llm.width)
+        if layer == 4:
+            queries[0, first : first + 3, 0] = queries[0, first + 3, 1] = 1e3  # the mark, then its first word
+            keys[0, prefix, 0] = keys[0, prefix + 2, 1] = 1e3  # one of the second word's two frames is enough
+        guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
+    everywhere = [math.log(prefix + 4)] * 3 + [math.log((prefix + 4) / 2)]
+    asked = [row.transcript(["i met"], 1.0)]
+    assert guidance([row], [suffix_of(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
+    untold = [Asked("how many speakers are there", "one")]
+    assert guidance([row], [suffix_of(llm, untold)], [untold]).item() == 0.0
+
+
+def test_every_answer_of_a_dialogue_is_found():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    suffix = suffix_of(llm, [Asked("who spoke first", "ann"), Asked("was rome mentioned", "yes")])
+    answers = ["ann", "yes"]
+    for begin, answer in zip(answers_begin(suffix), answers, strict=True):
+        assert llm.prompt.text(suffix.ids[begin:]) == answer
+
+
+def test_guidance_reads_the_latest_pass():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    guidance, rng = Guidance(llm), random.Random(0)
+    reading = Reading(["i met peter", "hello"])
+    row = stretched(llm, reading, rng)
+    speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
+    asked = asked_about(row, reading, 1.0)
+    suffix = suffix_of(llm, asked)
+    assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
+    SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
+    guidance([row], [suffix], [asked]).backward()
+    attentions = [llm.decoder.layers[number].self_attn for number in guidance.layers]
+    for projection in (p for a in attentions for p in (a.q_proj, a.k_proj)):
+        heads = projection.weight.grad.unflatten(0, (-1, guidance.head)).abs().sum((1, 2))
+        assert heads[0] > 0
+    assert attentions[1].q_proj.weight.grad[guidance.head :].abs().max() == 0  # the last layer's other heads are free
+
+
+def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
+    folder = tmp_path / "llm"
+    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    trained = pretrain(folder, GrammarReadings(), steps=3, frames=60, longest=12, highest=1e-3, seed=0)
+    loaded = LLM(str(folder))
+    loaded.build()
+    for name, weight in trained.model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight.half().float(), msg=name)
+
+
+@pytest.mark.parametrize(("pretrained", "reads"), [(True, True), (False, False)])
+@pytest.mark.parametrize("words", [8, 40])
+def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained, reads, words):
+    llm = LLM(str(TINY), pretrained=pretrained)
+    llm.build()
+    loss = held_out(
+        SpeechLLM(Encoder(), Adapter(), llm), GrammarReadings(), words
+    )  # a word of the grammar at random costs 5.5
+    assert (loss < 1.0) == reads
+    assert math.isfinite(loss)

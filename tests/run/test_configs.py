@@ -1,0 +1,128 @@
+"""Every config parses with every overlay, makes its objects, and explains its keys."""
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+from speech_xl.run.command import parse_command
+from speech_xl.run.user_errors import with_places
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+STAGES = sorted(path.name for path in EXPERIMENTS.glob("stage*.yaml"))
+OVERLAYS = sorted(
+    str(path.relative_to(EXPERIMENTS))
+    for path in chain.from_iterable((EXPERIMENTS / kind).glob("*.yaml") for kind in ("models", "data", "hardware"))
+    if ".stage" not in path.name  # these come with the overlay they are named after
+)
+
+
+def command(stage: str, *overlays: str, flags: tuple[str, ...] = ()):
+    return parse_command(
+        ["fit", "-c", stage, *chain.from_iterable(("-c", overlay) for overlay in overlays), *flags], EXPERIMENTS
+    )
+
+
+def test_there_are_configs():
+    assert STAGES == ["stage1.yaml", "stage2.yaml", "stage3.yaml"]
+    assert len(OVERLAYS) >= 6
+
+
+@pytest.mark.parametrize("overlay", [None, *OVERLAYS])
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_takes_every_overlay(parser, stage, overlay):
+    config = parser.parse_args(command(stage, *([overlay] if overlay else [])).argv())
+    made = parser.instantiate(config).fit
+    assert made.model.trainable
+    assert made.data.corpus.name
+
+
+@pytest.mark.parametrize("overlay", sorted(path.name for path in (EXPERIMENTS / "ablations").glob("*.yaml")))
+def test_stage_3_takes_every_ablation_and_keeps_the_rest_of_its_model(parser, overlay):
+    plain, ablated = (
+        parser.parse_args(command("stage3.yaml", *overlays).argv()).fit for overlays in ([], [f"ablations/{overlay}"])
+    )
+    made = parser.instantiate(parser.parse_args(command("stage3.yaml", f"ablations/{overlay}").argv())).fit
+    assert made.model.trainable
+    for key in ("encoder", "adapter", "llm", "trainable", "task_weights", "eval_ratios"):
+        assert ablated.model.init_args[key] == plain.model.init_args[key]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_for_one_stage_names_a_stage(overlay):
+    path = EXPERIMENTS / overlay
+    for own in path.parent.glob(f"{path.stem}.*.yaml"):
+        assert f"{own.stem.rpartition('.')[2]}.yaml" in STAGES, f"{own} is never read"
+
+
+def test_corpora_may_hold_one_another(parser):
+    inner = "{class_path: WordTimed, init_args: {times: times, corpus: MiniLibriSpeech}}"
+    flags = ("--data.corpus", "SpeedPerturbation", "--data.corpus.corpus", inner, "--data.corpus.speeds", "[0.9]")
+    made = parser.instantiate(parser.parse_args(command("stage1.yaml", flags=flags).argv())).fit
+    assert made.data.corpus.speeds == (0.9,) and made.data.corpus.corpus.corpus.name == made.data.corpus.name
+
+
+def test_plain_names_do(parser):
+    flags = ("--model.encoder", "openai/whisper-base", "--model.llm", "some/llm", "--data.corpus", "SpokenDigits")
+    made = command("stage1.yaml", flags=(*flags, "--model.optimizer", "SGD", "--data.partition", "PauseWindows",
+                                         "--data.partition.max_seconds", "6"))  # fmt: skip
+    config = parser.parse_args(made.argv()).fit
+    assert config.model.init_args.encoder == "openai/whisper-base"
+    assert config.model.init_args.llm == "some/llm"
+    assert config.model.init_args.optimizer.class_path == "torch.optim.SGD"
+    assert config.data.corpus.class_path.endswith(".SpokenDigits")
+    assert config.data.partition.init_args.max_seconds == 6.0
+
+
+def test_another_class_drops_the_first_ones_arguments(parser, tmp_path):
+    overlay = tmp_path / "pauses.yaml"
+    overlay.write_text("data:\n  partition:\n    class_path: PauseWindows\n    init_args: {max_seconds: 5.0}\n")
+    config = parser.parse_args(command("stage1.yaml", str(overlay)).argv()).fit
+    assert vars(config.data.partition.init_args) == {"max_seconds": 5.0}
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("stagee: x", "1: stagee"),
+        ("data:\n  turnz: 3", "2: data.turnz"),
+        ("model:\n  init_args:\n    warmup_stepps: 3", "3: model.init_args.warmup_stepps"),
+        ("trainer:\n  max_step: 3", "2: trainer.max_step"),
+        ("data:\n  turns: many", "2: data.turns"),
+        ("data:\n  corpus: NoSuchCorpus", "2: data.corpus"),
+    ],
+)
+def test_an_unknown_key_is_shown_with_its_file_and_line(parser, tmp_path, text, place):
+    overlay = tmp_path / "wrong.yaml"
+    overlay.write_text(text)
+    wrong = command("stage1.yaml", str(overlay))
+    with pytest.raises(Exception) as raised:
+        parser.parse_args(wrong.argv())
+    assert type(raised.value).__name__ == "ArgumentError"
+    assert f"{overlay}:{place}" in with_places(str(raised.value), wrong.configs)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_key_of_a_stage_has_a_comment(stage):
+    """On its line, on the line above, or at the key it belongs to where that one explains them all."""
+    text = (EXPERIMENTS / stage).read_text()
+    lines = text.splitlines()
+    bare = [name for line, name in keys(yaml.compose(text)) if not commented(lines, line)]
+    assert not bare, f"{stage}: say beside {', '.join(bare)} what it is"
+
+
+def keys(node: yaml.Node, prefix: str = ""):
+    """Line number from 0 and dotted name of every key that is to have a comment."""
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        structural = key.value in ("class_path", "init_args")
+        if not structural:
+            yield key.start_mark.line, name
+        # Patterns and weights of a table are explained where the table begins.
+        if isinstance(value, yaml.MappingNode) and key.value not in ("trainable", "tasks"):
+            yield from keys(value, f"{name}.")
+
+
+def commented(lines: list[str], line: int) -> bool:
+    return " #" in lines[line] or (line > 0 and lines[line - 1].lstrip().startswith("#"))

@@ -1,0 +1,290 @@
+"""A stage folder from somebody who means harm: nothing of theirs is run, and the refusal names file, key and mend."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+
+from experiments.run import main
+from speech_xl.export import export
+from speech_xl.export import main as export_command
+from speech_xl.extensions.timestamps.align import main as align
+from speech_xl.listen import load_model
+from speech_xl.listen import main as listen
+from speech_xl.model import SSTs
+from speech_xl.phases import SSTCompression
+from speech_xl.phases.weights import save_weights
+from speech_xl.run.command import WEIGHTS, ConfigError
+from speech_xl.run.trained_stage import EXPORTED, TrainedStage
+from tests.model.tiny import encoder_folder, llm_folder
+from tests.phases.parts import phase
+from tests.run.test_configs import EXPERIMENTS
+
+OWN = "SSTCompression"
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A finished stage, and the configuration that lies in it."""
+    root = tmp_path_factory.mktemp("given")
+    folders = {"encoder": encoder_folder(root / "encoder"), "llm": llm_folder(root / "llm")}
+    model = phase(SSTCompression, folders, {"sst.*": 1e-3, "adapter.*": 1e-3}, sst=SSTs())
+    model.load()
+    whole = model.backbone.state_dict()
+    state = {name: value for name, value in whole.items() if not name.startswith("encoder.")}
+    save_weights(state, root / "stage" / WEIGHTS, stage="three", pristine=json.dumps(sorted(whole.keys() - state)))
+    config = {
+        "stage": "three",
+        "model": {
+            "class_path": OWN,
+            "init_args": {
+                "encoder": {"class_path": "HFEncoder", "init_args": {"name": folders["encoder"]}},
+                "adapter": {"class_path": "SemanticAdapter", "init_args": {"stride": 4}},
+                "llm": {"class_path": "LLM", "init_args": {"name": folders["llm"]}},
+                "sst": {"class_path": "SSTs", "init_args": {}},
+                "trainable": {"sst.*": 1e-3},
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3}},
+                "scheduler": "cosine",
+            },
+        },
+        "data": {"corpus": "SpokenDigits", "partition": {"class_path": "FixedWindows", "init_args": {"seconds": 2.0}}},
+    }
+    return root / "stage", config
+
+
+@pytest.fixture
+def stage(given, tmp_path, monkeypatch):
+    """Writes the stage with a changed configuration to a folder, and says whether code of the folder's was run."""
+    folder, config = given
+    shutil.copytree(folder, tmp_path / "stage")
+    monkeypatch.chdir(tmp_path)  # where `python -m` finds modules too
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = f"import os\nos.system('touch {tmp_path / 'ran'}')\nfrom torch.optim import SGD as Optimizer\n"
+    for name in ("evilmodule", "SemanticAdapter", "PosteriorAdapter"):
+        (tmp_path / f"{name}.py").write_text(code)
+
+    class Stage:
+        source = tmp_path / "stage" / EXPORTED
+
+        def __init__(self) -> None:
+            self.config = json.loads(json.dumps(config))
+            self.model, self.data = self.config["model"]["init_args"], self.config["data"]
+
+        def write(self, text: str | None = None) -> Path:
+            self.source.write_text(yaml.safe_dump(self.config) if text is None else text)
+            return self.source.parent
+
+        @property
+        def ran(self) -> bool:
+            return (tmp_path / "ran").exists()
+
+    return Stage()
+
+
+def system(folder: Path) -> dict:
+    return {"class_path": "os.system", "init_args": {"command": f"touch {folder / 'ran'}"}}
+
+
+@pytest.mark.parametrize("key", ["optimizer", "scheduler", "trainable", "task_weights", "callbacks"])
+def test_what_only_training_needs_is_never_looked_at(stage, key, tmp_path):
+    for value in (system(tmp_path), {"class_path": "evilmodule.Optimizer", "init_args": {}}, "evilmodule.Optimizer"):
+        stage.model[key] = value
+        assert load_model(stage.write()).sst is not None
+    assert not stage.ran
+
+
+@pytest.mark.parametrize("key", ["encoder", "adapter", "llm", "sst"])
+def test_a_class_of_another_package_is_refused_before_it_is_imported(stage, key, tmp_path):
+    names = [
+        "os.system",
+        "evilmodule.Optimizer",
+        "torch.nn.Linear",
+        "speech_xl.run.trained_stage.ArgumentParser",
+        "speech_xl",
+    ]
+    for name in names:
+        stage.model[key] = {"class_path": name, "init_args": {"command": f"touch {tmp_path / 'ran'}"}}
+        with pytest.raises(ConfigError) as refused:
+            load_model(stage.write())
+        said = str(refused.value)
+        assert (
+            str(stage.source) in said and f"model.init_args.{key}.class_path: {name!r}" in said and "there are" in said
+        )
+    assert not stage.ran
+
+
+def test_nor_is_one_imported_for_the_phase_the_partition_or_inside_another_object(stage, tmp_path):
+    places = [
+        (stage.config["model"], "class_path", "evilmodule.Optimizer"),
+        (stage.data, "partition", {"class_path": "evilmodule.Optimizer"}),
+        (stage.data, "partition", "evilmodule.Optimizer"),
+        (stage.model, "adapter", "evilmodule.Optimizer"),
+        (stage.model, "adapter", {"class_path": "DualAdapter", "init_args": {"semantic": "evilmodule.Optimizer"}}),
+        (stage.model, "adapter", {"class_path": "SemanticAdapter", "init_args": {"stride": system(tmp_path)}}),
+        (stage.model, "adapter", {"class_path": "SemanticAdapter", "dict_kwargs": {"stride": 4}}),
+        (stage.model["llm"]["init_args"], "lora", system(tmp_path)),
+        (stage.model["llm"]["init_args"], "lora", "evilmodule.Optimizer"),
+        (stage.model, "eval_ratios", [system(tmp_path)]),
+    ]
+    for place, key, value in places:
+        before, place[key] = place.get(key), value
+        with pytest.raises(ConfigError, match=str(stage.source)):
+            load_model(stage.write())
+        place[key] = before
+    load_model(stage.write())
+    assert not stage.ran
+
+
+def test_a_corpus_is_of_this_project(stage, tmp_path):
+    for corpus in (
+        system(tmp_path),
+        "evilmodule.Optimizer",
+        {"class_path": "SpeedPerturbation", "init_args": {"corpus": "evilmodule.X"}},
+    ):
+        stage.data["corpus"] = corpus
+        with pytest.raises(ConfigError, match=r"data\.corpus"):
+            TrainedStage.of(stage.write()).data()
+    paths = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    for path in paths.values():
+        Path(path).write_text("")
+    stage.data["corpus"] = {"class_path": "ManifestCorpus", "init_args": paths}
+    with pytest.raises(ValueError, match="ManifestCorpus"):  # made, and its manifests are found to be empty
+        TrainedStage.of(stage.write()).data()
+    stage.data["corpus"] = {
+        "class_path": "data_recipes.spoken_digits.SpokenDigits",
+        "init_args": {"train_sessions": -1},
+    }
+    with pytest.raises(Exception, match="train_sessions"):
+        TrainedStage.of(stage.write()).data()
+    assert not stage.ran
+
+
+def test_a_plain_name_means_the_class_of_this_package_whatever_lies_in_the_working_directory(stage):
+    stage.model["adapter"] = {"class_path": "SemanticAdapter", "init_args": {"stride": 4}}
+    assert type(load_model(stage.write()).adapter).__module__ == "speech_xl.model.adapter"
+    stage.model["sst"], stage.model["encoder"] = "SSTs", stage.model["encoder"]["init_args"]["name"]
+    assert TrainedStage.of(stage.write()).model_config["init_args"]["sst"]["class_path"].endswith("SSTs")
+    load_model(stage.write())
+    assert not stage.ran
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "model"),
+        ("hello\n", "mapping"),
+        ("- 1\n", "mapping"),
+        ("model: {}\ndata: {}\n", "init_args"),
+        ("model: {init_args: 1}\ndata: {}\n", "init_args"),
+        ("model: {init_args: {encoder: a, adapter: SemanticAdapter}}\ndata: {}\n", "llm is missing"),
+        ("model: [1]\ndata: {}\n", "model"),
+        ("model: !!python/object/apply:os.system ['touch ran']\n", "python/object"),
+        ("a: {b: [\n", "YAML"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_with_its_file(stage, text, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        listen([str(stage.write(text)), "x.wav"])
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {stage.source}") and said in shown and "Traceback" not in shown
+    assert not stage.ran
+
+
+def test_values_of_the_wrong_type_are_refused_with_their_file(stage):
+    for place, key, value in (
+        (stage.model["adapter"]["init_args"], "stride", "four"),
+        (stage.model["adapter"]["init_args"], "nonsense", 1),
+        (stage.model, "max_tokens_per_second", "many"),
+        (stage.model["encoder"]["init_args"], "name", {"a": 1}),
+    ):
+        before, place[key] = place.get(key), value
+        with pytest.raises(ConfigError, match=str(stage.source)):
+            load_model(stage.write())
+        place.pop(key) if before is None else place.update({key: before})
+    stage.data["partition"]["init_args"]["seconds"] = float("nan")
+    with pytest.raises(ConfigError, match="partition"):
+        _ = TrainedStage.of(stage.write()).interval_seconds
+
+
+def test_an_llm_beside_lies_inside_the_folder(stage, given, tmp_path):
+    name = Path(stage.model["llm"]["init_args"]["name"])
+    stage.model["llm"]["init_args"]["name"] = "llm"
+    shutil.copytree(name, stage.write() / "llm")
+    assert load_model(stage.write()).llm.name == str(stage.source.parent / "llm")
+    shutil.rmtree(stage.source.parent / "llm")
+    (stage.source.parent / "llm").symlink_to(name)
+    with pytest.raises(ConfigError, match="leads out of"):
+        load_model(stage.write())
+    shutil.copytree(name, tmp_path / "outside")
+    stage.model["llm"]["init_args"]["name"] = "../outside"
+    with pytest.raises(ConfigError, match="leads out of"):
+        load_model(stage.write())
+
+
+def test_an_exported_configuration_has_nothing_of_training_in_it(stage, tmp_path):
+    stage.model["optimizer"] = system(tmp_path)
+    stage.config["trainer"] = {"callbacks": [system(tmp_path)]}
+    stage.model["llm"]["init_args"]["trust_remote_code"] = True
+    out = export(stage.write(), tmp_path / "out", encoder="openai/whisper-base", trust_remote_code=True)
+    written = yaml.safe_load((out / EXPORTED).read_text())
+    assert written.keys() == {"stage", "model", "data"} and "os.system" not in (out / EXPORTED).read_text()
+    assert written["model"]["init_args"].keys() == {"encoder", "adapter", "llm", "sst"}
+    assert written["model"]["class_path"] == "speech_xl.phases.SSTCompression"
+    assert "trust_remote_code" not in (out / EXPORTED).read_text()
+    assert not stage.ran
+
+
+def test_code_of_a_model_is_asked_for_by_the_caller_alone(stage, capsys, tmp_path):
+    llm = tmp_path / "stage" / "llm"
+    shutil.copytree(stage.model["llm"]["init_args"]["name"], llm)
+    code_of_its_own(llm, tmp_path)
+    stage.model["llm"]["init_args"]["name"] = "llm"
+    for asked, said in ((True, "init_args.trust_remote_code: true would run"), (False, "brings code of its own")):
+        stage.model["llm"]["init_args"]["trust_remote_code"] = asked
+        for command, more in ((listen, ["x.wav"]), (align, ["times"]), (export_command, ["out"])):
+            if command is listen:
+                soundfile.write("x.wav", torch.zeros(1600).numpy(), 16_000)
+            with pytest.raises(SystemExit, match="2"):
+                command([str(stage.write()), *more])
+            shown = capsys.readouterr().err
+            assert said in shown and "--trust_remote_code" in shown and str(stage.source.parent) in shown
+        with pytest.raises((ConfigError, RuntimeError), match=said):
+            load_model(stage.write())
+    assert not stage.ran
+    with pytest.raises(Exception):  # noqa: B017  (whatever the model's own code fails with)
+        load_model(stage.write(), trust_remote_code=True)
+    assert stage.ran, "asked for by the caller"
+
+
+def code_of_its_own(folder: Path, home: Path, model: str = "AutoModelForCausalLM") -> None:
+    """A model folder that brings code, as trust_remote_code would run it."""
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoConfig": "evil.EvilConfig", model: "evil.Evil"}, "model_type": "evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(
+        f"import os\nos.system('touch {home / 'ran'}')\nfrom transformers import PretrainedConfig\n"
+        "class EvilConfig(PretrainedConfig):\n    model_type = 'evil'\n"
+    )
+
+
+def test_a_config_of_training_cannot_ask_for_code_either(stage, tmp_path, capsys):
+    model = {**stage.model, "optimizer": "AdamW", "trainable": {"adapter.*": 1e-3}}
+    model["llm"] = {"class_path": "LLM", "init_args": {"name": "./gone", "trust_remote_code": True}}
+    data = {"corpus": {"class_path": "ManifestCorpus", "init_args": dict.fromkeys(("train", "dev", "test"), "x.jsonl")}}
+    config = {"stage": "one", "model": {"class_path": OWN, "init_args": model}, "data": data}
+    Path("one.yaml").write_text(yaml.safe_dump(config))
+    flag = ["--model.llm.init_args.trust_remote_code", "true"]
+    for more in ([], ["--model.adapter.stride", "2"], ["--model.encoder.trust_remote_code=true"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "-c", "one.yaml", *more], EXPERIMENTS)
+        shown = capsys.readouterr().err
+        assert "one.yaml: model.init_args.llm.init_args.trust_remote_code: true would run" in shown
+        assert "--model.init_args.llm.init_args.trust_remote_code true" in shown and "Traceback" not in shown
+    for allowed in (flag, ["--model.llm.trust_remote_code=true"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "-c", "one.yaml", *allowed], EXPERIMENTS)
+        assert "would run" not in capsys.readouterr().err
