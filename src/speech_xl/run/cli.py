@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
+import speech_xl.data.audio_folder  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.manifests  # noqa: F401  (so that a corpus's plain class name is enough in a config)
 import speech_xl.data.speed_perturbation  # noqa: F401
 from speech_xl import callbacks as _callbacks  # noqa: F401

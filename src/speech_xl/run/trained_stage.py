@@ -12,6 +12,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+import speech_xl.data.audio_folder
 import speech_xl.data.manifests
 import speech_xl.data.speed_perturbation
 import speech_xl.extensions.timestamps.word_times  # noqa: F401  (so that a corpus's plain class name is enough)
