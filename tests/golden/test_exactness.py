@@ -1,20 +1,22 @@
 """One pass and streaming differ by rounding alone, as in exactness.json, and every broken path is noticed by as much.
 
-exactness.json is the whole table of `experiments/benchmarks/exactness.py`; here some of its rows are made again. The
-differences of the broken paths are numbers of the models themselves, in float64: they hold to ten digits.
+exactness.json is the whole table of `experiments/benchmarks/exactness.py`; here some of its rows are made again.
+The differences of the broken paths depend on every number of the models. In float64 they hold to ten digits where the
+random weights of the models are the recorded ones.
 """
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from experiments.benchmarks.exactness import CONTROLS, NOTICED, compare, control
+from tests.golden.conditions import conditions
 from tests.model.tiny import llm_folder
 
 RECORDED = json.loads((Path(__file__).parent / "exactness.json").read_text())
 ROUNDING = 10  # times the largest recorded difference: how far rounding may go on another processor
+DRAWN_BY = ("torch", "transformers", "cpu_capability")  # what the random weights of the models depend on
 CASES = [
     ("qwen2", "original", "full"),
     ("qwen3", "compact", "lora"),
@@ -49,5 +51,6 @@ def test_a_broken_path_is_noticed_by_as_much(folders, family, scheme, case):
     (recorded,) = (found["difference"] for found in RECORDED["controls"] if row.items() <= found.items())
     found = control(folders[family], scheme, case)
     assert found > NOTICED
-    if all(version(name) == RECORDED["conditions"][name] for name in ("torch", "transformers")):  # they draw the models
+    here = conditions()
+    if all(here[name] == RECORDED["conditions"][name] for name in DRAWN_BY):
         assert found == pytest.approx(recorded, rel=1e-10)
