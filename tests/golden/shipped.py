@@ -7,8 +7,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from speech_xl.finished import EXPORTED, FinishedStage
 from speech_xl.listen import Listener, longest_answer
+from speech_xl.run.trained_stage import EXPORTED, TrainedStage
 from tests.model.tiny import encoder_folder
 
 HERE = Path(__file__).parent
@@ -18,7 +18,7 @@ TRANSCRIPT = HERE / "shipped_transcript.json"
 RATIOS = (1, 4, 8)
 
 
-def without_whisper(folder: Path) -> FinishedStage:
+def without_whisper(folder: Path) -> TrainedStage:
     """The shipped stage in `folder`, with a small random encoder of Whisper-base's width, rate and window.
 
     Whisper's weights aren't part of the stage. Adapter, SSTs and LLM have their own weights; the encoder isn't used.
@@ -28,10 +28,10 @@ def without_whisper(folder: Path) -> FinishedStage:
     encoder = config["model"]["init_args"]["encoder"]["init_args"]
     encoder["name"] = encoder_folder(folder / "encoder", d_model=512, max_source_positions=1500)
     (folder / "stage" / EXPORTED).write_text(yaml.safe_dump(config))
-    return FinishedStage.of(folder / "stage")
+    return TrainedStage.of(folder / "stage")
 
 
-def transcripts(stage: FinishedStage, frames: Tensor) -> dict[str, str]:
+def transcripts(stage: TrainedStage, frames: Tensor) -> dict[str, str]:
     """Ratio -> the stage's greedy transcript of encoder frames [L, F, D_enc], made as `speech_xl.listen` does."""
     torch.set_num_threads(1)
     model = stage.model()
