@@ -12,7 +12,6 @@ difference of their WER and its interval. Writes results/ablations.json and pict
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections import defaultdict
@@ -21,19 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from tqdm import tqdm
 
-from experiments.benchmarks.asking import Method, Sessions, ask
+from experiments.benchmarks.asking import Method, Sessions, answered
 from experiments.benchmarks.compression_table import rounded, row_of, wer_delta
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
-from speech_xl.phases.weights import weights_tag
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.run.arguments import whole_number
 from speech_xl.run.command import LAST, WEIGHTS
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.run.user_errors import exit_on_user_error
-from speech_xl.storage.files import write_text
 
 RATIOS = (2, 4, 8)
 SCHEDULE = "--curriculum.init_args.schedule"
@@ -83,30 +80,25 @@ def train(name: str, seed: int, flags: list[str], given: argparse.Namespace) -> 
     return folder
 
 
-def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[dict[str, Any]]:
+def answers(name: str, seed: int, folder: Path, sessions_asked: int) -> list[Prediction]:
     """Answers at every ratio about dev sessions; kept beside the weights."""
-    kept = folder / f"answers_to_{sessions_asked}-{weights_tag(folder / WEIGHTS)}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text())
-    stage, method = TrainedStage.of(folder), Method(SSTS, "sst")
-    model, sessions, decoding = stage.model(), Sessions(stage, sessions_asked, ["asr"]), stage.decoding
-    records: list[dict[str, Any]] = []
-    for cut in tqdm(sessions.cuts, desc=f"{name}, seed {seed}", unit="session"):
-        speech, turns = sessions.speech(model, cut), sessions.data.evaluation(cut)
-        for ratio in RATIOS:
-            records += ask(method, model, cut, speech, turns, ratio, decoding)
-    write_text(kept, json.dumps(records))
-    return records
+    stage, path = TrainedStage.of(folder), folder / f"answers_to_{sessions_asked}.jsonl"
+    model, sessions = stage.model(), Sessions(stage, sessions_asked, ["asr"])
+    found: list[Prediction] = []
+    for ratio in RATIOS:
+        file = path.with_stem(f"{path.stem}_{ratio}x")
+        found += answered(Method(SSTS, "sst"), model, ratio, sessions, stage.decoding, file, stage.weights)
+    return found
 
 
-def compared(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+def compared(found: dict[str, dict[int, list[Prediction]]]) -> list[dict[str, Any]]:
     """A row a variant and ratio, from answers by name and seed: rates of all seeds together and of each, and how far
     from `BASE` with the same seeds. The interval is of sessions: what another seed would change it doesn't know."""
     rows = []
     for name, seeds in found.items():
         for ratio in RATIOS:
             mine, base = (
-                {seed: [r for r in some[seed] if r["ratio"] == ratio] for seed in seeds if seed in some}
+                {seed: [r for r in some[seed] if r.ratio == ratio] for seed in seeds if seed in some}
                 for some in (seeds, found.get(BASE, {}))
             )
             rates, others = ([cut_error_rate(r).value for r in some.values()] for some in (mine, base))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,25 +18,16 @@ from transformers import pipeline
 
 from data_recipes.grammar import number_words
 from experiments.benchmarks.compression_table import WHISPER
-from experiments.benchmarks.device import name_of, now
 from speech_xl.data.audio import load_audio
 from speech_xl.data.frame_cache import FrameCache
-from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import Compressor
-from speech_xl.evaluation.kept_kv import kept_kv
-from speech_xl.evaluation.predictions import (
-    PredictionWriter,
-    answer_record,
-    asked_of,
-    digest_of,
-    read_predictions,
-    turn_id,
-)
+from speech_xl.evaluation.evaluator import Evaluator
+from speech_xl.evaluation.prediction import Prediction, turn_id
+from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, digest_of, read_predictions
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
-from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech import Speech
 from speech_xl.phases.weights import weights_tag
 from speech_xl.run.command import ConfigError
 from speech_xl.run.trained_stage import TrainedStage
@@ -109,86 +100,6 @@ class Sessions:
         return Speech(adapted.frames, adapted.lengths, [intervals])
 
 
-@torch.no_grad()
-def ask(
-    method: Method,
-    model: SpeechLLM,
-    cut: Cut,
-    speech: Speech,
-    turns: Sequence[Turn],
-    ratio: int,
-    decoding: DecodingRules,
-) -> Iterator[dict[str, Any]]:
-    """One record a turn; tasks are answered in a batch each, and query-aware methods listen anew for every question."""
-    alone = method.compressor.needs_question
-    groups = [[turn] for turn in turns] if alone else [[t for t in turns if (t.task == "qa") == qa] for qa in (0, 1)]
-    memory, listened = None, 0.0
-    for group in groups:
-        if not group:
-            continue
-        if memory is None or alone:
-            start = now(model.device)
-            memory = method.compressor.prefill(model, speech, ratio, group[0].instruction)
-            listened = now(model.device) - start
-        start = now(model.device)
-        answers = replies(method, model, memory, [(0, cut, turn) for turn in group], decoding)
-        spent = now(model.device) - start
-        for turn, answer in zip(group, answers, strict=True):
-            prefix = len(model.llm.prompt.prefix)
-            kept = kept_kv(memory, prefix, speech.lengths.tolist())[0]
-            yield (
-                answer_record(cut, turn, ratio, answer.text, answer.finished)
-                | kept
-                | {
-                    "peak_kv_bytes": (memory.peak - prefix) * memory.token_bytes,
-                    "prefill_seconds": listened,
-                    "decode_seconds": spent / len(group),
-                    "device": name_of(model.device),
-                }
-            )
-
-
-@torch.no_grad()
-def ask_together(
-    method: Method,
-    model: SpeechLLM,
-    cuts: Sequence[Cut],
-    speech: Speech,
-    turns: Sequence[Sequence[Turn]],
-    ratio: int,
-    decoding: DecodingRules,
-) -> Iterator[dict[str, Any]]:
-    """One record a turn of sessions that are heard at once; what time and peak memory one of them takes isn't told."""
-    memory = method.compressor.prefill(model, speech, ratio)
-    kept = kept_kv(memory, len(model.llm.prompt.prefix), speech.lengths.tolist())
-    for qa in (False, True):
-        asked = [
-            (row, cut, turn)
-            for row, (cut, mine) in enumerate(zip(cuts, turns, strict=True))
-            for turn in mine
-            if (turn.task == "qa") == qa
-        ]
-        answers = replies(method, model, memory, asked, decoding) if asked else []
-        for (row, cut, turn), answer in zip(asked, answers, strict=True):
-            answered = answer_record(cut, turn, ratio, answer.text, answer.finished)
-            yield answered | kept[row] | {"device": name_of(model.device)}
-
-
-def replies(
-    method: Method,
-    model: SpeechLLM,
-    memory: KVMemory,
-    asked: Sequence[tuple[int, Cut, Turn]],
-    decoding: DecodingRules,
-) -> list[Answer]:
-    """The answers to turns, each about the session that the memory's row so numbered has heard."""
-    rows, said = [row for row, _, _ in asked], [turn.instruction for _, _, turn in asked]
-    seconds = [cut.duration for _, cut, _ in asked]
-    limits = [decoding.limit(turn.task, cut.duration) for _, cut, turn in asked]
-    rules = decoding.processors(model.llm.prompt, said, seconds, model.device)
-    return method.compressor.generate(model, memory, said, limits, rules, rows)
-
-
 def answered(
     method: Method,
     model: SpeechLLM,
@@ -198,28 +109,21 @@ def answered(
     path: Path,
     weights: Path,
     together: int = 1,
-) -> list[dict[str, Any]]:
-    """All sessions' records, read from `path` where they are written already; ValueError where these are answers of
+) -> list[Prediction]:
+    """All sessions' predictions, read from `path` where they are written already; ValueError where these are answers of
     other weights, or to other questions.
 
     together: sessions that are asked at once, by methods that can; else, and by the others, one at a time.
     """
     at_once = together if method.compressor.takes_rows else 1
-    cuts = sessions.cuts
+    cuts, evaluator = sessions.cuts, Evaluator(model, method.compressor, [ratio], "dev", decoding=decoding)
     with PredictionWriter(path, {"weights": weights_tag(weights)} | sessions.about | asdict(decoding)) as writer:
         for first in tqdm(range(0, len(cuts), at_once), desc=f"{method.name} {ratio}x", unit="batch"):
-            mine = cuts[first : first + at_once]
-            turns = [sessions.data.evaluation(cut) for cut in mine]
-            pairs = [(cut, turn) for cut, asked in zip(mine, turns, strict=True) for turn in asked]
-            if all(writer.done(turn_id(cut.id, turn, ratio)) for cut, turn in pairs):
-                continue
-            speech = [sessions.speech(model, cut) for cut in mine]
-            if len(mine) == 1:
-                found = ask(method, model, mine[0], speech[0], turns[0], ratio, decoding)
-            else:
-                found = ask_together(method, model, mine, stacked(speech), turns, ratio, decoding)
-            for one in found:
-                writer.write(one)
+            some = cuts[first : first + at_once]
+            turns = [sessions.data.evaluation(cut) for cut in some]
+            evaluator.write(
+                writer, some, turns, lambda some=some: stacked([sessions.speech(model, cut) for cut in some])
+            )
     return read_predictions(path)
 
 
@@ -244,4 +148,4 @@ def whisper_reference(name: str | Path, sessions: Sessions, path: Path) -> None:
             heard = asr(load_audio(cut).numpy(), return_timestamps=True, generate_kwargs=options)
             text = "".join(f" {DIGITS[c]} " if c in DIGITS else c for c in heard["text"])
             for turn in asked:
-                writer.write(answer_record(cut, turn, 1, text, True))
+                writer.write(Prediction.of(cut, turn, 1, text, split="dev", compressor=WHISPER, finished=True))

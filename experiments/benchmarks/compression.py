@@ -46,7 +46,8 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
-from speech_xl.evaluation.predictions import read_predictions
+from speech_xl.evaluation.prediction import Prediction
+from speech_xl.evaluation.prediction_file import read_predictions
 from speech_xl.run.arguments import device_option, real_number, whole_number
 from speech_xl.run.command import ConfigError
 from speech_xl.run.trained_stage import TrainedStage
@@ -135,7 +136,7 @@ def main() -> None:
     if given.longest_gap is not None:
         decoding = replace(decoding, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, int], list[Prediction]] = {}
     for weights in dict.fromkeys(method.weights for method in chosen):
         folder = folders[weights]
         assert folder is not None
@@ -153,7 +154,7 @@ def main() -> None:
                     "trained_parameters": trained if method.compressor.trained else 0,
                     "needs_question": method.compressor.needs_question,
                     "streams": method.compressor.streams,
-                    "device": ", ".join(sorted({record.get("device", "cpu") for record in records})),
+                    "device": ", ".join(sorted({record.device or "cpu" for record in records})),
                 }
                 rows.append(row_of(method.name, ratio, records, about))
                 found[method.name, ratio] = records

@@ -19,34 +19,34 @@ from speech_xl.evaluation.metrics import (
     cut_error_rate,
     error_rate,
     error_rate_by_time,
-    session_id,
     unit_of,
 )
 from speech_xl.evaluation.normaliser import NORMALISER_VERSION
+from speech_xl.evaluation.prediction import Prediction
 
 ATTRIBUTES = ("count", "speaker", "gender", "emotion", "age", "same")  # kinds of question about who speaks, not what
 FULL_KV = Uncompressed.name
 WHISPER = "Whisper's own decoder"
 
 
-def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+def row_of(method: str, ratio: int, records: list[Prediction], about: dict[str, Any]) -> dict[str, Any]:
     """One row of the table: rates with bootstrap intervals over sessions, means of bytes and seconds over sessions.
 
     Where transcripts have time marks beyond a minute, also the WER of each minute, `wer_minute_1` and so on.
     """
-    spoken = [r for r in records if r["task"] == "asr"]
-    asked = [r for r in records if r["task"] == "qa"]
-    sessions = {session_id(r): r for r in reversed(spoken or asked)}.values()  # the first answer of each
+    spoken = [r for r in records if r.task == "asr"]
+    asked = [r for r in records if r.task == "qa"]
+    sessions = {r.cut_id: r for r in reversed(spoken or asked)}.values()  # the first answer of each
     row: dict[str, Any] = {"method": method, "ratio": ratio}
     for name in ("kept_kv_bytes", "peak_kv_bytes", "prefill_seconds", "decode_seconds"):
-        known = [r[name] for r in sessions if name in r]
+        known = [getattr(r, name) for r in sessions if getattr(r, name) is not None]
         row[name] = sum(known) / len(known) if known else None
     rates: dict[str, Rate | None] = {
         "wer": error_rate(spoken) if spoken else None,
         "wer_cut": cut_error_rate(spoken) if spoken else None,
         "qa_accuracy": accuracy(asked) if asked else None,
     }
-    attributes = [r for r in asked if r["kind"] in ATTRIBUTES]
+    attributes = [r for r in asked if r.kind in ATTRIBUTES]
     rates["attribute_accuracy"] = accuracy(attributes) if attributes else None
     minutes = {minute: rate for minute, rate in error_rate_by_time(spoken).items() if rate.words}
     if len(minutes) > 1:
@@ -55,8 +55,8 @@ def row_of(method: str, ratio: int, records: list[dict[str, Any]], about: dict[s
         row[name] = None if rate is None else rate.value
         if rate is not None:
             row[f"{name}_low"], row[f"{name}_high"] = rate.low, rate.high
-    for kind in sorted({r["kind"] for r in asked}):
-        row[f"right_{kind}"] = accuracy(r for r in asked if r["kind"] == kind).value
+    for kind in sorted({r.kind for r in asked}):
+        row[f"right_{kind}"] = accuracy(r for r in asked if r.kind == kind).value
     if spoken:
         row["unit"] = " and ".join(sorted({unit_of(r) for r in spoken}, reverse=True))
     return row | {"normaliser": NORMALISER_VERSION, "items": len(records), "sessions": len(sessions)} | about
@@ -68,12 +68,12 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
     return row | {key: None if math.isnan(value) else round(value, 4) for key, value in floats.items()}
 
 
-def wer_delta(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, float]:
+def wer_delta(records: list[Prediction], others: list[Prediction]) -> dict[str, float]:
     """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
     return _paired("more_errors", cut_error_difference, "asr", records, others)
 
 
-def accuracy_delta(records: list[dict[str, Any]], others: list[dict[str, Any]], name: str) -> dict[str, float]:
+def accuracy_delta(records: list[Prediction], others: list[Prediction], name: str) -> dict[str, float]:
     """How many more answers are right (a share) than others about the same sessions, as `name`, and its interval."""
     return _paired(name, accuracy_difference, "qa", records, others)
 
@@ -82,7 +82,7 @@ def _paired(
     name: str, difference: Callable[..., tuple[float, float, float]], task: str, *both: Any
 ) -> dict[str, float]:
     """A difference of a task's records of two methods and its interval, as `name`; nothing where one has none."""
-    mine, others = ([r for r in some if r["task"] == task] for some in both)
+    mine, others = ([r for r in some if r.task == task] for some in both)
     if not mine or not others:
         return {}
     value, low, high = difference(mine, others)

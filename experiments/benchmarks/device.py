@@ -1,23 +1,10 @@
-"""The machine that a benchmark runs on: its name, seconds that are its own, bytes that it holds."""
+"""Bytes that the machine a benchmark runs on holds."""
 
 from __future__ import annotations
 
 import gc
-import time
 
 import torch
-
-
-def name_of(device: torch.device) -> str:
-    """For the record: answers may come from several machines."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def now(device: torch.device) -> float:
-    """Seconds, once all that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def begin(device: torch.device) -> int:

@@ -12,7 +12,7 @@ from lhotse import Recording
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.records import answer_record
+from tests.predictions import make_prediction
 
 KV_BYTES_PER_TOKEN = 32
 
@@ -130,6 +130,6 @@ def make_record():
     """A record of one generated answer, as the validation loop keeps it."""
 
     def make(cut_id="dev-0", ratio=2, **changes):
-        return answer_record(cut_id, ratio, **({"duration": 2.0, "kept_kv_bytes": 50 * KV_BYTES_PER_TOKEN} | changes))
+        return make_prediction(cut_id, ratio, **({"duration": 2.0, "kept_kv_bytes": 50 * KV_BYTES_PER_TOKEN} | changes))
 
     return make

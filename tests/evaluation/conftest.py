@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.records import answer_record
+from tests.predictions import make_prediction
 
 
 @pytest.fixture
 def make_record():
     def make(cut_id="s0", ratio=2, **changes):
-        return answer_record(cut_id, ratio, **({"duration": 10.0, "kept_kv_bytes": 2048} | changes))
+        return make_prediction(cut_id, ratio, **({"duration": 10.0, "kept_kv_bytes": 2048} | changes))
 
     return make
 

@@ -18,7 +18,8 @@ from speech_xl.evaluation.metrics import (
     wer_counts,
 )
 from speech_xl.evaluation.normaliser import normalize
-from tests.records import answer_record
+from speech_xl.evaluation.prediction import Prediction
+from tests.predictions import make_prediction
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ def test_summary_by_ratio_task_and_kind(make_record, make_question):
     assert (summary[2]["qa"].value, summary[2]["qa/count"].value, summary[2]["qa/who"].value) == (0.5, 1.0, 0.0)
 
 
-def answers(*said: str, reference: str = "one two three") -> list[dict]:
-    return [answer_record(f"s{n}", 2, reference=reference, hypothesis=text) for n, text in enumerate(said)]
+def answers(*said: str, reference: str = "one two three") -> list[Prediction]:
+    return [make_prediction(f"s{n}", 2, reference=reference, hypothesis=text) for n, text in enumerate(said)]
 
 
 def test_a_paired_difference_is_sure_of_what_holds_in_every_session():
@@ -164,8 +165,8 @@ def test_errors_are_told_by_where_in_the_session_they_are():
         "a": "[0] one two [61] three four [130] five",  # a window too late: missing in one, too many in the next
         "b": "one six [58.5] three [61.5] four [70] ten",
     }
-    records = [answer_record(cut, 4, reference=said, hypothesis=text) for cut, text in heard.items()]
-    records.append(answer_record("c", 4, reference="no marks", hypothesis="[7] none"))
+    records = [make_prediction(cut, 4, reference=said, hypothesis=text) for cut, text in heard.items()]
+    records.append(make_prediction("c", 4, reference="no marks", hypothesis="[7] none"))
     rates = error_rate_by_time(records)
     assert {window: (rate.errors, rate.words, rate.items) for window, rate in rates.items()} == {
         0: (2, 6, 2),

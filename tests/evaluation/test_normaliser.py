@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from speech_xl.evaluation.metrics import is_correct, summarise, wer_counts
 from speech_xl.evaluation.normaliser import characters, error_unit, normalize, units
-from tests.records import answer_record
+from tests.predictions import make_prediction
 
 LANGUAGES = st.sampled_from([None, "en", "tr", "zh"])
 
@@ -121,7 +121,7 @@ def test_time_marks_are_taken_out_where_the_corpus_has_them():
     assert normalize(said, timestamps=False) == "see note 3 please"
     without, with_marks, older = ({"timestamps": None}, {"timestamps": 1.0}, {})
     errors = [
-        summarise([answer_record("a", 2, reference=said, hypothesis=heard, **field)])[2]["wer"].errors
+        summarise([make_prediction("a", 2, reference=said, hypothesis=heard, **field)])[2]["wer"].errors
         for field in (without, with_marks, older)
     ]
     assert errors == [1, 0, 0]
@@ -129,8 +129,8 @@ def test_time_marks_are_taken_out_where_the_corpus_has_them():
 
 def test_languages_of_several_units_are_told_apart():
     records = [
-        answer_record("a", 2, reference="今天很好", hypothesis="今天好"),
-        answer_record("b", 2, reference="one two", hypothesis="one six"),
+        make_prediction("a", 2, reference="今天很好", hypothesis="今天好"),
+        make_prediction("b", 2, reference="one two", hypothesis="one six"),
     ]
     rates = summarise(records)[2]
     assert (rates["wer"].errors, rates["wer"].words) == (2, 6)

@@ -1,12 +1,13 @@
 """The ablations' flags: each parses over stage 3, changes what its name says, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.benchmarks.ablations import BASE, FEWEST_STEPS, RATIOS, compared, main, picture, variants
 from speech_xl.run.command import parse_command
-from tests.records import answer_record
+from tests.predictions import make_prediction
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -43,7 +44,7 @@ def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):
     found = {
         name: {
             seed: [
-                answer_record(f"s{n}", ratio, reference="one two", hypothesis=text)
+                make_prediction(f"s{n}", ratio, reference="one two", hypothesis=text)
                 for ratio in RATIOS
                 for n, text in enumerate(texts[::order] * 2)
             ]
@@ -51,7 +52,7 @@ def test_variants_are_set_beside_the_base_on_the_same_sessions(tmp_path):
         }
         for name, texts in said.items()
     }
-    found["compact"][1][0]["hypothesis"] = "six six"
+    found["compact"][1][0] = replace(found["compact"][1][0], hypothesis="six six")
     rows = compared(found)
     assert [(row["method"], row["ratio"]) for row in rows] == [(name, ratio) for name in said for ratio in RATIOS]
     assert all("more_errors" not in row for row in rows if row["method"] == BASE)

@@ -5,30 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from lhotse.testing.dummies import dummy_cut
 from PIL import Image
 
-from experiments.benchmarks.asking import Method, ask, ask_together, changed, stacked
+from experiments.benchmarks.asking import changed
 from experiments.benchmarks.compression import command_of, file_name, methods
 from experiments.benchmarks.compression_table import accuracy_delta, picture, row_of, summary_of, wer_delta
-from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.tasks import Turn
-from speech_xl.evaluation.compressors import Eviction, MeanPooled, Summarization, Uncompressed
-from speech_xl.model.decoding_rules import DecodingRules
-from speech_xl.phases.evaluation_loops import EvaluationLoops
+from speech_xl.evaluation.compressors import Eviction, MeanPooled
 from speech_xl.run.command import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
+from tests.predictions import make_prediction
 
 
 def answer(cut, task, reference, hypothesis, kind="", **more):
-    return {
-        "id": f"{cut}/{task}",
-        "cut_id": cut,
-        "task": task,
-        "kind": kind,
-        "reference": reference,
-        "hypothesis": hypothesis,
-    } | more
+    return make_prediction(cut, task=task, kind=kind, reference=reference, hypothesis=hypothesis, **more)
 
 
 def test_a_row_has_rates_with_intervals_and_means_over_sessions():
@@ -123,51 +112,6 @@ def test_bytes_are_those_of_the_formula(tmp_path):
     # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
     assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
     assert memory.audio_bytes(len(model.llm.prompt.prefix)) == [(3 + 2) * 2 * 2 * 2 * 8 * 8]
-
-
-@torch.no_grad()
-def test_validation_and_the_benchmark_report_the_same_kept_bytes_and_those_of_the_tensors(tmp_path):
-    model = listener(llm_folder(tmp_path)).eval()
-    prefix = len(model.llm.prompt.prefix)
-    cuts = [dummy_cut(number, duration=1.0 + number) for number in range(2)]
-    rows, turns = [speech([6, 5]), speech([4])], [[Turn("asr", "transcribe", "ada")]] * 2
-    phase = EvaluationLoops()
-    model.decoding = DecodingRules(4.0)
-    phase.backbone, phase.eval_ratios = model, [2]
-    phase.speech = lambda batch: stacked(rows)
-    given = SpeechBatch([cut.id for cut in cuts], cuts, [None] * 2, [None] * 2, [[], []], turns)
-    method, decoding = Method(Summarization(), "sst"), model.decoding
-    names = ("kept_kv_bytes", "kept_kv_tokens", "total_kv_tokens")
-    alone = [one for row in zip(cuts, rows, turns, strict=True) for one in ask(method, model, *row, 2, decoding)]
-    validated = [{name: one[name] for name in names} for one in phase.records(given)]
-    assert validated == [{name: one[name] for name in names} for one in alone]
-    for one, row in zip(alone, rows, strict=True):
-        memory = model.prefill(row, row.throughout(2))
-        tensors = [v for name, v in memory.tensors().items() if name.startswith("layers.")]
-        assert one["kept_kv_bytes"] == sum(v[:, :, prefix:].numel() * v.element_size() for v in tensors)
-        assert one["peak_kv_bytes"] >= one["kept_kv_bytes"]
-    narrow = model.prefill(rows[0], rows[0].throughout(2))
-    for layer in narrow.cache.layers:  # as under autocast, whatever the weights are
-        layer.keys, layer.values = layer.keys.bfloat16(), layer.values.bfloat16()
-    assert 4 * narrow.audio_bytes(prefix)[0] == alone[0]["kept_kv_bytes"]
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("compressor", [Uncompressed(), MeanPooled(), Summarization()], ids=lambda one: one.name)
-def test_sessions_asked_together_answer_and_keep_what_each_does_alone(tmp_path, compressor):
-    """Of unlike lengths, one with a question too."""
-    model = listener(llm_folder(tmp_path)).eval()
-    cuts = [dummy_cut(number, duration=1.0 + number) for number in range(3)]
-    rows = [speech([6, 5]), speech([4]), speech([7, 2, 4])]
-    turns = [[Turn("asr", "transcribe", "ada")] for _ in cuts]
-    turns[1].append(Turn("qa", "who?", "bob", "first"))
-    method, decoding = Method(compressor, "sst"), model.decoding
-    alone = [list(ask(method, model, *one, 2, decoding)) for one in zip(cuts, rows, turns, strict=True)]
-    told = [{key: one[key] for key in ("id", "hypothesis", "kept_kv_bytes")} for records in alone for one in records]
-    found = list(ask_together(method, model, cuts, stacked(rows), turns, 2, decoding))
-    assert sorted(one["id"] for one in found) == sorted(one["id"] for one in told)
-    assert all({key: one[key] for key in told[0]} in told for one in found)
-    assert len({one["hypothesis"] for one in found}) > 1, "answers say nothing if all are alike"
 
 
 def test_only_methods_whose_weights_are_given_run(monkeypatch, tmp_path):

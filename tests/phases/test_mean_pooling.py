@@ -21,7 +21,7 @@ def test_it_trains_on_means_of_its_ratio_and_hears_the_same(folders, tmp_path):
         assert pooled.frames.equal(by_hand.frames) and pooled.frames.shape[1] < speech.frames.shape[1]
         assert ratios == [[None] * len(pooled.intervals[0])]
         assert pooled.intervals[0] == [-(-n // 4) for n in speech.intervals[0]]
-        heard, alone = model.prefill(speech, 4), model.backbone.prefill(by_hand, ratios)
+        heard, alone = model.compressor.prefill(model.backbone, speech, 4), model.backbone.prefill(by_hand, ratios)
         assert int(heard.kept) == len(model.backbone.llm.prompt.prefix) + sum(pooled.intervals[0])
         assert heard.cache.layers[0].keys.equal(alone.cache.layers[0].keys)
 

@@ -81,7 +81,7 @@ def test_until_the_llm_is_run_the_adapter_is_validated(folders, tmp_path, monkey
     every = {"gradient_clip_val": 1.0, "val_check_interval": 40, "check_val_every_n_epoch": None}
     metrics = fit(model, data, 40, **every).callback_metrics
     assert (metrics["val/wer_1x"], metrics["val/errors"]) == (0, 100), "no match for an LLM that was run"
-    assert [record["hypothesis"].strip() for record in model.val_records] == ["ada"] and not answered
+    assert [record.hypothesis.strip() for record in model.val_records] == ["ada"] and not answered
     later = phase(SemanticAlignment, folders, {"adapter.*": 3e-3}, llm_from=39, **options)
     metrics = fit(later, data, 40, **every).callback_metrics
     assert answered and metrics["val/errors"] == metrics["val/wer_1x"]
@@ -96,7 +96,7 @@ def test_an_adapter_of_letters_spells_words_that_are_no_tokens(folders, tmp_path
     data = Validated([batch(tmp_path, ("one", 0.7, [("say", "It's Ada")]))], tmp_path)
     every = {"gradient_clip_val": 1.0, "val_check_interval": 120, "check_val_every_n_epoch": None}
     fit(model, data, 120, **every)
-    assert [record["hypothesis"] for record in model.val_records] == ["it's ada"]
+    assert [record.hypothesis for record in model.val_records] == ["it's ada"]
     speech = model.speech(next(iter(data.train_dataloader())))
     assert speech.scores.shape[2] == len(model.backbone.spelling.ids) + 1 < 300
 

@@ -43,9 +43,9 @@ def test_a_step_and_an_answer(models, tmp_path, encoder, llm):
     changed = {name.split(".")[1] for name, value in weights(model).items() if not value.equal(before[name])}
     assert changed == {"adapter", "sst", "llm"}
     model.eval()
-    records = model.records(given)
-    assert [(r["ratio"], r["id"]) for r in records] == [(n, i) for n in (1, 2, 16) for i in ("one", "two", "two")]
+    records = model.predict(given)
+    assert [(r.ratio, r.cut_id) for r in records] == [(n, i) for n in (1, 2, 16) for i in ("one", "two", "two")]
     # 9 and 4 speech frames in intervals of 3: all of them, an SST for two, an SST for an interval.
-    kept = [r["kept_kv_tokens"] for r in records]
+    kept = [r.kept_kv_tokens for r in records]
     assert kept == [9, 4, 4, 6, 3, 3, 3, 2, 2]
-    assert all(isinstance(r["hypothesis"], str) and r["total_kv_tokens"] in (9, 4) for r in records)
+    assert all(isinstance(r.hypothesis, str) and r.total_kv_tokens in (9, 4) for r in records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import psutil
 import torch
 
 from speech_xl.callbacks.scalars import Cadence, log_scalars
+from speech_xl.evaluation.prediction import Prediction
 
 GIB = 2**30
 
@@ -26,7 +28,7 @@ class MemoryMonitor(pl.Callback):
       before pruning over tokens kept in the same batches
 
     and after each validation, by ratio, the KV bytes that were kept of the audio, measured on the memory that answered
-    (`evaluation.kept_kv`), per second of audio: `kept_kv_bytes_per_audio_second/4x`.
+    (`Prediction.kept_kv_bytes`), per second of audio: `kept_kv_bytes_per_audio_second/4x`.
 
     Args:
         every_n_steps: Scalars are written each so many optimizer steps.
@@ -94,11 +96,12 @@ class MemoryMonitor(pl.Callback):
         return scalars
 
 
-def kept_kv_by_ratio(records: list[dict[str, Any]]) -> dict[str, float]:
+def kept_kv_by_ratio(predictions: Sequence[Prediction]) -> dict[str, float]:
     """Scalars of the KV bytes kept per second of audio, by ratio; answers that share a session's memory count once."""
-    sessions: dict[Any, dict[str, tuple[float, float]]] = defaultdict(dict)
-    for record in records:
-        sessions[record["ratio"]][record["id"]] = (float(record["kept_kv_bytes"]), float(record["duration"]))
+    sessions: dict[int, dict[str, tuple[int, float]]] = defaultdict(dict)
+    for one in predictions:
+        if one.kept_kv_bytes is not None and one.duration is not None:
+            sessions[one.ratio][one.cut_id] = (one.kept_kv_bytes, one.duration)
     scalars = {}
     for ratio, kept in sessions.items():
         seconds = sum(duration for _, duration in kept.values())

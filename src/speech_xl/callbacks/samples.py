@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
@@ -14,7 +14,8 @@ from speech_xl.callbacks.pictures import log_mel, session_picture
 from speech_xl.callbacks.scalars import tensorboard_writers
 from speech_xl.checks import whole
 from speech_xl.data.audio import load_audio
-from speech_xl.evaluation.metrics import is_correct, reading_of, unit_of, word_errors
+from speech_xl.evaluation.metrics import is_correct, unit_of, word_errors
+from speech_xl.evaluation.prediction import Prediction
 
 
 class ValidationExample(Protocol):
@@ -53,12 +54,14 @@ class Samples(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or not self.n:
             return
-        records = list(getattr(pl_module, "val_records", None) or [])
+        predictions = list(getattr(pl_module, "val_records", None) or [])
         examples = list(getattr(pl_module, "val_examples", None) or [])
-        ids = list(dict.fromkeys([example.cut.id for example in examples] + [record["id"] for record in records]))
+        ids = list(
+            dict.fromkeys([example.cut.id for example in examples] + [prediction.cut_id for prediction in predictions])
+        )
         for writer in tensorboard_writers(trainer):
             for cut_id in ids[: self.n]:
-                answers = [record for record in records if record["id"] == cut_id]
+                answers = [prediction for prediction in predictions if prediction.cut_id == cut_id]
                 if answers:
                     writer.add_text(
                         f"samples/{cut_id}/answers", answers_table(answers), global_step=trainer.global_step
@@ -71,7 +74,7 @@ class Samples(pl.Callback):
             self._heard.add(example.cut.id)
             self._drawn[example.cut.id] = _shown(example)
         if self.console and ids:
-            self._print(trainer, [record for record in records if record["id"] == ids[0]])
+            self._print(trainer, [prediction for prediction in predictions if prediction.cut_id == ids[0]])
 
     def _write_example(self, writer: Any, example: ValidationExample, step: int) -> None:
         cut_id = example.cut.id
@@ -92,10 +95,10 @@ class Samples(pl.Callback):
                 return
             writer.add_image(f"samples/{cut_id}/picture", image, global_step=step, dataformats="HWC")
 
-    def _print(self, trainer: pl.Trainer, records: Sequence[Mapping[str, Any]]) -> None:
-        if not records:
+    def _print(self, trainer: pl.Trainer, predictions: Sequence[Prediction]) -> None:
+        if not predictions:
             return
-        text = console_text(records, trainer.global_step)
+        text = console_text(predictions, trainer.global_step)
         bar = trainer.progress_bar_callback
         if bar is None or getattr(bar, "is_disabled", False):
             print(text)
@@ -103,44 +106,46 @@ class Samples(pl.Callback):
             bar.print(text)  # above the bar, without breaking it
 
 
-def answers_table(records: Sequence[Mapping[str, Any]]) -> str:
+def answers_table(predictions: Sequence[Prediction]) -> str:
     """Markdown: one row an answer, the ratios of one instruction below each other, in full length."""
-    first_seen = {key: index for index, key in enumerate(dict.fromkeys(_question(record) for record in records))}
-    ordered = sorted(records, key=lambda record: (first_seen[_question(record)], record["ratio"]))
+    first_seen = {
+        key: index for index, key in enumerate(dict.fromkeys(_question(prediction) for prediction in predictions))
+    }
+    ordered = sorted(predictions, key=lambda prediction: (first_seen[_question(prediction)], prediction.ratio))
     lines = ["| task | instruction | ratio | reference | hypothesis | score |", "| --- | --- | --- | --- | --- | --- |"]
-    for record in ordered:
-        question = [record["task"], record["instruction"], f"{record['ratio']}x"]
-        cells = [_cell(cell) for cell in [*question, record["reference"], record["hypothesis"]]]
-        lines.append("| " + " | ".join([*cells, answer_score(record)]) + " |")
+    for prediction in ordered:
+        question = [prediction.task, prediction.instruction, f"{prediction.ratio}x"]
+        cells = [_cell(cell) for cell in [*question, prediction.reference, prediction.hypothesis]]
+        lines.append("| " + " | ".join([*cells, answer_score(prediction)]) + " |")
     return "\n".join(lines)
 
 
-def console_text(records: Sequence[Mapping[str, Any]], step: int) -> str:
+def console_text(predictions: Sequence[Prediction], step: int) -> str:
     """The first question of a session at every ratio, a line each."""
-    asked = [record for record in records if _question(record) == _question(records[0])]
+    asked = [prediction for prediction in predictions if _question(prediction) == _question(predictions[0])]
     lines = [
-        f"validation at step {step}, {asked[0]['id']} ({float(asked[0]['duration']):.1f} s): {asked[0]['instruction']}",
-        f"  reference        {asked[0]['reference']}",
+        f"validation at step {step}, {asked[0].cut_id} ({asked[0].duration:.1f} s): {asked[0].instruction}",
+        f"  reference        {asked[0].reference}",
     ]
-    for record in sorted(asked, key=lambda record: record["ratio"]):
-        ratio = f"{record['ratio']}x"
-        lines.append(f"  {ratio:>4} {answer_score(record):>10}  {record['hypothesis']}")
+    for prediction in sorted(asked, key=lambda prediction: prediction.ratio):
+        ratio = f"{prediction.ratio}x"
+        lines.append(f"  {ratio:>4} {answer_score(prediction):>10}  {prediction.hypothesis}")
     return "\n".join(lines)
 
 
-def answer_score(record: Mapping[str, Any]) -> str:
+def answer_score(prediction: Prediction) -> str:
     """WER of a transcript, right or wrong for an answer, nothing for other tasks."""
-    if record["task"] == "asr":
-        errors, words = word_errors(record)
-        rate = "WER" if unit_of(record) == "word" else "CER"
+    if prediction.task == "asr":
+        errors, words = word_errors(prediction)
+        rate = "WER" if unit_of(prediction) == "word" else "CER"
         return f"{100 * errors / words:.1f} % {rate}" if words else f"{errors} errors"
-    if record["task"] == "qa":
-        return "right" if is_correct(record["reference"], record["hypothesis"], **reading_of(record)) else "wrong"
+    if prediction.task == "qa":
+        return "right" if is_correct(prediction.reference, prediction.hypothesis, **prediction.reading) else "wrong"
     return ""
 
 
-def _question(record: Mapping[str, Any]) -> tuple[str, str, int]:
-    return record["task"], record["instruction"], record.get("occurrence", 1)
+def _question(prediction: Prediction) -> tuple[str, str, int]:
+    return prediction.task, prediction.instruction, prediction.occurrence
 
 
 def _shown(example: ValidationExample) -> Any:

@@ -1,20 +1,18 @@
-"""Word error rate and answer accuracy over records of generated answers, with bootstrap confidence intervals."""
+"""Word error rate and answer accuracy over predictions of generated answers, with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import jiwer
 import numpy as np
 
 from speech_xl.evaluation.normaliser import characters, error_unit, units
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.timestamps.marks import has_time_marks, timed_parts
-
-Record = Mapping[str, Any]
 
 BOOTSTRAP_DRAWS = 1000
 CUT_AT = 1.2  # wer_cut: hypothesis words kept, as a multiple of the reference's words
@@ -49,14 +47,6 @@ def is_correct(reference: str, hypothesis: str, language: str | None = None, tim
     return units(reference, language, timestamps) == units(hypothesis, language, timestamps)
 
 
-def reading_of(record: Record) -> dict[str, Any]:
-    """How a record's texts are read, as arguments of the functions above: its language, and whether it has time marks.
-
-    Records that don't say whether they have any are older than that field; theirs are taken out.
-    """
-    return {"language": record.get("language"), "timestamps": record.get("timestamps", True) is not None}
-
-
 @dataclass(frozen=True)
 class Rate:
     """A rate as a fraction with its 95 % interval and the counts behind it.
@@ -73,84 +63,82 @@ class Rate:
     items: int
 
 
-def error_rate(records: Iterable[Record]) -> Rate:
+def error_rate(predictions: Iterable[Prediction]) -> Rate:
     """Micro WER: all word errors over all reference words."""
-    return _rate(records, word_errors)
+    return _rate(predictions, word_errors)
 
 
-def character_error_rate(records: Iterable[Record]) -> Rate:
+def character_error_rate(predictions: Iterable[Prediction]) -> Rate:
     """Micro CER: all character errors over all reference characters, spaces left out (`words` counts characters)."""
-    return _rate(records, lambda record: cer_counts(record["reference"], record["hypothesis"], **reading_of(record)))
+    return _rate(
+        predictions, lambda prediction: cer_counts(prediction.reference, prediction.hypothesis, **prediction.reading)
+    )
 
 
-def word_errors(record: Record) -> tuple[int, int]:
-    """`wer_counts` of a record's texts."""
-    return wer_counts(record["reference"], record["hypothesis"], **reading_of(record))
+def word_errors(prediction: Prediction) -> tuple[int, int]:
+    """`wer_counts` of a prediction's texts."""
+    return wer_counts(prediction.reference, prediction.hypothesis, **prediction.reading)
 
 
-def unit_of(record: Record) -> str:
-    """What a record's error rate counts: "word" or "character"."""
-    return error_unit(record["reference"], **reading_of(record))
+def unit_of(prediction: Prediction) -> str:
+    """What a prediction's error rate counts: "word" or "character"."""
+    return error_unit(prediction.reference, **prediction.reading)
 
 
-def error_rate_by_time(records: Iterable[Record], seconds: float = 60.0) -> dict[int, Rate]:
+def error_rate_by_time(predictions: Iterable[Prediction], seconds: float = 60.0) -> dict[int, Rate]:
     """Micro WER by where in the session words are said: number of the window of so many `seconds` -> rate.
 
     Time marks say where; references without any are left out. A word that is right but marked in a neighbouring window
     is an error in both, so windows shouldn't be short beside the marks' steps.
     """
-    windows: dict[int, list[Record]] = defaultdict(list)
-    for record in records:
-        if not reading_of(record)["timestamps"] or not has_time_marks(record["reference"]):
+    windows: dict[int, list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        if prediction.timestamps is None or not has_time_marks(prediction.reference):
             continue
-        reference, hypothesis = (_by_window(record[text], seconds) for text in ("reference", "hypothesis"))
+        reference, hypothesis = (_by_window(text, seconds) for text in (prediction.reference, prediction.hypothesis))
         for window in reference.keys() | hypothesis.keys():
-            texts = {
-                "reference": reference.get(window, ""),
-                "hypothesis": hypothesis.get(window, ""),
-                "timestamps": None,
-            }
-            windows[window].append({**record, **texts})
+            texts = {"reference": reference.get(window, ""), "hypothesis": hypothesis.get(window, "")}
+            windows[window].append(replace(prediction, **texts, timestamps=None))
     return {window: error_rate(windows[window]) for window in sorted(windows)}
 
 
-def cut_error_rate(records: Iterable[Record]) -> Rate:
+def cut_error_rate(predictions: Iterable[Prediction]) -> Rate:
     """Micro WER with every hypothesis cut at 1.2 times its reference's words."""
-    return _rate(records, _cut_counts)
+    return _rate(predictions, _cut_counts)
 
 
-def cut_error_difference(records: Iterable[Record], others: Iterable[Record]) -> tuple[float, float, float]:
-    """`cut_error_rate` of `records` less that of `others` about the same sessions, and its 95 % interval.
+def cut_error_difference(predictions: Iterable[Prediction], others: Iterable[Prediction]) -> tuple[float, float, float]:
+    """`cut_error_rate` of `predictions` less that of `others` about the same sessions, and its 95 % interval.
 
     Paired: a session is drawn for both, so what makes it hard for both cancels. Several answers about a session (of
     several seeds) are drawn with it. Raises ValueError where the sessions differ.
     """
-    return _paired(records, others, _cut_counts)
+    return _paired(predictions, others, _cut_counts)
 
 
-def accuracy(records: Iterable[Record]) -> Rate:
+def accuracy(predictions: Iterable[Prediction]) -> Rate:
     """Share of answers that equal their reference after normalisation."""
-    wrong = _rate(records, _wrong)
+    wrong = _rate(predictions, _wrong)
     return Rate(1 - wrong.value, 1 - wrong.high, 1 - wrong.low, wrong.errors, wrong.words, wrong.items)
 
 
-def accuracy_difference(records: Iterable[Record], others: Iterable[Record]) -> tuple[float, float, float]:
-    """`accuracy` of `records` less that of `others`, and its 95 % interval, paired as in `cut_error_difference`."""
-    return _paired(others, records, _wrong)
+def accuracy_difference(predictions: Iterable[Prediction], others: Iterable[Prediction]) -> tuple[float, float, float]:
+    """`accuracy` of `predictions` less that of `others`, and its 95 % interval, paired as in `cut_error_difference`."""
+    return _paired(others, predictions, _wrong)
 
 
-def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
+def summarise(predictions: Iterable[Prediction]) -> dict[int, dict[str, Rate]]:
     """Rates by ratio in rising order: "wer", "wer_cut" and "cer" of task asr, "qa" and "qa/<kind>" of task qa.
 
     Where some transcripts are counted by words and others by characters, also "wer/word" and "wer/character".
     A rate without items is left out, and so are tasks without a metric here, such as caption (report.py counts them).
     """
-    groups: dict[int, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        tasks = groups[record["ratio"]]
-        tasks[record["task"]].append(record)
-        if record["task"] == "qa" and record.get("kind"):
-            tasks[f"qa/{record['kind']}"].append(record)
+    groups: dict[int, dict[str, list[Prediction]]] = defaultdict(lambda: defaultdict(list))
+    for prediction in predictions:
+        tasks = groups[prediction.ratio]
+        tasks[prediction.task].append(prediction)
+        if prediction.task == "qa" and prediction.kind:
+            tasks[f"qa/{prediction.kind}"].append(prediction)
     summary: dict[int, dict[str, Rate]] = {}
     for ratio in sorted(groups):
         tasks = groups[ratio]
@@ -159,9 +147,9 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
             rates["wer"] = error_rate(tasks["asr"])
             rates["wer_cut"] = cut_error_rate(tasks["asr"])
             rates["cer"] = character_error_rate(tasks["asr"])
-            by_unit: dict[str, list[Record]] = defaultdict(list)
-            for record in tasks["asr"]:
-                by_unit[unit_of(record)].append(record)
+            by_unit: dict[str, list[Prediction]] = defaultdict(list)
+            for prediction in tasks["asr"]:
+                by_unit[unit_of(prediction)].append(prediction)
             if len(by_unit) > 1:
                 rates |= {f"wer/{unit}": error_rate(by_unit[unit]) for unit in sorted(by_unit)}
         for name in sorted(name for name in tasks if name == "qa" or name.startswith("qa/")):
@@ -169,15 +157,10 @@ def summarise(records: Iterable[Record]) -> dict[int, dict[str, Rate]]:
     return summary
 
 
-def insertions_without_speech(records: Iterable[Record]) -> tuple[int, int]:
+def insertions_without_speech(predictions: Iterable[Prediction]) -> tuple[int, int]:
     """(transcripts of audio without speech, words inserted in them): those whose reference has no words."""
-    inserted = [word_errors(record) for record in records if record["task"] == "asr"]
+    inserted = [word_errors(prediction) for prediction in predictions if prediction.task == "asr"]
     return sum(not words for _, words in inserted), sum(errors for errors, words in inserted if not words)
-
-
-def session_id(record: Record) -> str:
-    """The cut an answer belongs to: several answers may share one."""
-    return str(record.get("cut_id", record["id"]))
 
 
 def _counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int]:
@@ -192,23 +175,24 @@ def _by_window(text: str, seconds: float) -> dict[int, str]:
     return windows
 
 
-def _cut_counts(record: Record) -> tuple[int, int]:
-    reading = reading_of(record)
-    hypothesis = cut_hypothesis(record["reference"], record["hypothesis"], **reading)
-    return wer_counts(record["reference"], hypothesis, **reading)
+def _cut_counts(prediction: Prediction) -> tuple[int, int]:
+    hypothesis = cut_hypothesis(prediction.reference, prediction.hypothesis, **prediction.reading)
+    return wer_counts(prediction.reference, hypothesis, **prediction.reading)
 
 
-def _wrong(record: Record) -> tuple[int, int]:
-    return int(not is_correct(record["reference"], record["hypothesis"], **reading_of(record))), 1
+def _wrong(prediction: Prediction) -> tuple[int, int]:
+    return int(not is_correct(prediction.reference, prediction.hypothesis, **prediction.reading)), 1
 
 
-def _by_session(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> dict[str, list[int]]:
+def _by_session(
+    predictions: Iterable[Prediction], count: Callable[[Prediction], tuple[int, int]]
+) -> dict[str, list[int]]:
     """Errors and words of every session. What is drawn anew in the bootstrap are sessions: answers about the same audio
     are not independent of each other."""
     sessions: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for record in records:
-        errors, words = count(record)
-        totals = sessions[session_id(record)]
+    for prediction in predictions:
+        errors, words = count(prediction)
+        totals = sessions[prediction.cut_id]
         totals[0] += errors
         totals[1] += words
     return dict(sessions)
@@ -225,20 +209,20 @@ def _difference(sums: np.ndarray) -> float:
     return _share(sums[:2]) - _share(sums[2:])
 
 
-def _rate(records: Iterable[Record], count: Callable[[Record], tuple[int, int]]) -> Rate:
-    """Errors over words of all records."""
-    records = list(records)
-    counts = np.array(list(_by_session(records, count).values()), dtype=np.int64).reshape(-1, 2)
+def _rate(predictions: Iterable[Prediction], count: Callable[[Prediction], tuple[int, int]]) -> Rate:
+    """Errors over words of all predictions."""
+    predictions = list(predictions)
+    counts = np.array(list(_by_session(predictions, count).values()), dtype=np.int64).reshape(-1, 2)
     sums = counts.sum(axis=0)
     low, high = _bootstrap(counts, _share)
-    return Rate(_share(sums), low, high, int(sums[0]), int(sums[1]), len(records))
+    return Rate(_share(sums), low, high, int(sums[0]), int(sums[1]), len(predictions))
 
 
 def _paired(
-    records: Iterable[Record], others: Iterable[Record], count: Callable[[Record], tuple[int, int]]
+    predictions: Iterable[Prediction], others: Iterable[Prediction], count: Callable[[Prediction], tuple[int, int]]
 ) -> tuple[float, float, float]:
-    """Rate of `records` less that of `others` about the same sessions, and its 95 % interval."""
-    own, other = _by_session(records, count), _by_session(others, count)
+    """Rate of `predictions` less that of `others` about the same sessions, and its 95 % interval."""
+    own, other = _by_session(predictions, count), _by_session(others, count)
     if own.keys() != other.keys() or not own:
         raise ValueError(f"a paired difference needs the same sessions on both sides, not {len(own)} and {len(other)}")
     both = np.array([own[name] + other[name] for name in own], dtype=np.int64)

@@ -13,15 +13,14 @@ from speech_xl.evaluation.metrics import (
     BOOTSTRAP_DRAWS,
     CUT_AT,
     Rate,
-    Record,
     error_rate_by_time,
     insertions_without_speech,
-    session_id,
     summarise,
     unit_of,
 )
 from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
-from speech_xl.evaluation.predictions import read_predictions, read_settings
+from speech_xl.evaluation.prediction import Prediction
+from speech_xl.evaluation.prediction_file import read_predictions, read_settings
 from speech_xl.storage.files import write_text
 
 
@@ -30,15 +29,15 @@ def score_file(jsonl: str | Path) -> dict[str, Any]:
     return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name, "made_with": read_settings(jsonl)}
 
 
-def score(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The same for records in hand."""
-    summary = summarise(records)
+def score(predictions: list[Prediction]) -> dict[str, Any]:
+    """The same for predictions in hand."""
+    summary = summarise(predictions)
     scored = {"asr", "qa"}
     by_ratio = {}
-    for ratio in sorted({record["ratio"] for record in records}):
-        selected = [record for record in records if record["ratio"] == ratio]
+    for ratio in sorted({prediction.ratio for prediction in predictions}):
+        selected = [prediction for prediction in predictions if prediction.ratio == ratio]
         rates = {name: _plain(rate) for name, rate in summary.get(ratio, {}).items()}
-        minutes = error_rate_by_time([record for record in selected if record["task"] == "asr"])
+        minutes = error_rate_by_time([prediction for prediction in selected if prediction.task == "asr"])
         by_ratio[str(ratio)] = {
             "rates": rates,
             "wer_by_minute": {str(minute): _plain(rate) for minute, rate in minutes.items()},
@@ -49,18 +48,20 @@ def score(records: list[dict[str, Any]]) -> dict[str, Any]:
             "unfinished": _unfinished(selected),
         }
     return {
-        "items": len(records),
-        "sessions": len({session_id(record) for record in records}),
+        "items": len(predictions),
+        "sessions": len({prediction.cut_id for prediction in predictions}),
         "normaliser": NORMALISER,
         "normaliser_version": NORMALISER_VERSION,
-        "unit": " and ".join(sorted({unit_of(record) for record in records if record["task"] == "asr"}, reverse=True)),
+        "unit": " and ".join(
+            sorted({unit_of(prediction) for prediction in predictions if prediction.task == "asr"}, reverse=True)
+        ),
         "interval": f"95 %, percentile bootstrap over sessions, {BOOTSTRAP_DRAWS} draws, seed 0",
         "average": "micro: all word errors over all reference words; accuracy is exact match after normalisation",
         "wer_cut": f"WER with every hypothesis cut at ceil({CUT_AT} x reference words)",
         "cer": "all character errors over all reference characters, a letter with its marks being one, without spaces",
         "ratios": by_ratio,
         "unfinished": "answers, of all tasks, that ran into their length limit, or whose times end before the audio",
-        "not_scored": dict(Counter(record["task"] for record in records if record["task"] not in scored)),
+        "not_scored": dict(Counter(prediction.task for prediction in predictions if prediction.task not in scored)),
     }
 
 
@@ -161,29 +162,29 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
     return scores
 
 
-def _memory(records: list[dict[str, Any]]) -> dict[str, float | int | None]:
-    """Kept KV (as `kept_kv` measures it) over the sessions of one ratio; a session's memory counts once, however many
+def _memory(predictions: list[Prediction]) -> dict[str, float | int | None]:
+    """Kept KV over the sessions of one ratio; a session's memory counts once, however many
     answers it gave."""
-    sessions: dict[str, Record] = {}
-    for record in records:
-        if "kept_kv_bytes" in record:
-            sessions.setdefault(session_id(record), record)
+    sessions: dict[str, Prediction] = {}
+    for one in predictions:
+        if one.kept_kv_bytes is not None:
+            sessions.setdefault(one.cut_id, one)
     kept = list(sessions.values())
-    size = sum(int(record["kept_kv_bytes"]) for record in kept)
-    seconds = sum(float(record["duration"]) for record in kept)
+    size = sum(one.kept_kv_bytes or 0 for one in kept)
+    seconds = sum(one.duration or 0.0 for one in kept)
     return {
         "sessions": len(kept),
         "audio_seconds": round(seconds, 3),
-        "kept_kv_tokens": sum(int(record["kept_kv_tokens"]) for record in kept),
-        "total_kv_tokens": sum(int(record["total_kv_tokens"]) for record in kept),
+        "kept_kv_tokens": sum(one.kept_kv_tokens or 0 for one in kept),
+        "total_kv_tokens": sum(one.total_kv_tokens or 0 for one in kept),
         "kept_kv_bytes_per_session": size / len(kept) if kept else None,
         "kept_kv_bytes_per_audio_second": size / seconds if seconds else None,
     }
 
 
-def _unfinished(records: list[dict[str, Any]]) -> int | None:
-    """Runaway decodings; None where the records don't tell."""
-    finished = [bool(record["finished"]) for record in records if "finished" in record]
+def _unfinished(predictions: list[Prediction]) -> int | None:
+    """Runaway decodings; None where the predictions don't tell."""
+    finished = [prediction.finished for prediction in predictions if prediction.finished is not None]
     return finished.count(False) if finished else None
 
 

@@ -1,5 +1,6 @@
 """Validation, test and predict: generate through the pruned KV memory at every evaluation ratio, and score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
 from typing import TYPE_CHECKING, Any
@@ -9,18 +10,17 @@ import torch.distributed as dist
 from lhotse.cut import Cut
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.data.tasks import Turn
-from speech_xl.evaluation.kept_kv import kept_kv
+from speech_xl.evaluation.compressors import Compressor, Summarization, Uncompressed
+from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.evaluation.metrics import summarise
-from speech_xl.evaluation.predictions import PredictionWriter, answer_record, turn_id
-from speech_xl.model.kv_memory import KVMemory
+from speech_xl.evaluation.prediction import Prediction
+from speech_xl.evaluation.prediction_file import PredictionWriter
 from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.ratios import to_ratio
-from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech import Speech
 from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.phases.out_of_memory import naming_sessions
 
-QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
 SCORED = ("asr", "qa")  # tasks whose answers have an error rate
 
 
@@ -33,55 +33,60 @@ class Example:
     sst_times: dict[int, list[float]]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation does otherwise than the phase would by itself.
+
+    compressor  how the KV memory is made; None: as the phase is trained
+    ratios      None: the phase's `eval_ratios`
+    split       that the sessions are of
+    writer      of the predictions file; None in validation, which keeps them
+    """
+
+    compressor: Compressor | None = None
+    ratios: Sequence[int] | None = None
+    split: str = ""
+    writer: PredictionWriter | None = None
+
+
 class EvaluationLoops:
     """Mixed into `Phase`: its validation, test and predict steps."""
 
-    predictions: PredictionWriter | None = None  # set by the command line for test and predict
     examples_kept = 0  # validation cuts that are kept to be shown; set by the samples callback
+    evaluation: Evaluation | None = None
 
     if TYPE_CHECKING:  # what `Phase` brings
         backbone: SpeechLLM
+        compresses: bool
         eval_ratios: list[int]
         trainer: Any
         log: Any
 
         def speech(self, batch: SpeechBatch) -> Speech: ...
 
+    @property
+    def compressor(self) -> Compressor:
+        """The phase's own way to keep less of the speech, which it is trained for."""
+        if not self.compresses:
+            return Uncompressed()
+        return Summarization() if self.backbone.placement == "interleaved" else Summarization("SSTs appended")
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Asks through the compressor and at the ratios that `evaluation` names, else through the phase's own."""
+        given = self.evaluation or Evaluation()
+        return Evaluator(
+            self.backbone, given.compressor or self.compressor, given.ratios or self.eval_ratios, given.split
+        )
+
+    def evaluate_by(self, evaluation: Evaluation) -> None:
+        """Evaluate otherwise than the phase would by itself."""
+        self.evaluation = evaluation
+
     @torch.no_grad()
-    def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
-        """One record (`answer_record` and `kept_kv`) per turn and evaluation ratio."""
-        speech = self.speech(batch)
-        asked = [(row, turn) for row, turns in enumerate(batch.turns) for turn in turns]
-        records = []
-        for ratio in self.eval_ratios:
-            memory = self.prefill(speech, ratio)
-            kept = kept_kv(memory, len(self.backbone.llm.prompt.prefix), speech.lengths.tolist())
-            for (row, turn), answer in zip(asked, self._answers(batch, memory, asked), strict=True):
-                answered = answer_record(batch.cuts[row], turn, ratio, answer.text, answer.finished)
-                reached = {} if answer.reached_seconds is None else {"reached_seconds": answer.reached_seconds}
-                records.append(answered | reached | kept[row])
-        return records
-
-    def prefill(self, speech: Speech, ratio: int) -> KVMemory:
-        """What is kept of speech at a ratio."""
-        return self.backbone.prefill(speech, speech.throughout(to_ratio(ratio)))
-
-    def _answers(self, batch: SpeechBatch, memory: Any, asked: list[tuple[int, Turn]]) -> list[Answer]:
-        """Long and short answers are generated apart: a batch runs until its longest answer ends."""
-        answers: dict[int, Answer] = {}
-        for task in sorted({turn.task for _, turn in asked}):
-            of_task = [i for i, (_, turn) in enumerate(asked) if turn.task == task]
-            for start in range(0, len(of_task), QUESTIONS_AT_ONCE):
-                part = of_task[start : start + QUESTIONS_AT_ONCE]
-                rows = [asked[i][0] for i in part]
-                seconds = [batch.cuts[row].duration for row in rows]
-                limits = [self.backbone.decoding.limit(asked[i][1].task, s) for i, s in zip(part, seconds, strict=True)]
-                instructions = [asked[i][1].instruction for i in part]
-                texts = self.backbone.generate(
-                    memory, rows, instructions, limits, self.backbone.processors(instructions, seconds)
-                )
-                answers.update(zip(part, texts, strict=True))
-        return [answers[i] for i in range(len(asked))]
+    def predict(self, batch: SpeechBatch) -> list[Prediction]:
+        """A prediction per turn and evaluation ratio."""
+        return list(self.evaluator(batch.cuts, batch.turns, self.speech(batch)))
 
     # Validation
 
@@ -95,7 +100,7 @@ class EvaluationLoops:
 
     def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
         with naming_sessions(batch):
-            self.val_records += self.records(batch)
+            self.val_records += self.predict(batch)
         for row in range(min(len(batch), self.examples_kept - len(self.val_examples))):
             self.val_examples.append(self._example(batch, row))
 
@@ -104,7 +109,7 @@ class EvaluationLoops:
         ends = batch.interval_ends[row]
         intervals = interval_frames(ends, ceil(batch.cuts[row].duration * rate), rate)
         times = {}
-        for ratio in self.eval_ratios:
+        for ratio in self.evaluator.ratios:
             placement = self.backbone.placement
             layout = build_layout(0, intervals, [to_ratio(ratio)] * len(intervals), 0, placement=placement)
             frames_before = (layout.kind != Kind.SST).cumsum()
@@ -132,17 +137,8 @@ class EvaluationLoops:
         self.predict_step(batch, batch_index)
 
     def predict_step(self, batch: SpeechBatch, batch_index: int) -> None:
-        writer = self.predictions
+        writer = None if self.evaluation is None else self.evaluation.writer
         if writer is None:
-            raise RuntimeError("predictions go to a JSONL file: set `predictions` (experiments/run.py does)")
-        wanted = [
-            turn_id(id, turn, ratio)
-            for id, turns in zip(batch.ids, batch.turns, strict=True)
-            for turn in turns
-            for ratio in self.eval_ratios
-        ]
-        if not all(writer.done(id) for id in wanted):
-            with naming_sessions(batch):
-                records = self.records(batch)
-            for record in records:
-                writer.write(record)
+            raise RuntimeError("predictions go to a JSONL file: call `evaluate_by` first (experiments/run.py does)")
+        with naming_sessions(batch):
+            self.evaluator.write(writer, batch.cuts, batch.turns, lambda: self.speech(batch))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.model.kv_memory import KVMemory
+from speech_xl.evaluation.compressors import Compressor, MeanPooled
 from speech_xl.model.pooling import shorten
 from speech_xl.model.speech import Ratios, Speech
 from speech_xl.phases.ratio_drawing import RatioPhase
@@ -24,5 +24,6 @@ class MeanPooling(RatioPhase):
         pooled = shorten(speech, self.drawn(batch, speech))
         return pooled, [[None] * len(row) for row in pooled.intervals]
 
-    def prefill(self, speech: Speech, ratio: int) -> KVMemory:
-        return super().prefill(shorten(speech, speech.throughout(ratio)), 1)
+    @property
+    def compressor(self) -> Compressor:
+        return MeanPooled(trained=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.timestamps.monotonic import unknown_marks
 from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
 from speech_xl.model.context import check_texts
@@ -128,7 +129,7 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         self.groups: list[dict[str, Any]] = []
         self.last_step: StepStats | None = None
         self.forget_batches()
-        self.val_records: list[dict[str, Any]] = []
+        self.val_records: list[Prediction] = []
         self.val_examples: list[Example] = []
 
     # Making the model

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.evaluation.predictions import answer_record
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.ctc.flat_start import Spoken, flat_labels
 from speech_xl.extensions.timestamps.marks import without_time_marks
 from speech_xl.model.adapter import TokenScores
@@ -99,21 +99,20 @@ class SemanticAlignment(Phase):
     def handicap(self) -> float:
         return NOT_RUN if self.alone else 0.0
 
-    def records(self, batch: SpeechBatch) -> list[dict[str, Any]]:
+    def predict(self, batch: SpeechBatch) -> list[Prediction]:
         """What the LLM answers; while training hasn't run it yet, what the adapter spells by itself."""
         if not self.alone:
-            return super().records(batch)
+            return super().predict(batch)
         speech = self.speech(batch)
         assert speech.scores is not None
+        lengths = speech.lengths.tolist()
         spelled = [
-            self.backbone.spelling.greedy_text(scores[:length])
-            for scores, length in zip(speech.scores, speech.lengths.tolist(), strict=True)
+            self.backbone.spelling.greedy_text(scores[:n]) for scores, n in zip(speech.scores, lengths, strict=True)
         ]
-        frames = [int(length) for length in speech.lengths]
-        no_memory = {"kept_kv_tokens": 0, "kept_kv_bytes": 0}  # the LLM has heard nothing
+        none = {"finished": True, "kept_kv_tokens": 0, "kept_kv_bytes": 0}  # the LLM has heard nothing
         return [
-            answer_record(cut, turn, 1, text, finished=True) | no_memory | {"total_kv_tokens": heard}
-            for cut, turns, text, heard in zip(batch.cuts, batch.turns, spelled, frames, strict=True)
+            Prediction.of(cut, turn, 1, text, total_kv_tokens=frames, **none)
+            for cut, turns, text, frames in zip(batch.cuts, batch.turns, spelled, lengths, strict=True)
             for turn in turns
         ]
 

@@ -22,10 +22,11 @@ from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
-from speech_xl.evaluation.predictions import PredictionWriter, asked_of, digest_of
+from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, digest_of
 from speech_xl.evaluation.report import write_report
 from speech_xl.model.pretrained import check_config
 from speech_xl.phases import Phase
+from speech_xl.phases.evaluation_loops import Evaluation
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.run.command import SUBCOMMANDS, Command, ConfigError
 from speech_xl.run.ending import KeepHandlers, as_rank, best_checkpoint, stopped_text, unfinished_text
@@ -268,12 +269,10 @@ class SpeechCLI(LightningCLI):
         # for this one's.
         self.jsonl = self.command.folder / "predictions" / f"test-{tag}-{digest_of(settings)}.jsonl"
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        self.model.predictions = PredictionWriter(self.jsonl, settings, rank=rank, world_size=ranks)
         rank_zero_info(f"predictions: {self.jsonl}")
-        try:
+        with PredictionWriter(self.jsonl, settings, rank=rank, world_size=ranks) as writer:
+            self.model.evaluate_by(Evaluation(split="test", writer=writer))
             self._run(name, kwargs)
-        finally:
-            self.model.predictions.close()
 
     def after_test(self) -> None:
         self.trainer.strategy.barrier()  # the report reads every rank's file

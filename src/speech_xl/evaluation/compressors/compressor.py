@@ -24,6 +24,7 @@ class Compressor(ABC):
     needs_question  whether it must know the question while it listens, so that another one needs listening anew
     trained         whether the model has to be trained for it
     takes_rows      whether it hears several sessions at once, each as it would alone
+    compresses      whether it keeps less at higher ratios
     """
 
     name: str
@@ -31,6 +32,7 @@ class Compressor(ABC):
     needs_question = False
     trained = False
     takes_rows = False
+    compresses = True
 
     @abstractmethod
     def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
@@ -65,6 +67,7 @@ class Uncompressed(Compressor):
 
     name = "full KV"
     takes_rows = True
+    compresses = False
 
     def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         return uncompressed(model, speech)

@@ -1,4 +1,4 @@
-"""Predictions on disk: one JSON line per generated answer, resumable after a kill."""
+"""Predictions files: one JSON line per generated answer, resumable after a kill, never of two settings."""
 
 from __future__ import annotations
 
@@ -14,55 +14,10 @@ from lhotse.serialization import SequentialJsonlWriter
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.data.tasks import Turn
-from speech_xl.evaluation.metrics import (
-    cer_counts,
-    cut_hypothesis,
-    is_correct,
-    reading_of,
-    unit_of,
-    wer_counts,
-)
+from speech_xl.evaluation.metrics import cer_counts, cut_hypothesis, is_correct, unit_of, wer_counts
 from speech_xl.evaluation.normaliser import normalize
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.storage.files import write_text
-
-
-def answer_id(cut_id: str, task: str, ratio: int, instruction: str, occurrence: int = 1) -> str:
-    """Names one answer: the same cut, task, ratio, instruction and occurrence always give the same id.
-
-    occurrence: which of the session's turns with this instruction it is, from 1 (`Turn.occurrence`).
-    """
-    digest = hashlib.sha256(instruction.encode()).hexdigest()[:8]
-    again = "" if occurrence == 1 else f"/{occurrence}"
-    return f"{cut_id}/{task}/{ratio}x/{digest}{again}"
-
-
-def turn_id(cut_id: str, turn: Turn, ratio: int) -> str:
-    """`answer_id` of the answer to a turn."""
-    return answer_id(cut_id, turn.task, ratio, turn.instruction, turn.occurrence)
-
-
-def answer_record(cut: Cut, turn: Turn, ratio: int, hypothesis: str, finished: bool) -> dict[str, Any]:
-    """What every record of an answer holds."""
-    return {
-        "id": cut.id,
-        "task": turn.task,
-        "kind": turn.kind,
-        "ratio": ratio,
-        "instruction": turn.instruction,
-        "occurrence": turn.occurrence,
-        "reference": turn.answer,
-        "hypothesis": hypothesis,
-        "finished": finished,
-        "duration": cut.duration,
-        "language": language_of(cut),
-        "timestamps": turn.timestamps,
-    }
-
-
-def language_of(cut: Cut) -> str | None:
-    """The language of a cut's supervisions; None where they don't say it, or are in several."""
-    languages = {said.language for said in cut.supervisions}
-    return languages.pop() if len(languages) == 1 else None
 
 
 def digest_of(value: Any) -> str:
@@ -72,15 +27,15 @@ def digest_of(value: Any) -> str:
 
 def asked_of(cuts: Iterable[Cut], turns: Callable[[Cut], Iterable[Turn]]) -> str:
     """A digest of every question of these cuts, and its truth."""
-    said = [[cut.id, cut.duration, [(t.task, t.instruction, t.answer) for t in turns(cut)]] for cut in cuts]
-    return digest_of(said)
+    asked = [[cut.id, cut.duration, [(t.task, t.instruction, t.answer) for t in turns(cut)]] for cut in cuts]
+    return digest_of(asked)
 
 
 class PredictionWriter:
     """Appends answers to a JSONL file and knows which are written already, so that a killed predict can go on.
 
-    A line holds the record as given (raw texts), `id` made unique by `answer_id`, `cut_id`, and beside the raw texts
-    the normalised ones and the counts they give. A last line that a killed run left half written is taken out.
+    A line holds the fields of a `Prediction`, its `id`, the normalised texts and the counts they give. A last line that
+    a killed run left half written is taken out.
 
     Args:
         path: The file, ending in .jsonl. With several ranks each writes its own: `name.rank1.jsonl`.
@@ -102,28 +57,19 @@ class PredictionWriter:
         repair(self.path)
         # What other ranks, or an earlier run on another number of ranks, wrote is done too.
         files = prediction_files(base)
-        self._done = {record["id"] for file in files for record in _lines(file, being_written=file != self.path)}
+        self._done = {line["id"] for file in files for _, line in _lines(file, being_written=file != self.path)}
         self._writer = SequentialJsonlWriter(self.path, overwrite=False)
 
     def done(self, id: str) -> bool:
         """Whether the answer of that `answer_id` is written."""
         return id in self._done
 
-    def write(self, record: Mapping[str, Any]) -> bool:
-        """Append the record and flush it; False where it is written already.
-
-        Needs id (the cut's), task, ratio, instruction, reference, hypothesis.
-        """
-        missing = {"id", "task", "ratio", "instruction", "reference", "hypothesis"} - set(record)
-        if missing:
-            raise ValueError(f"{self.path}: the record of cut {record.get('id')!r} lacks {', '.join(sorted(missing))}")
-        cut_id = str(record["id"])
-        asked = record["task"], record["ratio"], record["instruction"], record.get("occurrence", 1)
-        id = answer_id(cut_id, *asked)
-        if id in self._done:
+    def write(self, prediction: Prediction) -> bool:
+        """Append a prediction and flush it; False where it is written already."""
+        if prediction.id in self._done:
             return False
-        self._writer.write({**record, "id": id, "cut_id": cut_id, **_counts(record)}, flush=True)
-        self._done.add(id)
+        self._writer.write(prediction.to_json() | _counts(prediction), flush=True)
+        self._done.add(prediction.id)
         return True
 
     def close(self) -> None:
@@ -143,16 +89,17 @@ def prediction_files(path: str | Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def read_predictions(path: str | Path) -> list[dict[str, Any]]:
+def read_predictions(path: str | Path) -> list[Prediction]:
     """All answers of a prediction run, each once, over all its ranks' files."""
     files = prediction_files(path)
     if not files:
         raise FileNotFoundError(f"{path}: no predictions here; run predict (or test) first, or correct the path")
-    records: dict[str, dict[str, Any]] = {}
+    found: dict[str, Prediction] = {}
     for file in files:
-        for record in _lines(file):
-            records.setdefault(record["id"], record)
-    return list(records.values())
+        for number, line in _lines(file):
+            if line["id"] not in found:
+                found[line["id"]] = Prediction.from_json(line, f"{file}, line {number}")
+    return list(found.values())
 
 
 def repair(path: Path) -> None:
@@ -174,24 +121,25 @@ def repair(path: Path) -> None:
             file.write(b"\n")
 
 
-def _counts(record: Mapping[str, Any]) -> dict[str, Any]:
-    reference, hypothesis = str(record["reference"]), str(record["hypothesis"])
-    reading = reading_of(record)
+def _counts(prediction: Prediction) -> dict[str, Any]:
+    """What a reader of the lines may want to sort them by; `DERIVED` names the keys."""
+    reference, hypothesis, reading = prediction.reference, prediction.hypothesis, prediction.reading
     counts: dict[str, Any] = {
         "reference_normalised": normalize(reference, **reading),
         "hypothesis_normalised": normalize(hypothesis, **reading),
     }
-    if record["task"] == "asr":
-        counts["unit"] = unit_of(record)
+    if prediction.task == "asr":
+        counts["unit"] = unit_of(prediction)
         counts["errors"], counts["words"] = wer_counts(reference, hypothesis, **reading)
         counts["errors_cut"], _ = wer_counts(reference, cut_hypothesis(reference, hypothesis, **reading), **reading)
         counts["character_errors"], counts["characters"] = cer_counts(reference, hypothesis, **reading)
-    elif record["task"] == "qa":
+    elif prediction.task == "qa":
         counts["correct"] = is_correct(reference, hypothesis, **reading)
     return counts
 
 
-def _lines(path: Path, being_written: bool = False) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, being_written: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and content of every line."""
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         if not line.strip():
             continue
@@ -206,7 +154,7 @@ def _lines(path: Path, being_written: bool = False) -> Iterator[dict[str, Any]]:
                 f"{path}, line {number}: not a prediction (a JSON object with an id): {line[:80]!r}; take the line "
                 "out, or the whole file away, and predict anew"
             )
-        yield record
+        yield number, record
 
 
 def read_settings(path: str | Path) -> dict[str, Any] | None:

@@ -1,0 +1,163 @@
+"""Evaluator: the one loop that asks a model about sessions, of validate, test, predict and every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lhotse.cut import Cut
+
+from speech_xl.data.tasks import Turn
+from speech_xl.evaluation.compressors.compressor import Compressor
+from speech_xl.evaluation.prediction import Prediction, turn_id
+from speech_xl.evaluation.prediction_file import PredictionWriter
+from speech_xl.evaluation.timing import name_of, now
+from speech_xl.model import SpeechLLM
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.model.kv_memory import KVMemory
+from speech_xl.model.ratios import check_ratios
+from speech_xl.model.speech import Answer, Speech
+
+QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
+
+Asked = list[tuple[int, Turn]]  # a row of the batch, and what is asked about it
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """What is asked of a model, and through which KV memory it answers.
+
+    model       hears and answers
+    compressor  how its KV memory is made
+    ratios      speech frames per KV token kept; every question is asked at each
+    split       that the sessions are of, for the predictions
+    tasks       of the turns given, those that are asked; None: all
+    decoding    what an answer may be; None: the model's own rules
+
+    Raises ValueError for ratios that are none, or ratios above 1 of a compressor that doesn't compress.
+    """
+
+    model: SpeechLLM
+    compressor: Compressor
+    ratios: Sequence[int]
+    split: str = ""
+    tasks: Collection[str] | None = None
+    decoding: DecodingRules | None = None
+
+    def __post_init__(self) -> None:
+        ratios = check_ratios(self.ratios, "eval_ratios")
+        if not self.compressor.compresses and set(ratios) != {1}:
+            raise ValueError(f"eval_ratios: got {list(ratios)}, and {self.compressor.name} doesn't compress; give [1]")
+
+    def write(
+        self,
+        writer: PredictionWriter,
+        cuts: Sequence[Cut],
+        turns: Sequence[Sequence[Turn]],
+        speech: Callable[[], Speech],
+    ) -> None:
+        """Write the predictions about a batch that the file doesn't have; speech is asked for only if there are any."""
+        every = [(cut, turn) for cut, some in zip(cuts, turns, strict=True) for turn in self._wanted(some)]
+        if not all(writer.done(turn_id(cut.id, turn, ratio)) for cut, turn in every for ratio in self.ratios):
+            for prediction in self(cuts, turns, speech(), writer.done):
+                writer.write(prediction)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        cuts: Sequence[Cut],
+        turns: Sequence[Sequence[Turn]],
+        speech: Speech,
+        done: Callable[[str], bool] = lambda _: False,
+    ) -> Iterator[Prediction]:
+        """A prediction per turn and ratio: all of a ratio before the next, and in the order of rows and turns.
+
+        cuts, turns, speech: of each session of a batch. done: whether the answer of an `answer_id` is known already;
+        a ratio at which all are is left out.
+        """
+        asked = [(row, turn) for row, some in enumerate(turns) for turn in self._wanted(some)]
+        together = self.compressor.takes_rows or len(cuts) == 1
+        batches = [range(len(cuts))] if together else [range(row, row + 1) for row in range(len(cuts))]
+        for ratio in self.ratios:
+            for rows in batches:
+                part = [(row - rows.start, turn) for row, turn in asked if row in rows]
+                own = [cuts[row] for row in rows]
+                if not all(done(turn_id(own[row].id, turn, ratio)) for row, turn in part):
+                    yield from self._batch(own, part, speech if together else _row(speech, rows.start), ratio)
+
+    def _wanted(self, turns: Sequence[Turn]) -> list[Turn]:
+        return [turn for turn in turns if self.tasks is None or turn.task in self.tasks]
+
+    def _batch(self, cuts: Sequence[Cut], asked: Asked, speech: Speech, ratio: int) -> Iterator[Prediction]:
+        """The predictions about sessions that are heard at once."""
+        device, found = self.model.device, {}
+        memory, heard = None, {}
+        for group in self._groups(asked):
+            if memory is None or self.compressor.needs_question:
+                start = now(device)
+                memory = self.compressor.prefill(self.model, speech, ratio, asked[group[0]][1].instruction)
+                heard = self._costs(memory, speech, now(device) - start)
+            start = now(device)
+            answers = self._answers(memory, cuts, [asked[place] for place in group])
+            spent = (now(device) - start) / len(group)
+            for place, answer in zip(group, answers, strict=True):
+                row, turn = asked[place]
+                costs = heard[row] | ({"decode_seconds": spent} if len(cuts) == 1 else {})
+                found[place] = self._prediction(cuts[row], turn, ratio, answer, costs)
+        for place in range(len(asked)):
+            yield found[place]
+
+    def _groups(self, asked: Asked) -> Iterator[list[int]]:
+        """Places of what is answered at once. Long and short answers are generated apart: a batch runs until its
+        longest answer ends."""
+        size = 1 if self.compressor.needs_question else QUESTIONS_AT_ONCE
+        for task in sorted({turn.task for _, turn in asked}):
+            places = [place for place, (_, turn) in enumerate(asked) if turn.task == task]
+            for start in range(0, len(places), size):
+                yield places[start : start + size]
+
+    def _answers(self, memory: KVMemory, cuts: Sequence[Cut], asked: Asked) -> list[Answer]:
+        decoding = self.decoding or self.model.decoding
+        rows, instructions = [row for row, _ in asked], [turn.instruction for _, turn in asked]
+        seconds = [cuts[row].duration for row in rows]
+        limits = [decoding.limit(turn.task, cuts[row].duration) for row, turn in asked]
+        rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
+        return self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
+
+    def _costs(self, memory: KVMemory, speech: Speech, seconds: float) -> list[dict[str, Any]]:
+        """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""
+        prefix, token = len(self.model.llm.prompt.prefix), memory.token_bytes
+        alone = (
+            {"peak_kv_bytes": (memory.peak - prefix) * token, "prefill_seconds": seconds} if len(speech) == 1 else {}
+        )
+        return [
+            {
+                "kept_kv_bytes": size,
+                "kept_kv_tokens": round(size / token) if token else 0,
+                "total_kv_tokens": int(frames),
+                "device": name_of(self.model.device),
+            }
+            | alone
+            for size, frames in zip(memory.audio_bytes(prefix), speech.lengths.tolist(), strict=True)
+        ]
+
+    def _prediction(self, cut: Cut, turn: Turn, ratio: int, answer: Answer, costs: dict[str, Any]) -> Prediction:
+        return Prediction.of(
+            cut,
+            turn,
+            ratio,
+            answer.text,
+            split=self.split,
+            compressor=self.compressor.name,
+            finished=answer.finished,
+            reached_seconds=answer.reached_seconds,
+            **costs,
+        )
+
+
+def _row(speech: Speech, row: int) -> Speech:
+    """One session of a batch."""
+    length = int(speech.lengths[row])
+    return Speech(speech.frames[row : row + 1, :length], speech.lengths[row : row + 1], [speech.intervals[row]])

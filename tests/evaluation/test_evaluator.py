@@ -1,0 +1,161 @@
+"""Evaluator: validate, test and comparisons ask by one loop, alone or together, and measure the same."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+from lhotse.testing.dummies import dummy_cut
+
+from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.tasks import Turn
+from speech_xl.evaluation.compressors import MeanPooled, Summarization, Truncation, Uncompressed
+from speech_xl.evaluation.evaluator import QUESTIONS_AT_ONCE, Evaluator
+from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
+from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.model.speech import Speech
+from speech_xl.phases.evaluation_loops import EvaluationLoops
+from tests.model.tiny import listener, llm_folder, speech
+
+LENGTHS = [[6, 5], [4], [7, 2, 4]]
+
+
+def stacked(rows):
+    frames = torch.nn.utils.rnn.pad_sequence([row.frames[0] for row in rows], batch_first=True)
+    return Speech(frames, torch.cat([row.lengths for row in rows]), [row.intervals[0] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    made = listener(llm_folder(tmp_path_factory.mktemp("llm"))).eval()
+    made.decoding = DecodingRules(4.0)
+    return made
+
+
+@pytest.fixture
+def sessions():
+    """Three of unlike lengths, one with a question too: cuts, turns, speech of each."""
+    cuts = [dummy_cut(number, duration=1.0 + number) for number in range(3)]
+    turns = [[Turn("asr", "transcribe", "ada")] for _ in cuts]
+    turns[1].append(Turn("qa", "who?", "bob", "first"))
+    return cuts, turns, [speech(lengths) for lengths in LENGTHS]
+
+
+def each_alone(evaluator, cuts, turns, rows):
+    return [one for cut, some, row in zip(cuts, turns, rows, strict=True) for one in evaluator([cut], [some], row)]
+
+
+@torch.no_grad()
+def test_validation_reports_the_bytes_of_the_tensors_as_a_session_alone_does(model, sessions):
+    cuts, turns, rows = sessions
+    phase = EvaluationLoops()
+    phase.backbone, phase.eval_ratios, phase.compresses = model, [2], True
+    phase.speech = lambda batch: stacked(rows)
+    validated = phase.predict(SpeechBatch([cut.id for cut in cuts], cuts, [None] * 3, [None] * 3, [[]] * 3, turns))
+    alone = each_alone(Evaluator(model, Summarization(), [2]), cuts, turns, rows)
+    kept = [
+        [(one.id, one.compressor, one.kept_kv_bytes, one.kept_kv_tokens, one.total_kv_tokens) for one in some]
+        for some in (validated, alone)
+    ]
+    assert kept[0] == kept[1] and len(kept[0]) == 4
+    prefix = len(model.llm.prompt.prefix)
+    by_cut = {one.cut_id: one for one in alone}
+    for cut, row in zip(cuts, rows, strict=True):
+        memory = model.prefill(row, row.throughout(2))
+        tensors = [v for name, v in memory.tensors().items() if name.startswith("layers.")]
+        one = by_cut[cut.id]
+        assert one.kept_kv_bytes == sum(v[:, :, prefix:].numel() * v.element_size() for v in tensors)
+        assert one.peak_kv_bytes >= one.kept_kv_bytes and one.prefill_seconds > 0 and one.decode_seconds > 0
+    assert all(one.peak_kv_bytes is one.prefill_seconds is one.decode_seconds is None for one in validated)
+    narrow = model.prefill(rows[0], rows[0].throughout(2))
+    for layer in narrow.cache.layers:  # as under autocast, whatever the weights are
+        layer.keys, layer.values = layer.keys.bfloat16(), layer.values.bfloat16()
+    assert 4 * narrow.audio_bytes(prefix)[0] == by_cut[cuts[0].id].kept_kv_bytes
+
+
+@pytest.mark.parametrize("compressor", [MeanPooled(), Summarization(), Truncation()], ids=lambda one: one.name)
+def test_sessions_asked_together_answer_and_keep_what_each_does_alone(model, sessions, compressor):
+    cuts, turns, rows = sessions
+    evaluator = Evaluator(model, compressor, [2, 4], split="dev")
+    together = list(evaluator(cuts, turns, stacked(rows)))
+    shown = [
+        [(one.id, one.hypothesis, one.kept_kv_bytes, one.split) for one in sorted(some, key=lambda one: one.id)]
+        for some in (together, each_alone(evaluator, cuts, turns, rows))
+    ]
+    assert shown[0] == shown[1] and len(shown[0]) == 8
+    assert len({one.hypothesis for one in together}) > 1, "answers say nothing if all are alike"
+    if compressor.takes_rows:  # ratio by ratio, and in the order of rows and turns
+        order = [(row.id, turn.task) for row, some in zip(cuts, turns, strict=True) for turn in some]
+        assert [(one.ratio, one.cut_id, one.task) for one in together] == [(n, *one) for n in (2, 4) for one in order]
+    else:
+        assert all(one.prefill_seconds for one in together), "each was alone"
+
+
+class AsksFirst(Summarization):
+    """Needs the question, and notes what it was told."""
+
+    needs_question, takes_rows = True, False
+
+    def prefill(self, model, speech, ratio, instruction=""):
+        self.told = [*getattr(self, "told", []), (ratio, len(speech), instruction)]
+        return super().prefill(model, speech, ratio)
+
+
+def test_a_compressor_that_needs_the_question_hears_a_session_again_for_each(model, sessions):
+    cuts, turns, rows = sessions
+    asks = AsksFirst()
+    found = list(Evaluator(model, asks, [2])(cuts, turns, stacked(rows)))
+    assert asks.told == [(2, 1, "transcribe"), (2, 1, "transcribe"), (2, 1, "who?"), (2, 1, "transcribe")]
+    plain = each_alone(Evaluator(model, Summarization(), [2]), cuts, turns, rows)
+    assert [one.hypothesis for one in found] == [one.hypothesis for one in plain]
+
+
+def test_more_questions_than_fit_at_once_are_all_answered_in_order(model):
+    cut = dummy_cut(0, duration=1.0)
+    turns = [Turn("qa", "who?", "bob", occurrence=n + 1) for n in range(QUESTIONS_AT_ONCE + 1)]
+    found = list(Evaluator(model, Summarization(), [2])([cut], [turns], speech([6, 5])))
+    assert [one.occurrence for one in found] == list(range(1, QUESTIONS_AT_ONCE + 2))
+
+
+def test_only_the_tasks_named_are_asked(model, sessions):
+    cuts, turns, rows = sessions
+    found = list(Evaluator(model, Summarization(), [2], tasks=["qa"])(cuts, turns, stacked(rows)))
+    assert [(one.cut_id, one.task) for one in found] == [(cuts[1].id, "qa")]
+
+
+def test_other_decoding_rules_than_the_models_hold(model, sessions):
+    cuts, turns, rows = sessions
+    own, short = (
+        each_alone(Evaluator(model, Summarization(), [2], decoding=rules), cuts[:1], turns[:1], rows[:1])[0]
+        for rules in (None, DecodingRules(1e-3))
+    )
+    assert own.hypothesis != short.hypothesis and own.hypothesis.startswith(short.hypothesis) and not short.finished
+
+
+def test_what_is_in_the_file_is_not_asked_again(model, sessions, tmp_path):
+    cuts, turns, rows = sessions
+    evaluator, calls = Evaluator(model, Summarization(), [2, 4]), []
+
+    def heard():
+        calls.append(1)
+        return stacked(rows)
+
+    whole = list(evaluator(cuts, turns, stacked(rows)))
+    with PredictionWriter(tmp_path / "p.jsonl") as writer:
+        for one in whole[:5]:  # all of the first ratio, and one of the second
+            writer.write(one)
+        assert len(list(evaluator(cuts, turns, stacked(rows), writer.done))) == 4, "the first ratio isn't heard again"
+        evaluator.write(writer, cuts, turns, heard)
+        evaluator.write(writer, cuts, turns, heard)
+    assert calls == [1], "a batch that is done needs no speech"
+    told = [
+        [{k: v for k, v in asdict(one).items() if "seconds" not in k} for one in some]
+        for some in (whole, read_predictions(tmp_path / "p.jsonl"))
+    ]
+    assert told[0] == told[1]
+
+
+def test_ratios_that_a_compressor_does_not_have_are_refused(model):
+    with pytest.raises(ValueError, match=r"eval_ratios: got \[4\], and full KV doesn't compress; give \[1\]"):
+        Evaluator(model, Uncompressed(), [4])
+    with pytest.raises(ValueError, match="eval_ratios"):
+        Evaluator(model, Summarization(), [0])
