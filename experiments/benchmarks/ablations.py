@@ -22,11 +22,11 @@ from typing import Any
 import matplotlib
 
 from experiments.benchmarks.asking import Method, Sessions, answered
-from experiments.benchmarks.compression_table import rounded, row_of, wer_delta
 from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from speech_xl.evaluation.compressors import Summarization
 from speech_xl.evaluation.metrics import cut_error_rate
 from speech_xl.evaluation.prediction import Prediction
+from speech_xl.evaluation.rows import rounded, row_of, wer_delta
 from speech_xl.run.arguments import whole_number
 from speech_xl.run.command import LAST, WEIGHTS
 from speech_xl.run.trained_stage import TrainedStage

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from transformers import pipeline
 
 from data_recipes.grammar import number_words
-from experiments.benchmarks.compression_table import WHISPER
 from speech_xl.data.audio import load_audio
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.evaluation.compressors import Compressor
 from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.evaluation.prediction import Prediction, turn_id
 from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, digest_of, read_predictions
+from speech_xl.evaluation.rows import WHISPER
 from speech_xl.model import Encoder, SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.layout import interval_frames

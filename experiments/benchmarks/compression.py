@@ -22,17 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.asking import Method, Sessions, answered, whisper_reference
-from experiments.benchmarks.compression_table import (
-    FULL_KV,
-    WHISPER,
-    accuracy_delta,
-    picture,
-    rounded,
-    row_of,
-    summary_of,
-    wer_delta,
-    write_csv,
-)
 from experiments.benchmarks.record import commit_of_tree, out_option, record, results_and_pictures
 from speech_xl.evaluation.compressors import (
     PRESSES,
@@ -46,8 +35,19 @@ from speech_xl.evaluation.compressors import (
     Uncompressed,
     UniformStride,
 )
+from speech_xl.evaluation.pictures import picture
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.evaluation.prediction_file import read_predictions
+from speech_xl.evaluation.rows import (
+    FULL_KV,
+    WHISPER,
+    accuracy_delta,
+    rounded,
+    row_of,
+    summary_of,
+    wer_delta,
+)
+from speech_xl.evaluation.tables import write_csv
 from speech_xl.run.arguments import device_option, real_number, whole_number
 from speech_xl.run.command import ConfigError
 from speech_xl.run.trained_stage import TrainedStage

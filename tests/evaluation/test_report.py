@@ -5,8 +5,9 @@ import json
 import pytest
 
 from speech_xl.evaluation.normaliser import NORMALISER
-from speech_xl.evaluation.prediction_file import PredictionWriter
-from speech_xl.evaluation.report import markdown_table, score, score_file, write_report
+from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
+from speech_xl.evaluation.report import rows_of, score, write_report
+from speech_xl.evaluation.tables import method_table
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def predictions(tmp_path, make_record, make_question):
     with PredictionWriter(path) as writer:
         for session in ("s0", "s1"):
             for ratio, size in ((16, 256), (2, 2048)):
-                kept = {"kept_kv_bytes": size, "kept_kv_tokens": 100 // ratio}
+                kept = {"kept_kv_bytes": size, "kept_kv_tokens": 100 // ratio, "compressor": "SSTs"}
                 writer.write(make_record(session, ratio, finished=session == "s0", **kept))
                 writer.write(make_question(session, ratio, kind="count", right=ratio == 2, **kept))
                 writer.write(make_question(session, ratio, kind="who", **kept))
@@ -24,7 +25,7 @@ def predictions(tmp_path, make_record, make_question):
 
 
 def test_scores(predictions):
-    scores = score_file(predictions)
+    scores = score(read_predictions(predictions))
     assert (scores["items"], scores["sessions"], scores["normaliser"]) == (14, 2, NORMALISER)
     assert list(scores["ratios"]) == ["2", "16"]  # by number, not by letter
     two = scores["ratios"]["2"]
@@ -48,9 +49,9 @@ def test_report_files(predictions, tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == scores
     text = (tmp_path / "out" / "results.md").read_text()
     assert NORMALISER in text and "2 of task caption" in text
-    rows = [line for line in text.splitlines() if line.startswith("| 16x")]
+    rows = [line for line in text.splitlines() if line.startswith("| SSTs | 16x")]
     assert rows == [
-        "| 16x | word | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 6.7 % [6.7, 6.7] | 2 "
+        "| SSTs | 16x | word | 25.0 % [25.0, 25.0] | 2 / 8 | 25.0 % [25.0, 25.0] | 6.7 % [6.7, 6.7] | 2 "
         "| 50.0 % [50.0, 50.0] | 4 | 1 | 0.2 KiB | 0.0 KiB | 6.0 % |"
     ]
     assert "| count | 2 | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in text
@@ -60,14 +61,15 @@ def test_report_files(predictions, tmp_path):
 def test_what_cannot_be_told_is_null_and_a_dash(tmp_path, make_record):
     scores = score([make_record()])
     assert scores["ratios"]["2"]["rates"]["wer"]["low"] is None
-    assert "| 2x | word | 25.0 % | 1 / 4 | 25.0 % | 6.7 % | 1 | - | - |" in markdown_table(scores)
+    assert "| 2x | word | 25.0 % | 1 / 4 | 25.0 % | 6.7 % | 1 | - | - |" in method_table(rows_of([make_record()]))
     json.dumps(scores, allow_nan=False)
 
 
 def test_records_without_memory_figures_are_scored(make_record):
-    scores = score([make_record(kept_kv_bytes=None, kept_kv_tokens=None, total_kv_tokens=None)])
+    unmeasured = make_record(kept_kv_bytes=None, kept_kv_tokens=None, total_kv_tokens=None)
+    scores = score([unmeasured])
     assert scores["ratios"]["2"]["memory"]["kept_kv_bytes_per_session"] is None
-    assert markdown_table(scores).endswith("| - | - | - | - |")
+    assert method_table(rows_of([unmeasured])).endswith("| - | - | - | - |")
 
 
 def test_a_long_sessions_errors_stand_by_minute(tmp_path, make_record):

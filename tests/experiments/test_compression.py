@@ -9,8 +9,9 @@ from PIL import Image
 
 from experiments.benchmarks.asking import changed
 from experiments.benchmarks.compression import command_of, file_name, methods
-from experiments.benchmarks.compression_table import accuracy_delta, picture, row_of, summary_of, wer_delta
 from speech_xl.evaluation.compressors import Eviction, MeanPooled
+from speech_xl.evaluation.pictures import picture
+from speech_xl.evaluation.rows import accuracy_delta, row_of, summary_of, wer_delta
 from speech_xl.run.command import ConfigError
 from tests.model.tiny import listener, llm_folder, speech
 from tests.predictions import make_prediction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from speech_xl.storage.files import write_text
 def digest_of(value: Any) -> str:
     """Eight hex digits that change with plain data: what was asked, say, and what the truth was."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def prediction_path(folder: Path, name: str, tag: str, settings: Mapping[str, Any]) -> Path:
+    """``folder/NAME-TAG-DIGEST.jsonl``: answers of other weights (tag) or other settings are in another file."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9]+', '_', name)}-{tag}-{digest_of(settings)}.jsonl"
 
 
 def asked_of(cuts: Iterable[Cut], turns: Callable[[Cut], Iterable[Turn]]) -> str:

@@ -1,4 +1,4 @@
-"""From a predictions file to results.json and results.md."""
+"""From a predictions file to scores as JSON and as a page of tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,14 @@ from speech_xl.evaluation.metrics import (
 from speech_xl.evaluation.normaliser import NORMALISER, NORMALISER_VERSION
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.evaluation.prediction_file import read_predictions, read_settings
+from speech_xl.evaluation.rows import Row, row_of
+from speech_xl.evaluation.tables import markdown, method_table, percent
 from speech_xl.storage.files import write_text
 
 
-def score_file(jsonl: str | Path) -> dict[str, Any]:
-    """Everything measured on a predictions file, as plain JSON values; a rate that can't be finished is null."""
-    return score(read_predictions(jsonl)) | {"predictions": Path(jsonl).name, "made_with": read_settings(jsonl)}
-
-
 def score(predictions: list[Prediction]) -> dict[str, Any]:
-    """The same for predictions in hand."""
+    """Everything measured on the predictions of one compressor, as plain JSON values; a rate that can't be finished is
+    null."""
     summary = summarise(predictions)
     scored = {"asr", "qa"}
     by_ratio = {}
@@ -65,33 +64,14 @@ def score(predictions: list[Prediction]) -> dict[str, Any]:
     }
 
 
-def markdown_table(scores: dict[str, Any]) -> str:
-    """One row a ratio: WER and accuracy with intervals and counts, and the KV memory kept; the unit is WER's."""
-    rows = [
-        ["ratio", "unit", "WER", "errors / words", "WER cut", "CER", "ASR items", "Q&A accuracy", "Q&A items"]
-        + ["unfinished", "kept KV a session", "kept KV a second of audio", "tokens kept"]
-    ]
-    for ratio, result in scores["ratios"].items():
-        rates, memory = result["rates"], result["memory"]
-        wer, qa = rates.get("wer"), rates.get("qa")
-        rows.append(
-            [
-                f"{ratio}x",
-                scores["unit"] if wer else "-",
-                _percent(wer),
-                f"{wer['errors']} / {wer['words']}" if wer else "-",
-                _percent(rates.get("wer_cut")),
-                _percent(rates.get("cer")),
-                str(wer["items"]) if wer else "-",
-                _percent(qa),
-                str(qa["items"]) if qa else "-",
-                "-" if result["unfinished"] is None else str(result["unfinished"]),
-                _size(memory["kept_kv_bytes_per_session"]),
-                _size(memory["kept_kv_bytes_per_audio_second"]),
-                _share(memory["kept_kv_tokens"], memory["total_kv_tokens"]),
-            ]
-        )
-    return _table(rows)
+def rows_of(predictions: Sequence[Prediction]) -> list[Row]:
+    """A row per compressor and ratio, for `method_table`."""
+    groups: dict[tuple[str, int], list[Prediction]] = {}
+    for one in predictions:
+        groups.setdefault((one.compressor, one.ratio), []).append(one)
+    compressors = list(dict.fromkeys(compressor for compressor, _ in groups))
+    ordered = sorted(groups, key=lambda key: (compressors.index(key[0]), key[1]))
+    return [row_of(*key, groups[key], {}) for key in ordered]
 
 
 def kinds_table(scores: dict[str, Any], task: str = "qa", title: str = "kind of question") -> str:
@@ -107,7 +87,7 @@ def kinds_table(scores: dict[str, Any], task: str = "qa", title: str = "kind of 
         counts = sorted({rate["items"] for rate in rates if rate})
         items = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         rows.append([name.removeprefix(f"{task}/"), items, *(_percent(rate) for rate in rates)])
-    return _table(rows)
+    return markdown(rows)
 
 
 def without_speech_line(scores: dict[str, Any]) -> str:
@@ -133,19 +113,26 @@ def minutes_table(scores: dict[str, Any]) -> str:
         rates = [result["wer_by_minute"].get(str(minute)) for result in scores["ratios"].values()]
         words = max(rate["words"] for rate in rates if rate)
         rows.append([str(minute + 1), str(words), *(_percent(rate) for rate in rates)])
-    return _table(rows)
+    return markdown(rows)
 
 
-def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
-    """Write results.json and results.md into `out_dir` and return the scores."""
-    scores = score_file(jsonl)
+def write_report(jsonl: str | Path, out_dir: str | Path, name: str = "results") -> dict[str, Any]:
+    """Score a predictions file, write NAME.json and NAME.md into `out_dir` and return the scores."""
+    predictions = read_predictions(jsonl)
+    scores = score(predictions) | {"predictions": Path(jsonl).name, "made_with": read_settings(jsonl)}
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "results.json", json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / f"{name}.json", json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / f"{name}.md", report_text(scores, rows_of(predictions)))
+    return scores
+
+
+def report_text(scores: dict[str, Any], rows: Sequence[Row]) -> str:
+    """The scores for people: tables, and what their columns mean."""
     parts = [
         "# Results",
         f"{scores['items']} answers on {scores['sessions']} sessions, from {scores['predictions']}.",
-        markdown_table(scores),
+        method_table(rows),
         kinds_table(scores, "wer", "unit of WER"),
         kinds_table(scores),
         minutes_table(scores),
@@ -158,8 +145,7 @@ def write_report(jsonl: str | Path, out_dir: str | Path) -> dict[str, Any]:
     if scores["not_scored"]:
         listed = ", ".join(f"{count} of task {task}" for task, count in sorted(scores["not_scored"].items()))
         parts.append(f"Without a metric here, so not scored: {listed}.")
-    write_text(out / "results.md", "\n\n".join(part for part in parts if part) + "\n")
-    return scores
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _memory(predictions: list[Prediction]) -> dict[str, float | int | None]:
@@ -194,24 +180,4 @@ def _plain(rate: Rate) -> dict[str, float | int | None]:
 
 
 def _percent(rate: dict[str, Any] | None) -> str:
-    if rate is None or rate["value"] is None:
-        return "-"
-    if rate["low"] is None:
-        return f"{100 * rate['value']:.1f} %"
-    return f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-
-
-def _size(size: float | None) -> str:
-    if size is None:
-        return "-"
-    return f"{size / 2**20:.2f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
-
-
-def _share(kept: int, total: int) -> str:
-    return f"{100 * kept / total:.1f} %" if total else "-"
-
-
-def _table(rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
-    return "\n".join(lines)
+    return "-" if rate is None else percent(rate["value"], rate["low"], rate["high"])

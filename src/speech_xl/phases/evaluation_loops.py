@@ -11,6 +11,7 @@ from lhotse.cut import Cut
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.evaluation.compressors import Compressor, Summarization, Uncompressed
+from speech_xl.evaluation.compressors.summarization import APPENDED
 from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.prediction import Prediction
@@ -69,7 +70,7 @@ class EvaluationLoops:
         """The phase's own way to keep less of the speech, which it is trained for."""
         if not self.compresses:
             return Uncompressed()
-        return Summarization() if self.backbone.placement == "interleaved" else Summarization("SSTs appended")
+        return Summarization() if self.backbone.placement == "interleaved" else Summarization(APPENDED)
 
     @property
     def evaluator(self) -> Evaluator:

@@ -6,6 +6,8 @@ from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Speech
 
+APPENDED = "SSTs appended"  # name in tables of SSTs that stand at the end of each interval
+
 
 class Summarization(Compressor):
     """Speech Summarization Tokens (Speech-XL, arXiv 2602.05373)."""

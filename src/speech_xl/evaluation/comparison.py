@@ -1,0 +1,174 @@
+"""Comparison: which stages and compressors are set side by side, as a `compare:` entry of an experiment file says it.
+
+``run.comparison.run_comparison`` carries it out; nothing here loads a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from speech_xl.checks import whole
+from speech_xl.data.tasks import TASKS
+from speech_xl.evaluation.compressors.registry import REGISTRY, ROLES, Registered, find
+from speech_xl.model.ratios import check_ratios
+
+SPLITS = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Answering:
+    """One row of the table, answered by one stage; several stages of a row are several seeds.
+
+    row     its name in the table
+    stage   whose weights answer
+    method  the compressor; None: the stage's own
+    """
+
+    row: str
+    stage: str
+    method: Registered | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, on which sessions.
+
+    name       of the table and its files
+    base       stages without compression, for whatever needs no training; several stages are several seeds
+    sst        stages with SSTs interleaved
+    appended   stages with SSTs appended
+    pooled     stages of `MeanPooling`
+    rows       name of a row -> stages, each with its own weights, data and way to compress, such as ablations. Each row
+               has as many stages as the others: seeds in the same order
+    baseline   the row that the others' differences are to: "SSTs", or a row of `rows`
+    methods    compressors of the registry to run; empty: all whose stages are given
+    tasks      that are asked
+    ratios     speech frames per KV token kept; 1 is for SSTs and `rows` alone
+    split      "test" or "dev"
+    sessions   how many of the split, spread over it; None: all
+    questions  the most that are asked about a session
+    data       dotted key of the stages' `data` -> value that is otherwise here than in training
+    whisper    hub name or folder of a Whisper model whose own decoder transcribes too; None: none
+    together   sessions asked at once where a compressor can; 1 measures seconds and peaks
+    """
+
+    name: str
+    base: Sequence[str] = ()
+    sst: Sequence[str] = ()
+    appended: Sequence[str] = ()
+    pooled: Sequence[str] = ()
+    rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    baseline: str | None = None
+    methods: Sequence[str] = ()
+    tasks: Sequence[str] = ("asr", "qa")
+    ratios: Sequence[int] = (2, 4, 8, 16)
+    split: str = "test"
+    sessions: int | None = None
+    questions: int = 8
+    data: Mapping[str, Any] = field(default_factory=dict)
+    whisper: str | None = None
+    together: int = 1
+
+    @classmethod
+    def of(cls, name: str, entry: Mapping[str, Any], stages: Collection[str]) -> Comparison:
+        """From a `compare:` entry of a file with these stages.
+
+        Raises ValueError, which begins with the key, for an unknown key, stage, compressor, task or split, for a value
+        out of range, and for a compressor whose stage isn't given.
+        """
+        where = f"compare.{name}"
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{where}: got {entry!r}; give a mapping, such as {{base: stage2, sst: stage3}}")
+        known = [one.name for one in fields(cls) if one.name != "name"]
+        if unknown := [key for key in entry if key not in known]:
+            raise ValueError(f"{where}.{unknown[0]}: there is no such key; there are {', '.join(known)}")
+        given = {key: value for key, value in entry.items() if value is not None}
+        for role in ROLES:
+            if role in given:
+                given[role] = _listed(given[role])
+        for key in ("methods", "tasks"):
+            if key in given:
+                given[key] = _listed(given[key])
+        if "rows" in given:
+            if not isinstance(given["rows"], Mapping):
+                raise ValueError(f"{where}.rows: got {given['rows']!r}; give a mapping from a row's name to its stages")
+            given["rows"] = {str(row): _listed(some) for row, some in given["rows"].items()}
+        if not isinstance(given.get("data", {}), Mapping):
+            raise ValueError(f"{where}.data: got {given['data']!r}; give a mapping from dotted keys to values")
+        made = cls(name, **given)
+        made._check(where, stages)
+        return made
+
+    def _check(self, where: str, stages: Collection[str]) -> None:
+        if not re.fullmatch(r"[a-z0-9_]+", self.name):
+            raise ValueError(f"{where}: use lower case letters, digits and underscores; it becomes a file name")
+        named = {role: getattr(self, role) for role in ROLES} | {f"rows.{row}": some for row, some in self.rows.items()}
+        for key, some in named.items():
+            for stage in some:
+                if stage not in stages:
+                    raise ValueError(f"{where}.{key}: there is no stage {stage!r}; there are {', '.join(stages)}")
+        check_ratios(self.ratios, f"{where}.ratios")
+        for task in self.tasks:
+            if task not in TASKS:
+                raise ValueError(f"{where}.tasks: there is no task {task!r}; there are {', '.join(TASKS)}")
+        if self.split not in SPLITS:
+            raise ValueError(f"{where}.split: got {self.split!r}; give one of {', '.join(SPLITS)}")
+        if self.sessions is not None:
+            whole(f"{where}.sessions", self.sessions, least=1)
+        whole(f"{where}.questions", self.questions, least=1)
+        whole(f"{where}.together", self.together, least=1)
+        for name in self.methods:
+            line = find(name, f"{where}.methods")
+            if not getattr(self, line.weights):
+                raise ValueError(
+                    f"{where}.methods: {line.name!r} needs a stage of its own; give {where}.{line.weights}"
+                )
+        if not self.answering:
+            raise ValueError(f"{where}: nothing to compare; give stages ({', '.join(ROLES)}) or rows")
+        counts = {row: len(some) for row, some in self.rows.items()}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            raise ValueError(
+                f"{where}.rows: rows are compared seed by seed, and have {counts} stages; give all as many"
+            )
+        rows = list(dict.fromkeys(one.row for one in self.answering))
+        if twice := [row for row in self.rows if any(line.name == row for line in REGISTRY)]:
+            raise ValueError(f"{where}.rows.{twice[0]}: a compressor has this name; give the row another")
+        if self.baseline is not None and self.baseline not in rows:
+            raise ValueError(f"{where}.baseline: there is no row {self.baseline!r}; there are {', '.join(rows)}")
+
+    @property
+    def chosen(self) -> list[Registered]:
+        """The compressors to run, in the registry's order."""
+        named = {find(name, "methods").name for name in self.methods}
+        return [line for line in REGISTRY if getattr(self, line.weights) and (not named or line.name in named)]
+
+    @property
+    def answering(self) -> list[Answering]:
+        """Which stage answers for which row, in the table's order; a row's stages in their own."""
+        own = [Answering(row, stage) for row, some in self.rows.items() for stage in some]
+        return own + [
+            Answering(line.name, stage, line) for line in self.chosen for stage in getattr(self, line.weights)
+        ]
+
+    @property
+    def differs_from(self) -> str:
+        """The row that the others are compared with."""
+        return self.baseline or next(iter(self.rows), "SSTs")
+
+    @property
+    def needed(self) -> list[str]:
+        """The stages that must be trained before."""
+        return list(dict.fromkeys(one.stage for one in self.answering))
+
+    def check_installed(self) -> None:
+        """Raise ImportError with the remedy where a compressor needs what isn't installed."""
+        for line in self.chosen:
+            line.check_installed()
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """One or several, as several."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
