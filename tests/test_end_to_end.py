@@ -19,7 +19,7 @@ from transformers import MinLengthLogitsProcessor
 from experiments.run import main
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.sessions import Utterance, assemble_session
-from speech_xl.data.tasks import ASR_INSTRUCTION
+from speech_xl.data.transcript import ASR_INSTRUCTION, Transcript
 from speech_xl.export import main as export
 from speech_xl.extensions.timestamps.align import MARGIN_SECONDS
 from speech_xl.extensions.timestamps.align import main as align
@@ -29,7 +29,6 @@ from speech_xl.model import SpeechLLM
 from speech_xl.run.command import WEIGHTS, ConfigError
 from speech_xl.run.lineage import read_lineage
 from speech_xl.run.trained_stage import TrainedStage
-from speech_xl.storage.tensor_files import DIGEST
 from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +165,7 @@ def refused(capsys, *command: str) -> str:
 
 
 OTHERWISE = {
-    "data.time_marks": ["--data.time_marks", "0.2"],
+    "data.transcript": ["--data.transcript", "Timestamps"],
     "data.partition.seconds": ["--data.partition.init_args.seconds", "0.2"],
     "model.sst.positions": ["--model.sst.init_args.positions", "compact"],
     "model.sst.placement": ["--model.sst.init_args.placement", "appended"],
@@ -309,7 +308,7 @@ def test_test_writes_predictions_and_results_and_predict_goes_on(trained, capfd)
     assert {r["id"]: r["hypothesis"] for r in again} == {r["id"]: r["hypothesis"] for r in records}
     assert len(again) == len(records)
     # other rules or other truths: asked anew, in a file of its own
-    run("predict", "-c", "second.yaml", "--model.init_args.longest_gap", "0.5")
+    run("predict", "-c", "second.yaml", "--data.transcript", "Timestamps", "--force")
     run("predict", "-c", "second.yaml", "--data.eval_tasks", "[asr]")
     others = sorted(set((trained / "two" / "predictions").glob("*.jsonl")) - {path})
     assert sorted(len(file.read_text().splitlines()) for file in others) == [len(records) // 2, len(records)]
@@ -388,8 +387,8 @@ LISTENED_OTHERWISE = {
     "model.sst.positions": ("model.init_args.sst.init_args.positions", "compact"),
     "model.sst.placement": ("model.init_args.sst.init_args.placement", "appended"),
     "model.sst.start": ("model.init_args.sst.init_args.start", "mean"),
-    "model.adapter.clock": ("model.init_args.adapter.init_args.clock", 2.0),
-    "data.time_marks": ("data.time_marks", 1.0),
+    "model.frame_code": ("model.init_args.frame_code", {"class_path": "TimeCode"}),
+    "data.transcript": ("data.transcript", {"class_path": "Timestamps"}),
     "data.partition.seconds": ("data.partition.init_args.seconds", 0.2),
 }
 
@@ -445,12 +444,12 @@ def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(tra
         asked.append((instructions, limits, rules))
         return generate(self, memory, rows, instructions, limits, rules)
 
-    def rules(_prompt, *given):
+    def rules(_transcript, _prompt, *given):
         ruled.append(given)
         return [MinLengthLogitsProcessor(99, eos_token_id=3)]
 
     monkeypatch.setattr(SpeechLLM, "generate", spy)
-    monkeypatch.setattr("speech_xl.model.decoding_rules.timestamp_processors", rules)
+    monkeypatch.setattr(Transcript, "processors", rules)
     listen([str(trained / "two"), path, "--ratio", "1"])
     seconds = Recording.from_file(path).duration
     assert asked[0][:2] == ([ASR_INSTRUCTION], [math.ceil(32 + 1.0 * seconds)])
@@ -509,17 +508,17 @@ def test_a_stage_that_scores_tokens_tells_the_times_of_words(trained, work, caps
 
 def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     everything = "{'[asl]*': 1.0e-3}"  # adapter, SSTs and LLM
-    more = ["--model.trainable", everything, "--model.adapter.init_args.clock", "2.0"]
+    more = ["--model.trainable", everything, "--model.frame_code", "TimeCode"]
     run("fit", "-c", "second.yaml", "--variant", "whole", "--init_from", "null", *more)
     folder, out, encoder = work / "runs" / "whole" / "two", work / "exported", ["--encoder", str(work / "encoder")]
     export([str(folder), str(out), *encoder, "--dtype", "float32"])
     assert f"python -m speech_xl.listen {out} AUDIO" in capsys.readouterr().out
     whole, parts = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
-    assert "adapter.text_scale" in whole and all(parts[name].equal(value) for name, value in whole.items())
+    assert "frame_code.text_scale" in whole and all(parts[name].equal(value) for name, value in whole.items())
     export([str(folder), str(work / "half"), *encoder])
     half = load_file(work / "half" / WEIGHTS)
     assert {value.dtype for value in half.values() if value.ndim} == {torch.float16}
-    assert half["adapter.text_scale"].equal(whole["adapter.text_scale"])
+    assert half["frame_code.text_scale"].equal(whole["frame_code.text_scale"])
     assert read_lineage(work / "half" / WEIGHTS).run == read_lineage(folder / WEIGHTS).run
     with pytest.raises(SystemExit, match="2"):
         export([str(folder), str(folder), *encoder])
@@ -534,18 +533,6 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     assert not (work / "elsewhere" / "llm" / "model.safetensors").exists(), "all weights are in one file"
     with pytest.raises(ConfigError, match="exported without its corpus"):
         TrainedStage.of(work / "elsewhere").data()
-
-
-def test_a_stage_from_before_the_clocks_scale_was_kept_loads_as_it_was(trained, work, tmp_path):
-    folder = work / "runs" / "default" / "two"
-    shutil.copytree(folder, tmp_path / "two")
-    state = load_file(folder / WEIGHTS)
-    del state["adapter.text_scale"]
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        notes = {key: note for key, note in file.metadata().items() if key not in (DIGEST, "lineage")}
-    save_file(state, tmp_path / "two" / WEIGHTS, notes)
-    before, now = (TrainedStage.of(one).model().state_dict() for one in (tmp_path / "two", folder))
-    assert before.keys() == now.keys() and all(before[name].equal(value) for name, value in now.items())
 
 
 def test_what_only_this_machine_has_is_not_exported_by_its_path(trained, tmp_path, capsys):

@@ -41,5 +41,5 @@ def test_a_trained_stage_listens(folder, tmp_path):
     model = stage.model()
     listener = Listener(model, ratio=4, interval_seconds=stage.interval_seconds)
     listener.push(torch.randn(5 * 16_000) * 0.01)
-    assert isinstance(listener.ask(stage.transcribing, limit=4).text, str)
+    assert isinstance(listener.ask(stage.transcript.instruction, limit=4).text, str)
     assert listener.seconds == 5.0 and 0 < listener.kept < 5 * model.frame_rate

@@ -56,7 +56,7 @@ def variants(steps: int) -> dict[str, list[str]]:
         "all ratios from the start": [SCHEDULE, "[{start: 0, ratios: [2, 4, 8]}]"],
         "ratio per sample": [*rising, "--model.init_args.ratio_per", "sample"],
         "appended": [*rising, f"{SST}.placement", "appended"],
-        "no clock": [*rising, f"{SST}.clock", "false"],
+        "no time code": [*rising, "--model.init_args.frame_code.init_args.ssts", "false"],
         "started as the mean": [*rising, f"{SST}.start", "mean"],
         "low-rank projections": [*rising, f"{SST}.projections", "lora"],
         "compact": [*rising, f"{SST}.positions", "compact"],

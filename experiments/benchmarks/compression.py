@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ from speech_xl.evaluation.rows import (
     wer_delta,
 )
 from speech_xl.evaluation.tables import write_csv
-from speech_xl.run.arguments import device_option, real_number, whole_number
+from speech_xl.run.arguments import device_option, whole_number
 from speech_xl.run.command import ConfigError
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.run.user_errors import exit_on_user_error
@@ -106,9 +105,6 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="only these, by their names in the table")
     parser.add_argument("--tasks", nargs="+", default=["asr", "qa"], help="what is asked (%(default)s)")
     parser.add_argument(
-        "--longest_gap", type=real_number(above=0), help="seconds from mark to mark (model.longest_gap of --sst)"
-    )
-    parser.add_argument(
         "--data",
         nargs="+",
         default=[],
@@ -133,8 +129,6 @@ def main() -> None:
     chosen = methods(folders, given.methods)  # before the corpus: what isn't installed is told at once
     sessions = Sessions(ours, given.sessions, given.tasks, given.data)
     decoding = ours.decoding
-    if given.longest_gap is not None:
-        decoding = replace(decoding, longest_gap=given.longest_gap)
     rows: list[dict[str, Any]] = []
     found: dict[tuple[str, int], list[Prediction]] = {}
     for weights in dict.fromkeys(method.weights for method in chosen):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.drills.checkpoints import checkpoint, differences
 from experiments.drills.rows import Drill, Row
-from experiments.drills.runs import EXCERPTS, LONGEST, Setup
+from experiments.drills.runs import EXCERPTS, LONGEST, Setup, flat_start
 
 CASES = (
     "a corpus and a frame cache made by two at once",
@@ -41,9 +41,7 @@ def same_data(place: Path) -> Iterator[Row]:
     shutil.rmtree(shared, ignore_errors=True)
     data = {"excerpt": EXCERPTS, "cache_dir": str(shared)}
     root = shared / "embedded"
-    setups = [
-        Setup(place, f"twice_{n}", "stage1", 4, 4, data=data, model={"flat_steps": 2}, root=root) for n in range(2)
-    ]
+    setups = [Setup(place, f"twice_{n}", "stage1", 4, 4, data=data, model=flat_start(2), root=root) for n in range(2)]
     for setup in setups:
         setup.clear()
     codes = ended(setups)

@@ -57,6 +57,10 @@ def curriculum(*starts: int) -> Config:
     return {"class_path": "RatioCurriculum", "init_args": {"schedule": schedule}}
 
 
+def of_class(name: str, **arguments: Any) -> Config:
+    return {"class_path": name, "init_args": arguments}
+
+
 def circle(trial: Trial) -> None:
     """Two stages that each start from the other."""
     trial.config["init_from"] = "two"
@@ -141,8 +145,10 @@ DATA = [
     flag("num_buckets 0", "--data.num_buckets 0", "num_buckets"),
     flag("limit_dev 0", "--data.limit_dev 0", "limit_dev"),
     flag("turns 0", "--data.turns 0", "turns"),
-    flag("time_marks 0", "--data.time_marks 0", "time_marks"),
-    flag("time_marks 1e-9", "--data.time_marks 1e-9", "time_marks", due="either"),
+    key("step_seconds 0", "data.transcript", of_class("Timestamps", step_seconds=0), "step_seconds"),
+    key(
+        "step_seconds 1e-9", "data.transcript", of_class("Timestamps", step_seconds=1e-9), "step_seconds", due="either"
+    ),
     key("tasks unknown", "data.tasks", {"poem": 1.0}, "poem"),
     key("tasks negative", "data.tasks", {"asr": -1.0}, "asr"),
     key("tasks NaN", "data.tasks", {"asr": math.nan}, "asr"),
@@ -159,7 +165,8 @@ MODEL = [
     key("learning rate NaN", "model.trainable", {"adapter.*": math.nan}, "trainable"),
     key("learning rate 0", "model.trainable", {"adapter.*": 0.0}, "trainable", due="either"),
     key("learning rate a text", "model.trainable", {"adapter.*": "fast"}, "trainable"),
-    key("slips 1", "model.slips", 1.0, "slips"),
+    key("answer noise 1", "model.extensions", [of_class("AnswerNoise", share=1.0)], "AnswerNoise.share"),
+    key("extension unknown", "model.extensions", [of_class("Nothing")], "Nothing"),
     key("warmup_steps negative", "model.warmup_steps", -5, "warmup_steps"),
     key("warmup_steps above max_steps", "model.warmup_steps", 500, "warmup_steps", due="either"),
     key("max_tokens_per_second negative", "model.max_tokens_per_second", -8.0, "max_tokens_per_second"),
@@ -167,7 +174,7 @@ MODEL = [
     key("stride 0", "model.adapter.stride", 0, "stride"),
     key("stride beyond the audio", "model.adapter.stride", 1000, "stride", due="either"),
     key("dropout 2", "model.adapter.dropout", 2.0, "dropout"),
-    key("clock negative", "model.adapter.clock", -1.0, "clock"),
+    key("time code negative", "model.frame_code", of_class("TimeCode", scale=-1.0), "TimeCode.scale"),
 ]
 TRAINER = [
     flag("max_steps 0", "--trainer.max_steps 0", "max_steps", due="either"),

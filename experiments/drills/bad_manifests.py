@@ -102,7 +102,7 @@ def long_text(trial: Trial) -> None:
 
 def marked_text(trial: Trial) -> None:
     text("[3] tone [0] one")(trial)
-    trial.config["data"]["time_marks"] = 0.2
+    trial.config["data"]["transcript"] = {"class_path": "Timestamps", "init_args": {"step_seconds": 0.2}}
 
 
 def twice(trial: Trial) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.drills.runs import DROPOUT, EVERY_STEP, EXCERPTS, Setup
+from experiments.drills.runs import DROPOUT, EVERY_STEP, EXCERPTS, Setup, flat_start
 
 STEPS = 12
-ADAPTER = {"class_path": "PosteriorAdapter", "init_args": {"stride": 2, "clock": 2.0, "dropout": DROPOUT}}
+ADAPTER = {"class_path": "PosteriorAdapter", "init_args": {"stride": 2, "dropout": DROPOUT}}
 
 
 def curriculum(unit: str, *schedule: tuple[int, list[int]]) -> dict[str, Any]:
@@ -20,13 +20,13 @@ def curriculum(unit: str, *schedule: tuple[int, list[int]]) -> dict[str, Any]:
 
 # A kind of run: its stage, and what its overlay sets beside the dropout that all have.
 KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "stage 1": ("stage1", {"data": {"excerpt": EXCERPTS}, "model": {"flat_steps": 4}}),
+    "stage 1": ("stage1", {"data": {"excerpt": EXCERPTS}, "model": flat_start(4)}),
     "stage 1, channel_dropout": (
         "stage1",
         {
             "data": {"excerpt": EXCERPTS},
-            "model": {
-                "flat_steps": 4,
+            "model": flat_start(4)
+            | {
                 "adapter": {**ADAPTER, "init_args": {**ADAPTER["init_args"], "channel_dropout": 0.2, "time_mask": 0.2}},
             },
         },

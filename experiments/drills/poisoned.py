@@ -8,12 +8,12 @@ from typing import Any
 
 from experiments.drills.checkpoints import all_finite
 from experiments.drills.rows import Drill, Row
-from experiments.drills.runs import EXCERPTS, Finished, Setup
+from experiments.drills.runs import EXCERPTS, Finished, Setup, flat_start
 
 STEP = 5  # whose batch is corrupted, of 8
 SIGNS = ("nan", "not finite", "isn't finite", "infinite", "diverge")
 STAGES: dict[str, dict[str, Any]] = {
-    "stage1": {"data": {"excerpt": EXCERPTS}, "model": {"flat_steps": 2}},
+    "stage1": {"data": {"excerpt": EXCERPTS}, "model": flat_start(2)},
     "stage3": {"model": {"eval_ratios": [1, 4]}},
 }
 HOW = {"a batch of NaN": "nan", "a learning rate of 1e9": "rate", "no memory for a batch": "memory"}

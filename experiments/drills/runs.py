@@ -28,6 +28,11 @@ EVERY_STEP = ("--checkpoint.every_minutes", "0")  # last.ckpt after each step
 NO_VALIDATION = ("--trainer.limit_val_batches", "0")
 
 
+def flat_start(steps: int) -> dict[str, Any]:
+    """Of a phase, stage 1's auxiliary loss with so many steps of a flat start."""
+    return {"extensions": [{"class_path": "TokenCTC", "init_args": {"weight": 10.0, "flat_steps": steps}}]}
+
+
 def environment() -> dict[str, str]:
     """What a drilled process sees: this clone first on its path, one thread, no network."""
     return os.environ | {

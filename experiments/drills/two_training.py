@@ -9,7 +9,7 @@ from typing import Any
 from experiments.drills.checkpoints import checkpoint, farthest
 from experiments.drills.kill_cases import curriculum
 from experiments.drills.rows import Row
-from experiments.drills.runs import EVERY_STEP, NO_VALIDATION, Finished, Setup
+from experiments.drills.runs import EVERY_STEP, NO_VALIDATION, Finished, Setup, flat_start
 
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_parameters_true")
 # Plain steps, whose size is that of the gradient.
@@ -45,7 +45,7 @@ def training(place: Path) -> Iterator[Row]:
     """Three steps of each stage. One bucket: with more, both ranks' batches of a step are drawn from one of them."""
     for stage, parts in PARTS.items():
         case = f"training: {stage} as one process that accumulates"
-        model = {"trainable": dict.fromkeys(parts, RATE)} | ({"flat_steps": 2} if stage == "stage1" else {})
+        model = {"trainable": dict.fromkeys(parts, RATE)} | (flat_start(2) if stage == "stage1" else {})
         one, two = (
             setup(place, f"{name}_{stage}", stage, 3, data={"num_buckets": 1}, model=model) for name in ("one", "two")
         )

@@ -8,8 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
-from speech_xl.extensions.timestamps.marks import time_mark
+from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words

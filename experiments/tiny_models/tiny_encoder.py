@@ -32,9 +32,9 @@ from experiments.tiny_models.pretraining import descend, learning_rate, write_we
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.audio import load_audio
 from speech_xl.extensions.ctc.flat_start import Spoken, flat_labels
+from speech_xl.extensions.ctc.token_ctc import mean_ctc
 from speech_xl.model import HFEncoder, SemanticAdapter
 from speech_xl.model.prompt import IGNORE
-from speech_xl.phases.semantic_alignment import mean_ctc
 from speech_xl.run.precision import BF16, best_precision
 
 WIDTH = 256  # of the frames that the head reads; thrown away with it

@@ -43,15 +43,16 @@ from experiments.tiny_models.tiny_llm_weights import (
     write,
     write_stage,
 )
-from speech_xl.extensions.time_code import clock, with_clock
+from speech_xl.extensions.answer_noise import corrupt_answer_tokens
+from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.prompt import IGNORE, Suffix, corrupt_answer_tokens
+from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
 from speech_xl.run.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
-CLOCK = 2.0  # adapter.clock in the stages that start from these weights
+TIME_CODE = 2.0  # scale of TimeCode in the stages that start from these weights
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
 SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
@@ -82,9 +83,9 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     frames = torch.cat([table, silence[None]])[index.where(index != SILENCE, len(table))]
     frames = frames + babble * torch.rand(*index.shape, 1) * others + noise * size * torch.randn_like(frames)
     longest = frames.shape[1]
-    codes = clock(max(row.offset for row in rows) + longest, frames.shape[2])
+    codes = time_code(max(row.offset for row in rows) + longest, frames.shape[2])
     times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
-    frames = with_clock(layer_norm(frames, frames.shape[-1:]), CLOCK * times)
+    frames = with_time_code(layer_norm(frames, frames.shape[-1:]), TIME_CODE * times)
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
 
 

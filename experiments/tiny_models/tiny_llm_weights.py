@@ -9,7 +9,7 @@ from torch import nn
 
 from experiments.tiny_models.pretraining import write_weights
 from experiments.tiny_models.pseudo_frames import FRAME_RATE
-from speech_xl.extensions.time_code import SHARE, clock, with_clock
+from speech_xl.extensions.time_code import SHARE, time_code, with_time_code
 from speech_xl.extensions.timestamps.monotonic import marks_of
 from speech_xl.model import LLM
 from speech_xl.model.sst import attention_modules
@@ -54,7 +54,7 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
 
 @torch.no_grad()
 def mark_seconds(llm: LLM, rate: float) -> None:
-    """Embed time marks by the clock, and words away from it: a time is then copied like a word."""
+    """Embed time marks by the time code, and words away from it: a time is then copied like a word."""
     llm.embedding.weight[:, -llm.width // SHARE :] = 0.0
     place_marks(llm, rate)
 
@@ -66,18 +66,18 @@ def place_marks(llm: LLM, rate: float) -> None:
     table = llm.embedding.weight
     size = table.norm(dim=1).mean()
     seconds, step = marks(llm)
-    codes = clock(round(seconds * rate), llm.width)
+    codes = time_code(round(seconds * rate), llm.width)
     times = torch.arange(len(codes)) / rate
     for mark, second in enumerate(marks_of(llm.prompt.tokenizer)[1].tolist()):
         if second >= 0:
             code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
-            table[mark] = with_clock(torch.zeros(llm.width), size * code / code.norm())
+            table[mark] = with_time_code(torch.zeros(llm.width), size * code / code.norm())
 
 
 @torch.no_grad()
 def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
     """Begin with the weights of another tiny LLM. Where the vocabularies differ, tokens that both have keep their
-    embeddings, time marks are placed by the clock, other tokens get random ones: who can copy words from frames can
+    embeddings, time marks are placed by the time code, other tokens get random ones: who can copy words from frames can
     copy any."""
     other = LLM(str(folder))
     other.build()

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from data_recipes.grammar import sample_texts
 from experiments.tiny_models.pretraining_texts import add_corpus_arguments, corpus_of, texts_of
-from speech_xl.data.tasks import ASR_INSTRUCTION, CAPTION_INSTRUCTION
+from speech_xl.data.tasks import CAPTION_INSTRUCTION
+from speech_xl.data.transcript import ASR_INSTRUCTION
 from speech_xl.extensions.timestamps.marks import time_mark
 
 VOCABULARY = 1024
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens, about (%(default)s)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="that time marks know (%(default)s)")
     parser.add_argument(
-        "--step", type=float, default=1.0, help="seconds from mark to mark: data.time_marks (%(default)s)"
+        "--step", type=float, default=1.0, help="seconds from mark to mark: step_seconds of Timestamps (%(default)s)"
     )
     given = parser.parse_args()
     texts = texts_of(corpus_of(given.corpus, given.corpus_dir)) if given.corpus else grammar_texts()

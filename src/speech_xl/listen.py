@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.data.decode import AudioFile
-from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
-from speech_xl.extensions.timestamps.marks import timed_parts
+from speech_xl.data.transcript import ASR_INSTRUCTION, Transcript
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.model.context import check_question
 from speech_xl.model.decoding_rules import DecodingRules
@@ -51,7 +50,7 @@ def load_model(
 
 def longest_answer(stage: TrainedStage, question: str, seconds: float) -> int:
     """Tokens that an answer about so much audio may have: a transcript as many as in the stage's own evaluation."""
-    if question not in (ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION):
+    if question not in (ASR_INSTRUCTION, stage.transcript.instruction):
         return ANSWER_TOKENS
     return DecodingRules(stage.tokens_per_second).limit("asr", seconds)
 
@@ -109,7 +108,7 @@ def run(given: argparse.Namespace) -> None:
     if given.save:
         check_target(given.save, "--save")  # before hours are heard
     listener = listener_for(given, stage)
-    questions = given.ask or ([] if given.save else [stage.transcribing])
+    questions = given.ask or ([] if given.save else [stage.transcript.instruction])
     for question in questions:  # before hours are heard
         check_question(listener.model.llm, len(listener.model.llm.prompt.question(question)))
     for file in files:
@@ -129,15 +128,19 @@ def run(given: argparse.Namespace) -> None:
         limit = given.limit or longest_answer(stage, question, listener.seconds)
         answer = listener.ask(question, limit)
         print(answer.text)
-        if question == TIMED_ASR_INSTRUCTION and reach is None and (late := silent_end(answer.text, listener.seconds)):
+        transcribed = question == stage.transcript.instruction and reach is None
+        if transcribed and (late := silent_end(stage.transcript, answer.text, listener.seconds)):
             warn(late)
         if not answer.finished and reach is None:
             print(f"cut at {limit} tokens; --limit allows more", file=sys.stderr)
 
 
-def silent_end(transcript: str, seconds: float) -> str | None:
-    """A sentence where a transcript's last timestamp is long before the end of the audio; None where it isn't."""
-    last = max((second for second, _ in timed_parts(transcript)), default=0.0)
+def silent_end(transcript: Transcript, text: str, seconds: float) -> str | None:
+    """A sentence where the last timestamp of a transcript's text is long before the end of the audio; None where it
+    isn't, or transcripts have no timestamps."""
+    if transcript.step_seconds is None:
+        return None
+    last = transcript.last_second(text) or 0.0
     if seconds - last <= LONGEST_UTTERANCE:
         return None
     return f"the last timestamp is {last:.1f} s, {seconds - last:.1f} s before the end; was nothing said after it?"

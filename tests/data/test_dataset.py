@@ -16,7 +16,7 @@ from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import FixedWindows
 from speech_xl.data.tasks import TaskMixture
-from speech_xl.extensions.timestamps.marks import TimeMarks
+from speech_xl.extensions.timestamps.transcript import Timestamps
 
 
 def dataset_of(turns=None, **options):
@@ -115,7 +115,7 @@ def test_evaluation_asks_everything_every_time(session):
     assert len(EvaluationTurns(["qa"], questions=100)(session)) == 6
     asked = {EvaluationTurns(["qa"], questions=2)(session.with_id(f"s{i}"))[0].instruction for i in range(20)}
     assert len(asked) > 1  # not always the first questions of the corpus
-    (timed,) = EvaluationTurns(["asr"], marks=TimeMarks(1.0))(session)
+    (timed,) = EvaluationTurns(["asr"], transcript=Timestamps(1.0))(session)
     assert timed.answer.startswith("[0] ") and timed.answer.count("[") == len(
         {int(s.start) for s in session.supervisions}
     )
@@ -258,7 +258,7 @@ def test_excerpts_have_only_the_asr_task(session):
     assert "questions" in session.custom  # the session itself is not touched
     batch = dataset_of(TaskMixture({"qa": 1.0, "caption": 1.0, "asr": 1e-9}))[CutSet.from_cuts([part])]
     assert [t.task for t in batch.turns[0]] == ["asr"]
-    (timed,) = dataset_of(TaskMixture({"asr": 1}, marks=TimeMarks(1.0)))[CutSet.from_cuts([part])].turns[0]
+    (timed,) = dataset_of(TaskMixture({"asr": 1}, transcript=Timestamps(1.0)))[CutSet.from_cuts([part])].turns[0]
     assert timed.answer.startswith("[0] ")
 
 

@@ -5,7 +5,8 @@ import pytest
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.loaders import TrainSampling
 from speech_xl.data.tasks import asr_turn, begins
-from speech_xl.extensions.timestamps.marks import TimeMarks, timed_parts
+from speech_xl.extensions.timestamps.marks import timed_parts
+from speech_xl.extensions.timestamps.transcript import Timestamps
 
 
 def test_the_longest_length_grows_evenly_and_stays():
@@ -35,7 +36,7 @@ def test_several_excerpts_of_each_session_and_not_the_same(tiny_corpus):
 
 def test_an_excerpt_may_keep_its_place_in_the_session(tiny_corpus):
     """Its marks are the session's own, of the utterances that it has; by default they begin at 0."""
-    marks, late = TimeMarks(0.1), 0
+    marks, late = Timestamps(0.1), 0
     for cut in tiny_corpus(sessions=10).cuts("train"):
         for epoch in range(5):
             part, placed = (Excerpt(0.3, 0.8, absolute_time=keep)(cut, 0, epoch) for keep in (False, True))

@@ -7,7 +7,9 @@ import pytest
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 
 from speech_xl.data.tasks import TaskMixture, Turn, asr_turn, caption_turn, qa_turns
-from speech_xl.extensions.timestamps.marks import TimeMarks, without_time_marks
+from speech_xl.data.transcript import PLAIN
+from speech_xl.extensions.timestamps.marks import without_time_marks
+from speech_xl.extensions.timestamps.transcript import Timestamps
 
 
 def cut_with(texts=("hello there", "bye"), **custom):
@@ -30,16 +32,16 @@ def test_asr_joins_texts_in_time_order():
 def test_a_second_is_marked_once_however_many_utterances_begin_in_it():
     cut = cut_with(["one", "two", "three"])
     cut.supervisions[2].start = 1.2
-    assert asr_turn(cut, marks=TimeMarks(1.0)).answer == "[0] one two [1] three"
+    assert asr_turn(cut, transcript=Timestamps(1.0)).answer == "[0] one two [1] three"
 
 
 def test_time_marks_say_the_second_an_utterance_begins_at():
     cut = cut_with(["hello there", "bye", "well"])
     cut.supervisions[0].start, cut.supervisions[1].start, cut.supervisions[2].start = -0.2, 3.999, 12.0
     timed = "[0] hello there [3] bye [12] well"
-    marks = TimeMarks(1.0)
+    marks = Timestamps(1.0)
     assert asr_turn(cut, marks) == Turn("asr", "transcribe the speech with times", timed, "asr")
-    assert TaskMixture({"asr": 1}, marks=marks).draw(cut, random.Random(0)) == [asr_turn(cut, marks)]
+    assert TaskMixture({"asr": 1}, transcript=marks).draw(cut, random.Random(0)) == [asr_turn(cut, marks)]
     assert without_time_marks(timed) == asr_turn(cut).answer
 
 
@@ -48,7 +50,7 @@ def test_asr_without_truth_is_an_error_naming_the_cut():
         asr_turn(cut_with(("hello", None)))
 
 
-@pytest.mark.parametrize("marks", [None, TimeMarks(1.0)])
+@pytest.mark.parametrize("marks", [PLAIN, Timestamps(1.0)])
 def test_a_cut_without_supervisions_has_no_speech(marks):
     assert asr_turn(cut_with(()), marks).answer == ""
 

@@ -42,6 +42,6 @@ def transcripts(stage: TrainedStage, frames: Tensor) -> dict[str, str]:
         listener = Listener(model, ratio, stage.interval_seconds)
         listener.push_frames(adapted)
         listener.flush()
-        limit = longest_answer(stage, stage.transcribing, listener.seconds)
-        found[str(ratio)] = listener.ask(stage.transcribing, limit).text
+        limit = longest_answer(stage, stage.transcript.instruction, listener.seconds)
+        found[str(ratio)] = listener.ask(stage.transcript.instruction, limit).text
     return found

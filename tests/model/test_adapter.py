@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from speech_xl.model import AcousticAdapter, DualAdapter, PosteriorAdapter, SemanticAdapter, VoiceAdapter
-from speech_xl.model.adapter import STRETCH
+from speech_xl.extensions.ctc import PosteriorAdapter
+from speech_xl.extensions.voice_adapter import VoiceAdapter
+from speech_xl.model import AcousticAdapter, DualAdapter, SemanticAdapter
+from speech_xl.model.adapters.adapter import STRETCH
 
 ENCODER, LLM, SCALE, TOKENS = 12, 20, 0.05, 30
 KINDS = ["semantic", "acoustic", "dual", "posterior", "dual posterior", "voice", "dual voice"]
@@ -211,16 +213,3 @@ def test_in_training_stretches_of_frames_are_not_heard():
     assert not hidden[0].equal(hidden[1])
     with pytest.raises(ValueError, match=r"adapter\.time_mask: got 1\.0; give a number from 0 to below 1"):
         SemanticAdapter(time_mask=1.0)
-
-
-@pytest.mark.parametrize("kind", ["semantic", "posterior", "dual"])
-def test_rows_may_begin_at_frames_of_their_own(kind):
-    adapter = make(kind)
-    words = adapter.semantic if kind == "dual" else adapter
-    words.clock, words.clocked = 1.0, 2
-    x, n = frames(adapter, 40, 40)
-    out = adapter(x, n, EMBEDDINGS, torch.tensor([3, 700])).frames
-    for row, first in enumerate((3, 700)):
-        alone = adapter(x[row : row + 1], n[row : row + 1], EMBEDDINGS, first).frames
-        torch.testing.assert_close(out[row], alone[0], atol=1e-12, rtol=1e-10)
-        assert not torch.equal(alone, adapter(x[row : row + 1], n[row : row + 1], EMBEDDINGS).frames)

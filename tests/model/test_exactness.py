@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from speech_xl.extensions.time_code import TimeCode
 from speech_xl.model import Lora
 from speech_xl.model.layout import LayoutBatch
 from speech_xl.model.prompt import IGNORE
-from tests.model.tiny import WIDTH, listener, llm_folder, row_of, speech, suffixes
+from tests.model.tiny import listener, llm_folder, row_of, speech, suffixes
 from tests.model.two_paths import (
     CONTROLS,
     FAMILIES,
@@ -69,18 +70,18 @@ def test_appended_ssts_are_exact_as_well(folders, scheme):
 @pytest.mark.parametrize("placement", ["interleaved", "appended"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_ssts_that_say_when_they_were_heard_are_exact_as_well(folders, scheme, placement):
-    model = listener(folders["smollm3"], positions=scheme, placement=placement, clocked=WIDTH // 8)
+    model = listener(folders["smollm3"], positions=scheme, placement=placement, frame_code=TimeCode())
     asked = suffixes(model, *TURNS)
     one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
     assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
-    model.sst.clock = False
+    model.frame_code.ssts = False
     assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3
 
 
 @pytest.mark.parametrize("placement", ["interleaved", "appended"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_ssts_that_start_as_the_mean_of_their_frames_are_exact_as_well(folders, scheme, placement):
-    model = listener(folders["smollm3"], positions=scheme, placement=placement, start="mean", clocked=WIDTH // 8)
+    model = listener(folders["smollm3"], positions=scheme, placement=placement, start="mean", frame_code=TimeCode())
     asked = suffixes(model, *TURNS)
     one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
     assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from speech_xl.data.partition import window_ends
-from speech_xl.model import LLM, HFEncoder, Listener, PosteriorAdapter, SpeechLLM, SSTs
+from speech_xl.extensions.ctc import PosteriorAdapter
+from speech_xl.extensions.time_code import TimeCode
+from speech_xl.model import LLM, HFEncoder, Listener, SpeechLLM, SSTs
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.memory_file import MEMORY, MemoryFileError
 from speech_xl.model.speech import Speech
@@ -35,7 +37,7 @@ def folders(tmp_path_factory):
 def backbone(folders, positions="original", llm="llm", sst=True, projections="lora", dtype="float32"):
     torch.manual_seed(5)
     encoder = HFEncoder(folders["encoder"], overlap_seconds=0.1)
-    model = SpeechLLM(encoder, PosteriorAdapter(stride=2, clock=2.0), LLM(folders[llm], dtype=dtype))
+    model = SpeechLLM(encoder, PosteriorAdapter(stride=2), LLM(folders[llm], dtype=dtype), frame_code=TimeCode())
     model.build()
     if sst:
         model.add_sst(SSTs(projections, rank=2, positions=positions))

@@ -5,15 +5,16 @@ import random
 import pytest
 import torch
 
+from speech_xl.extensions.ctc import PosteriorAdapter
+from speech_xl.extensions.time_code import TimeCode
+from speech_xl.extensions.voice_adapter import VoiceAdapter
 from speech_xl.model import (
     LLM,
     AcousticAdapter,
     DualAdapter,
     HFEncoder,
-    PosteriorAdapter,
     SemanticAdapter,
     SpeechLLM,
-    VoiceAdapter,
 )
 from speech_xl.model.stream import FrameStream
 from tests.model.tiny import HOP, audio, encoder_folder, llm_folder
@@ -21,7 +22,7 @@ from tests.model.tiny import HOP, audio, encoder_folder, llm_folder
 ADAPTERS = {
     "semantic": lambda: SemanticAdapter(stride=4),
     "semantic 1": lambda: SemanticAdapter(stride=1),
-    "posterior": lambda: PosteriorAdapter(stride=2, clock=2.0),
+    "posterior": lambda: PosteriorAdapter(stride=2),
     "dual": lambda: DualAdapter(SemanticAdapter(stride=2), AcousticAdapter([0, 1], 2, segment=6, width=8, heads=2)),
     "voice": lambda: VoiceAdapter([0, 1], stride=4),
 }
@@ -38,7 +39,7 @@ def backbone(folders, kind, adapter, overlap):
     torch.manual_seed(5)
     window = None if kind == "whisper" else 0.5
     encoder = HFEncoder(folders[kind], window_seconds=window, overlap_seconds=overlap)
-    model = SpeechLLM(encoder, ADAPTERS[adapter](), LLM(folders["llm"]))
+    model = SpeechLLM(encoder, ADAPTERS[adapter](), LLM(folders["llm"]), frame_code=TimeCode())
     model.build()
     if adapter == "dual":
         torch.nn.init.constant_(model.adapter.acoustic.norm.weight, 0.1)

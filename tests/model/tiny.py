@@ -34,7 +34,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
+from speech_xl.model import LLM, Adapter, Encoder, FrameCode, Lora, SpeechLLM, SSTs
 from speech_xl.model.front_end import class_of
 from speech_xl.model.layout import Placement, Scheme
 from speech_xl.model.prompt import Suffix
@@ -93,17 +93,6 @@ ENCODERS = {
     "qwen2_audio": Qwen2AudioConfig,
     "qwen2_5_omni": Qwen2_5OmniConfig,
 }
-
-
-def letters_tokenizer(without: str = "") -> PreTrainedTokenizerFast:
-    """A byte-level BPE that joins a space and a letter, but not the letter `without`, and knows nothing else."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("Ġ", letter) for letter in string.ascii_lowercase + "'" if letter != without]
-    vocabulary = {token: number for number, token in enumerate(["<eos>", *alphabet, *("".join(m) for m in merges)])}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    core.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
 
 
 def tokenizer(
@@ -255,17 +244,16 @@ def listener(
     attention: Literal["auto", "flex", "sdpa"] = "auto",
     placement: Placement = "interleaved",
     start: Literal["embedding", "mean"] = "embedding",
-    clocked: int = 0,
+    frame_code: FrameCode | None = None,
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
     `train_sst` moves the SSTs away from their start as the LLM's own projections; a LoRA is moved from zero as well.
-    `clocked` says how many of a frame's dimensions are said to tell the time.
+    What `frame_code` writes into frames is in those that `speech` makes; SSTs take it from there.
     """
     llm = LLM(folder, dtype="float64", lora=lora, gradient_checkpointing=checkpointing, attention=attention)
-    model = SpeechLLM(Encoder(), Adapter(), llm)
+    model = SpeechLLM(Encoder(), Adapter(), llm, frame_code=frame_code)
     model.llm.build()
-    model.adapter.clocked = clocked
     model.double()
     for module in model.modules():
         if type(module).__name__ == "Gemma3RMSNorm":  # it computes in float32 whatever it is given

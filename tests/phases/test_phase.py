@@ -10,12 +10,13 @@ from transformers import AutoTokenizer
 
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
-from speech_xl.data.tasks import Turn
-from speech_xl.model import LLM, Lora, SemanticAdapter, SSTs
-from speech_xl.model.prompt import Prompt
+from speech_xl.extensions.time_code import SHARE, TimeCode
+from speech_xl.model import LLM, Lora, SSTs
+from speech_xl.model.prompt import Prompt, Suffix
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
+from speech_xl.phases.extension import AuxiliaryLoss, PhaseExtension
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 from tests.data.conftest import TinyCorpus
 from tests.phases.parts import Given, batch, fit, phase, weights
@@ -24,6 +25,23 @@ SHORT = ("short", 0.3, [("say", "a")])
 LONG = ("long", 0.7, [("what was said, and by whom?", "ada said that bob was late again."), ("who?", "ada")])
 ADAPTER = {"adapter.*": 0.5}
 LORA = Lora(r=2, alpha=4)
+
+
+class Sizing(PhaseExtension):
+    """An extension that does all there is to do: it takes a text's last token away, and adds a loss with a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.scale = [], torch.nn.Parameter(torch.ones(()))
+
+    def training_text(self, suffix, name, epoch, seed):
+        self.seen.append((name, epoch, seed))
+        return Suffix(suffix.ids[:-1], suffix.labels[:-1])
+
+    def loss(self, backbone, batch, speech, step):
+        self.seen.append(step)
+        mean = self.scale * speech.frames.square().mean()
+        return AuxiliaryLoss(3.0 * mean, {"size": mean.detach()}, len(batch))
 
 
 def labels_of(folders, row):
@@ -286,42 +304,20 @@ def test_a_checkpoint_that_lacks_what_was_trained_is_refused(folders, tmp_path):
         model.load_state_dict({})
 
 
-def test_frames_are_drawn_to_the_answers_where_stage_2_is_told_so(folders, tmp_path):
-    """Two sessions with another answer to one question each: the loss falls, and only questions are in it."""
-    asked = [Turn("qa", "who speaks", answer, "who") for answer in ("peter", "hilda")]
-    given = batch(tmp_path, SHORT, LONG)
-    given.turns = [[turn] for turn in asked]
-    model = phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0)
-    trainer = fit(model, Given([given], tmp_path), 1)
-    first = trainer.callback_metrics["train/heard"].item()
-    again = phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0)
-    trainer = fit(again, Given([given], tmp_path), 12)
-    assert trainer.callback_metrics["train/heard"].item() < first
-    spoken = batch(tmp_path, SHORT, LONG)
-    spoken.turns = [[turn, Turn("asr", "who speaks", "bob")] for turn in asked]
-    trainer = fit(phase(ModalAlignment, folders, ADAPTER, heard_weight=1.0), Given([spoken], tmp_path), 1)
-    assert trainer.callback_metrics["train/heard"].item() == pytest.approx(first, rel=1e-5)
-    plain = phase(ModalAlignment, folders, ADAPTER)
-    assert "train/heard" not in fit(plain, Given([given], tmp_path), 1).callback_metrics
-    assert plain.extra_loss(given, plain.speech(given)) == 0.0
-    with pytest.raises(ValueError, match=r"model\.heard_weight: got -1; give a number from 0 upwards"):
-        phase(ModalAlignment, folders, ADAPTER, heard_weight=-1)
-
-
-def test_a_row_that_begins_amid_its_session_has_the_sessions_clock(folders, tmp_path):
-    model = phase(SemanticAlignment, folders, ADAPTER, adapter=SemanticAdapter(stride=4, clock=1.0))
+def test_a_row_that_begins_later_in_its_session_has_the_sessions_time(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER, frame_code=TimeCode())
     given = batch(tmp_path, SHORT, LONG)
     fit(model, Given([given], tmp_path), 0)
     plain = model.speech(given).frames
-    rate, clocked = model.backbone.frame_rate, model.backbone.adapter.clocked
+    rate, coded = model.backbone.frame_rate, plain.shape[2] // SHARE
     begins = 2.32  # number 29 at 12.5 frames a second, though 2.32 * 12.5 is a little less
     assert begins * rate < round(begins * rate) == 29
     given.cuts[1].custom = {"begins": begins}
     assert given.begins == [0.0, begins]
     placed = model.speech(given).frames
-    assert torch.equal(placed[0], plain[0]) and torch.equal(placed[1, :, :-clocked], plain[1, :, :-clocked])
-    codes = model.backbone.adapter.timed(plain[1:], 29)[..., -clocked:]
-    assert torch.equal(placed[1:, :, -clocked:], codes) and not torch.equal(codes, plain[1:, :, -clocked:])
+    assert torch.equal(placed[0], plain[0]) and torch.equal(placed[1, :, :-coded], plain[1, :, :-coded])
+    codes = model.backbone.frame_code(plain[1:], 29)[..., -coded:]
+    assert torch.equal(placed[1:, :, -coded:], codes) and not torch.equal(codes, plain[1:, :, -coded:])
 
 
 # The chain of stages
@@ -406,11 +402,11 @@ def test_what_an_earlier_stage_trained_stays_in_later_files(folders, tmp_path):
     assert "llm.model.lm_head.weight" not in json.loads(notes["pristine"])
 
 
-def test_stage_1_with_a_ctc_head_hands_its_backbone_on(folders, tmp_path):
+def test_stage_1_with_an_extension_hands_its_backbone_on(folders, tmp_path):
     data = Given([batch(tmp_path, LONG)], tmp_path)
-    first = phase(SemanticAlignment, folders, ADAPTER | {"ctc_head.*": 0.1}, ctc_weight=0.5)
+    first = phase(SemanticAlignment, folders, ADAPTER | {"extensions.Sizing.*": 0.1}, extensions=[Sizing()])
     trainer = fit(first, data)
-    assert trainer.callback_metrics["train/ctc"] > 0
+    assert trainer.callback_metrics["train/size"] > 0
     trainer.save_checkpoint(tmp_path / "first.ckpt")
     second = phase(ModalAlignment, folders, ADAPTER)
     second.initial = tmp_path / "first.ckpt"
@@ -432,32 +428,44 @@ def test_a_misspelt_pattern_stops_the_run(folders, tmp_path):
         fit(phase(SemanticAlignment, folders, {"adaptor.*": 0.1}), Given([batch(tmp_path, SHORT)], tmp_path))
 
 
-def test_slips_change_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_path, monkeypatch):
-    read = []
-    for slips in (0.0, 0.5):
-        model = phase(SemanticAlignment, folders, ADAPTER, slips=slips)
-        model.cache_frames = False
-        one = batch(tmp_path, LONG)
-        data = Given([one], tmp_path)
-        fit(model, data, 0)
-        forward = model.backbone.forward
-
-        def listen_in(speech, ratios, suffixes, weights, forward=forward):
-            read.extend(suffixes)
-            return forward(speech, ratios, suffixes, weights)
-
-        monkeypatch.setattr(model.backbone, "forward", listen_in)
-        fit(model, data, 1)
-        one.epoch = 1
-        fit(model, data, 1)
-    plain, again, slipped, otherwise = read
-    assert plain.labels == slipped.labels == otherwise.labels
-    assert plain.ids == again.ids
-    assert 0 < sum(a != b for a, b in zip(plain.ids, slipped.ids, strict=True)) <= labels_of(folders, LONG)
-    assert slipped.ids != otherwise.ids, "another epoch slips elsewhere"
+# Extensions
 
 
-@pytest.mark.parametrize("slips", [-0.1, 1.0])
-def test_slips_that_are_no_share_are_refused(folders, slips):
-    with pytest.raises(ValueError, match="model.slips: got .*from 0 to below 1"):
-        phase(SemanticAlignment, folders, ADAPTER, slips=slips)
+def test_an_extension_changes_the_text_and_adds_its_loss(folders, tmp_path):
+    data = Given([batch(tmp_path, LONG)], tmp_path)
+    both = {name: [Sizing()] if name == "with" else None for name in ("without", "with")}
+    trained, read = {}, {}
+    for name, extensions in both.items():
+        model = phase(
+            SemanticAlignment, folders, ADAPTER | {"extensions.Sizing.*": 0.1} if extensions else ADAPTER,
+            extensions=extensions, seed=4,
+        )  # fmt: skip
+        trainer = fit(model, data, 1)
+        assert ("train/size" in trainer.callback_metrics) == (name == "with")
+        trained[name], read[name] = weights(model, "backbone.adapter."), model.last_step.label_tokens
+        state = {"state_dict": dict(model.state_dict())}
+        model.on_save_checkpoint(state)
+        assert ("extensions.Sizing.scale" in state["state_dict"]) == (name == "with")
+    assert both["with"][0].seen == [("long", 0, 4), 0]
+    assert both["with"][0].scale.grad.item() > 0
+    assert read["with"] == read["without"] - 1, "the last token of the text was taken away"
+    assert any(not trained["with"][name].equal(value) for name, value in trained["without"].items())
+
+
+def test_an_extension_is_given_once(folders):
+    with pytest.raises(ValueError, match=r"model\.extensions: got Sizing, Sizing; give one of each class"):
+        phase(SemanticAlignment, folders, ADAPTER, extensions=[Sizing(), Sizing()])
+
+
+def test_random_parameters_that_nothing_trains_are_refused(folders, tmp_path):
+    model = phase(SemanticAlignment, folders, ADAPTER, extensions=[Sizing()])
+    mend = r'model\.extensions: Sizing has random parameters .*add "extensions\.Sizing\.\*" to model\.trainable'
+    with pytest.raises(ValueError, match=mend):
+        fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
+
+
+def test_a_phase_has_no_extension_unless_one_is_given(folders, tmp_path):
+    plain, given = phase(SemanticAlignment, folders, ADAPTER), batch(tmp_path, SHORT)
+    fit(plain, Given([given], tmp_path), 0)
+    assert plain.auxiliary_loss(given, plain.speech(given)) == 0.0
+    assert not any(name.startswith(("extensions.", "backbone.frame_code.")) for name in plain.state_dict())

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from speech_xl.extensions.answer_noise import AnswerNoise
+from speech_xl.extensions.ctc import PosteriorAdapter
 from speech_xl.model import Lora
-from speech_xl.model.adapter import PosteriorAdapter
 from speech_xl.phases import SemanticAlignment
 from tests.phases.parts import Given, batch, fit, phase, weights
 
@@ -42,9 +43,8 @@ def made(folders, dropout=0.0, **options):
         if dropout
         else {}
     )
-    model = phase(
-        SemanticAlignment, folders, lora=Lora(r=2, alpha=4, dropout=dropout), slips=dropout, **drawn, **options
-    )
+    lora, noise = Lora(r=2, alpha=4, dropout=dropout), [AnswerNoise(dropout)]
+    model = phase(SemanticAlignment, folders, lora=lora, extensions=noise, **drawn, **options)
     model.cache_frames = False
     return model
 

@@ -49,7 +49,6 @@ def test_aligning(capsys, option, value):
         (compression, ["t", "--base", "b", "--sst", "s"], "--ratios", "0"),
         (compression, ["t", "--base", "b", "--sst", "s"], "--sessions", "-1"),
         (compression, ["t", "--base", "b", "--sst", "s"], "--together", "0"),
-        (compression, ["t", "--base", "b", "--sst", "s"], "--longest_gap", "nan"),
         (compression, ["t", "--base", "b", "--sst", "s"], "--device", "nonsense"),
         (ablations, ["--base", "b"], "--seeds", "-1"),
         (ablations, ["--base", "b"], "--sessions", "0"),

@@ -248,9 +248,9 @@ def test_a_missing_file_at_the_chains_beginning_is_named(experiments, trained):
 
 
 def test_flags_are_passed_on_by_whole_names(experiments, trained):
-    args = ["fit", "-c", "b.yaml", "--model.llm_from", "7", "--model.llm.dtype", "float32"]
+    args = ["fit", "-c", "b.yaml", "--model.llm_other", "7", "--model.llm.dtype", "float32"]
     starting_weights(parse_command(args, experiments), experiments)
-    assert "--model.llm.dtype" in trained[0] and "--model.llm_from" not in trained[0]
+    assert "--model.llm.dtype" in trained[0] and "--model.llm_other" not in trained[0]
 
 
 @pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])

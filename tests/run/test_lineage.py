@@ -31,13 +31,13 @@ MODEL = {
     },
 }
 DATA = {
-    "time_marks": 1.0,
+    "transcript": {"class_path": "Timestamps", "init_args": {"step_seconds": 1.0, "max_gap_seconds": 3.0}},
     "partition": {"class_path": "speech_xl.data.partition.FixedWindows", "init_args": {"seconds": 4.0}},
 }
 
 
 def made(stage: str, parent: Parent | None = None) -> Lineage:
-    return Lineage("run", stage, "32-true", 0, {"data.time_marks": 1.0}, parent=parent)
+    return Lineage("run", stage, "32-true", 0, {"data.transcript": "Timestamps"}, parent=parent)
 
 
 def save(path, value: float, lineage: Lineage | None):
@@ -54,12 +54,13 @@ def test_settings_are_what_changes_the_meaning_and_nothing_else():
         "model.encoder.overlap_seconds": 1.0,
         "model.adapter": "SemanticAdapter",
         "model.adapter.stride": 4,
+        "model.frame_code": None,
         "model.llm": "LLM",
         "model.llm.lora.alpha": 64,
         "model.sst": "SSTs",
         "model.sst.positions": "compact",
-        "data.time_marks": 1.0,
-        "data.mark_words": None,
+        "data.transcript": "Timestamps",
+        "data.transcript.step_seconds": 1.0,
         "data.partition": "FixedWindows",
         "data.partition.seconds": 4.0,
     }

@@ -14,13 +14,16 @@ from speech_xl.data.dataset import EvaluationTurns, Excerpt
 from speech_xl.data.loaders import TrainSampling
 from speech_xl.data.partition import FixedWindows, PauseWindows
 from speech_xl.data.tasks import TaskMixture
-from speech_xl.extensions.timestamps.marks import TimeMarks
-from speech_xl.model import SSTs
-from speech_xl.model.adapter import SemanticAdapter
+from speech_xl.extensions.answer_noise import AnswerNoise
+from speech_xl.extensions.contrastive import ContrastiveAnswers
+from speech_xl.extensions.ctc import TokenCTC
+from speech_xl.extensions.time_code import TimeCode
+from speech_xl.extensions.timestamps.transcript import Timestamps
+from speech_xl.extensions.voice_adapter import VoiceAdapter
+from speech_xl.model import AcousticAdapter, SemanticAdapter, SSTs
 from speech_xl.model.encoder import HFEncoder
 from speech_xl.model.llm import LLM, Lora
-from speech_xl.model.voice import AcousticAdapter, VoiceAdapter
-from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
+from speech_xl.phases import SemanticAlignment, SSTCompression
 from speech_xl.phases.phase import SCHEDULES
 
 NO_NUMBERS = [math.nan, math.inf, -math.inf, "4", True, [1], 10**400]
@@ -40,7 +43,8 @@ def sampling(**options):
 CASES = [
     (FixedWindows, "seconds", [0, -1, 0.01, None]),
     (PauseWindows, "max_seconds", [0, -1, 0.01, None]),
-    (lambda time_marks: TimeMarks(time_marks), "time_marks", [0, -1, 1e-9, None]),
+    (Timestamps, "step_seconds", [0, -1, 1e-9, None]),
+    (Timestamps, "max_gap_seconds", [0, -1]),
     (sampling, "seed", [-1, 0.5, None]),
     (sampling, "max_duration", [0, -1, None]),
     (sampling, "quadratic_duration", [0, -1]),
@@ -56,24 +60,21 @@ CASES = [
         "length_curriculum_epochs",
         [-1, 1.5, None],
     ),
-    (phase, "slips", [-0.1, 1, 2, None]),
+    (AnswerNoise, "share", [-0.1, 1, 2, None]),
     (phase, "warmup_steps", [-5, 1.5, None]),
     (phase, "max_tokens_per_second", [0, -8.0, None]),
-    (phase, "longest_gap", [0, -1]),
     (phase, "seed", [-1, 1.5, None]),
     (lambda qa: phase(task_weights={"qa": qa}), "qa", [0, -1, None]),
     (lambda **given: phase(trainable={"adapter.*": given["adapter"]}), "adapter", [-1.0, None]),
-    (phase, "ctc_weight", [-1, None]),
-    (phase, "embedding_ctc_weight", [-1, None]),
-    (phase, "flat_steps", [-1, 1.5, None]),
-    (phase, "llm_from", [-1, 1.5, None]),
-    (lambda heard_weight: phase(ModalAlignment, heard_weight=heard_weight), "heard_weight", [-1, None]),
+    (TokenCTC, "weight", [-1, None]),
+    (TokenCTC, "flat_steps", [-1, 1.5, None]),
+    (ContrastiveAnswers, "weight", [-1, None]),
     (lambda ratios: phase(SSTCompression, sst=SSTs(), ratios=[ratios]), "ratios", [0, -1, 1.5, None]),
     (lambda eval_ratios: phase(SSTCompression, sst=SSTs(), eval_ratios=[eval_ratios]), "eval_ratios", [0, 1.5]),
     (SemanticAdapter, "stride", [0, -1, 1.5, None]),
     (SemanticAdapter, "hidden", [0, -1, 1.5]),
     (SemanticAdapter, "dropout", [-0.1, 1, 2, None]),
-    (SemanticAdapter, "clock", [-1, None]),
+    (TimeCode, "scale", [0, -1, None]),
     (SemanticAdapter, "channel_dropout", [-0.1, 1, None]),
     (SemanticAdapter, "time_mask", [-0.1, 1, None]),
     (lambda stride: VoiceAdapter([1], stride), "stride", [0, -1, 1.5, None]),

@@ -165,7 +165,7 @@ def test_a_corpus_is_of_this_project(stage, tmp_path):
 
 def test_a_plain_name_means_the_class_of_this_package_whatever_lies_in_the_working_directory(stage):
     stage.model["adapter"] = {"class_path": "SemanticAdapter", "init_args": {"stride": 4}}
-    assert type(load_model(stage.write()).adapter).__module__ == "speech_xl.model.adapter"
+    assert type(load_model(stage.write()).adapter).__module__ == "speech_xl.model.adapters.semantic"
     stage.model["sst"], stage.model["encoder"] = "SSTs", stage.model["encoder"]["init_args"]["name"]
     assert TrainedStage.of(stage.write()).model_config["init_args"]["sst"]["class_path"].endswith("SSTs")
     load_model(stage.write())

@@ -52,7 +52,7 @@ class SpeechBatch:
 
     @property
     def begins(self) -> list[float]:
-        """Seconds of the session before each row's audio: what its clock and its time marks count on from."""
+        """Seconds of the session before each row's audio: what its frames and timestamps count on from."""
         return [begins(cut) for cut in self.cuts]
 
     @property

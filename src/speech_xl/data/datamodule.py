@@ -24,7 +24,7 @@ from speech_xl.data.loaders import ALL, EvalLoader, TrainLoader, TrainPosition, 
 from speech_xl.data.partition import FixedWindows, Partition
 from speech_xl.data.resume import can_go_on, changes, trained_on
 from speech_xl.data.tasks import TaskMixture, Turn, qa_turns
-from speech_xl.extensions.timestamps.marks import TimeMarks, without_time_marks
+from speech_xl.data.transcript import PLAIN, Transcript
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
@@ -48,10 +48,8 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: folder for what is computed once and kept, such as encoder frames.
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
         turns: the most questions a training sample carries in one dialogue.
-        time_marks: transcripts say when each utterance begins, in steps of so many seconds, as in "[0] good morning
-            [3] hello" of 1.0, in training and in evaluation. Where utterances are short the steps should be shorter,
-            so that each has a mark of its own. Word error rates are measured without the marks. Null: no marks.
-        mark_words: words have time marks too, where the corpus knows their times.
+        transcript: how transcripts are written, in training and in evaluation. Null: as plain text. Timestamps: with
+            the times of utterances or words. The model is given the same.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
         max_duration: seconds of audio in a training batch, counted as rows times the longest row; the last row may go
             over it by the spread of lengths in its group. A session longer than this is a batch of its own.
@@ -74,8 +72,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str = "data",
         tasks: dict[str, float] | None = None,
         turns: int = 4,
-        time_marks: float | None = None,
-        mark_words: bool = False,
+        transcript: Transcript | None = None,
         partition: Partition | None = None,
         max_duration: float = 240.0,
         quadratic_duration: float | None = None,
@@ -97,10 +94,10 @@ class SpeechDataModule(pl.LightningDataModule):
         whole("data.num_workers", num_workers)
         self.corpus = corpus
         self.cache_dir = cache_dir
-        marks = None if time_marks is None else TimeMarks(time_marks, mark_words)
-        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, marks)
+        self.transcript = transcript or PLAIN
+        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, self.transcript)
         asked = DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks
-        self.evaluation = EvaluationTurns(asked, eval_questions, marks)
+        self.evaluation = EvaluationTurns(asked, eval_questions, self.transcript)
         self.partition = partition or FixedWindows(4.0)
         self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration
@@ -186,7 +183,7 @@ class SpeechDataModule(pl.LightningDataModule):
     def _report_speech(self, turns: list[Turn], split: str) -> None:
         """Say which sessions have no speech, so that a truth nobody wrote down isn't taken for silence unnoticed."""
         transcripts = [turn.answer for turn in turns if turn.task == "asr"]
-        silent = sum(not without_time_marks(text) for text in transcripts)
+        silent = sum(not self.transcript.words(text) for text in transcripts)
         if not silent:
             return
         if silent == len(transcripts) and split == "dev" and not any(turn.task == "qa" for turn in turns):

@@ -16,7 +16,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import Partition
 from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
-from speech_xl.extensions.timestamps.marks import TimeMarks
+from speech_xl.data.transcript import PLAIN, Transcript
 
 
 class FillerId(str):
@@ -30,12 +30,12 @@ class EvaluationTurns:
     Args:
         tasks: tasks to ask, of "asr", "caption" and "qa".
         questions: the most "qa" questions a session; drawn by the session's id, so every run asks the same.
-        marks: transcripts say when each utterance begins.
+        transcript: how transcripts are written.
     """
 
     tasks: list[str]
     questions: int = 4
-    marks: TimeMarks | None = None
+    transcript: Transcript = PLAIN
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tasks) - set(TASKS))
@@ -45,7 +45,7 @@ class EvaluationTurns:
         whole("data.eval_questions", self.questions, least=1)
 
     def __call__(self, cut: Cut) -> list[Turn]:
-        turns = [asr_turn(cut, self.marks)] if "asr" in self.tasks else []
+        turns = [asr_turn(cut, self.transcript)] if "asr" in self.tasks else []
         if "caption" in self.tasks and (caption := caption_turn(cut)):
             turns.append(caption)
         if "qa" in self.tasks:
@@ -54,8 +54,7 @@ class EvaluationTurns:
                 chosen = random.Random(f"evaluation-{cut.id}").sample(range(len(questions)), self.questions)
                 questions = [questions[i] for i in sorted(chosen)]
             turns += questions
-        step = None if self.marks is None else self.marks.step
-        return [dataclasses.replace(turn, timestamps=step) for turn in turns]
+        return [dataclasses.replace(turn, timestamps=self.transcript.step_seconds) for turn in turns]
 
 
 @dataclass
@@ -74,8 +73,8 @@ class Excerpt:
         per_session: excerpts of a session in an epoch.
         length_curriculum_epochs: begin with `min_seconds` and let the longest length grow to `max_seconds` over so many
             epochs: attention finds out where to look on short excerpts first. 0 is full length from the start.
-        absolute_time: the clock and the time marks of an excerpt go on from where it lies in its session, so that later
-            marks than `max_seconds` are learned too. By default every excerpt begins at 0.
+        absolute_time: frames and timestamps of an excerpt count on from where it lies in its session, so that later
+            seconds than `max_seconds` are learned too. By default every excerpt begins at 0.
     """
 
     min_seconds: float
@@ -180,5 +179,5 @@ class SpeechDataset(Dataset):
         if isinstance(self.turns, EvaluationTurns):
             return [] if isinstance(cut.id, FillerId) else self.turns(cut)
         if custom.get("excerpt"):
-            return [asr_turn(cut, self.turns.marks)]
+            return [asr_turn(cut, self.turns.transcript)]
         return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))

@@ -12,12 +12,9 @@ from lhotse.cut import Cut
 
 from speech_xl.checks import number, whole
 from speech_xl.data.cut_checks import check_caption, check_questions
-from speech_xl.extensions.timestamps.marks import TimeMarks, time_mark
-from speech_xl.extensions.timestamps.word_times import pieces
+from speech_xl.data.transcript import PLAIN, Transcript
 
 TASKS = ("asr", "caption", "qa")
-ASR_INSTRUCTION = "transcribe the speech"
-TIMED_ASR_INSTRUCTION = "transcribe the speech with times"
 CAPTION_INSTRUCTION = "describe the speech"
 
 
@@ -27,7 +24,7 @@ class Turn:
 
     kind        the sort of question, for reports
     occurrence  which of the session's turns with this instruction it is, from 1: their answers are told apart by it
-    timestamps  the step in seconds of the time marks in the corpus's transcripts, None where they have none
+    timestamps  the step in seconds of the timestamps in the corpus's transcripts, None where they have none
     """
 
     task: str
@@ -39,33 +36,23 @@ class Turn:
 
 
 def begins(cut: Cut) -> float:
-    """The second that time marks say at the cut's beginning: 0 but for an excerpt that keeps its place."""
+    """The second of the session at the cut's beginning: 0 but for an excerpt that has `absolute_time`."""
     return float((getattr(cut, "custom", None) or {}).get("begins", 0.0))
 
 
-def asr_turn(cut: Cut, marks: TimeMarks | None = None) -> Turn:
-    """Transcribe the whole cut: the supervisions' texts in time order, joined by spaces.
+def asr_turn(cut: Cut, transcript: Transcript = PLAIN) -> Turn:
+    """Transcribe the whole cut.
 
     A cut without supervisions has no speech, and its answer is the empty text. Raises ValueError where a supervision's
     text is None: something is said there and nobody knows what.
-
-    marks: each after the time it begins at, such as "[12]"; no step is said twice.
     """
-    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
-    unknown = [s.id for s in supervisions if s.text is None]
+    unknown = [s.id for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text is None]
     if unknown:
         raise ValueError(
             f"cut {cut.id}: no ASR truth, supervision {unknown[0]} has no text; give every supervision its text, take "
             "the supervisions out where there is no speech, or leave asr out"
         )
-    if marks:
-        said = [piece for s in supervisions for piece in pieces(s, marks.words)]
-        first = begins(cut)
-        times = [time_mark(first + start, marks.step) for start, _ in said]
-        fresh = [time if time != before else "" for time, before in zip(times, ["", *times], strict=False)]
-        timed = " ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, said, strict=True))
-        return Turn("asr", TIMED_ASR_INSTRUCTION, " ".join(timed.split()), "asr")
-    return Turn("asr", ASR_INSTRUCTION, " ".join(s.text or "" for s in supervisions), "asr")
+    return Turn("asr", transcript.instruction, transcript.text(cut), "asr")
 
 
 def caption_turn(cut: Cut) -> Turn | None:
@@ -107,10 +94,10 @@ class TaskMixture:
         weights: task -> weight (not negative, not all zero); tasks are "asr", "caption" and "qa". A cut without truth
             for a task is drawn among the others.
         turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
-        marks: transcripts say when each utterance begins.
+        transcript: how transcripts are written.
     """
 
-    def __init__(self, weights: Mapping[str, float], turns: int = 4, marks: TimeMarks | None = None) -> None:
+    def __init__(self, weights: Mapping[str, float], turns: int = 4, transcript: Transcript = PLAIN) -> None:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
@@ -121,13 +108,13 @@ class TaskMixture:
         whole("data.turns", turns, least=1)
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
         self.turns = turns
-        self.marks = marks
+        self.transcript = transcript
 
     def offers(self, cut: Cut) -> dict[str, list[Turn]]:
         """Task -> what may be asked of a cut. Raises ValueError where that is nothing."""
         offers: dict[str, list[Turn]] = {}
         if "asr" in self.weights and _has_asr_truth(cut):
-            offers["asr"] = [asr_turn(cut, self.marks)]
+            offers["asr"] = [asr_turn(cut, self.transcript)]
         if "caption" in self.weights and (caption := caption_turn(cut)):
             offers["caption"] = [caption]
         if "qa" in self.weights and (questions := qa_turns(cut)):

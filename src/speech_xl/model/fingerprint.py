@@ -18,6 +18,7 @@ WITHOUT_MEANING = frozenset(
         "dropout",
         "channel_dropout",
         "time_mask",
+        "max_gap_seconds",
     ]
 )
 SAMPLED = 1 << 14  # numbers of a tensor that are looked at

@@ -1,6 +1,5 @@
 """The text around the audio: prefix, instructions and answers as token ids, from the tokenizer's own chat template."""
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,14 +107,3 @@ class Prompt:
             ids = ids[: ids.index(self.end_id)]
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
-
-
-def corrupt_answer_tokens(suffix: Suffix, share: float, rng: random.Random) -> Suffix:
-    """A share of the answers' tokens replaced by others of theirs where they are read back, right where they are to be
-    said: who once said a wrong word has to go on from it."""
-    answer_ids = [i for i, label in enumerate(suffix.labels) if label != IGNORE]
-    ids = list(suffix.ids)
-    for place in answer_ids:
-        if rng.random() < share:
-            ids[place] = suffix.labels[rng.choice(answer_ids)]
-    return Suffix(ids, suffix.labels)

@@ -16,13 +16,13 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from speech_xl.extensions.ctc.vocabulary import Letters, Spelling
-from speech_xl.model.adapter import Adapted, Adapter
+from speech_xl.model.adapters import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
+from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
@@ -34,16 +34,25 @@ from speech_xl.model.sst import SSTs, attention_modules
 class SpeechLLM(nn.Module):
     """Encoder + adapter + LLM (+ SSTs once `add_sst` was called). `build` loads or makes the weights.
 
-    lineage   what its weights come from, as plain data; None where they come from no file
-    decoding  what its answers may be
+    lineage     what its weights come from, as plain data; None where they come from no file
+    decoding    what its answers may be
+    frame_code  what speech frames and SSTs hold beside what is heard; by default nothing
     """
 
     lineage: dict[str, Any] | None = None
 
-    def __init__(self, encoder: Encoder, adapter: Adapter, llm: LLM, decoding: DecodingRules | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        adapter: Adapter,
+        llm: LLM,
+        decoding: DecodingRules | None = None,
+        frame_code: FrameCode | None = None,
+    ) -> None:
         super().__init__()
         self.decoding = decoding or DecodingRules()
         self.encoder, self.adapter, self.llm = encoder, adapter, llm
+        self.frame_code = frame_code or FrameCode()
         self.sst: SSTs | None = None
         self.built = False
 
@@ -55,7 +64,7 @@ class SpeechLLM(nn.Module):
         self.encoder.build(self.adapter.layers)
         scale = self.llm.embedding.weight.detach().float().square().mean().sqrt().item()
         self.adapter.build(self.encoder.width, self.llm.width, scale)
-        self.spelling = (Letters if self.adapter.letters else Spelling)(self.llm.prompt.tokenizer)
+        self.frame_code.build(self.llm.width, scale)
         self.built = True
 
     def add_sst(self, sst: SSTs) -> None:
@@ -77,12 +86,14 @@ class SpeechLLM(nn.Module):
         return self.decoding.processors(self.llm.prompt, instructions, seconds, self.device)
 
     def adapt(self, encoded: Sequence[Tensor], first: int | Tensor = 0) -> Adapted:
-        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first` (or [B])."""
+        """Encoder frames, one [L, F, D_enc] a row, to speech frames, the first of which is number `first` of its
+        session (or int64 [B])."""
         parameter = next(self.adapter.parameters())
         lengths = torch.tensor([e.shape[1] for e in encoded], device=parameter.device)
         rows = [e.transpose(0, 1).to(parameter) for e in encoded]
         padded = pad_sequence(rows, batch_first=True).transpose(1, 2)
-        return self.adapter(padded, lengths, self.spelling.table(self.llm.embedding.weight), first)
+        adapted = self.adapter(padded, lengths, self.llm.embedding.weight)
+        return adapted._replace(frames=self.frame_code(adapted.frames, first))
 
     def check_ratios(self, ratios: Ratios) -> None:
         """Raises ValueError where compression is asked of a model without SSTs."""
@@ -98,9 +109,10 @@ class SpeechLLM(nn.Module):
     def identity(self) -> str:
         """Names these very weights and the settings they run with: a KV cache means nothing to any other model."""
         plain = (bool, int, float, str, list, tuple)
+        parts = ("encoder", self.encoder), ("adapter", self.adapter), ("frame_code", self.frame_code), ("sst", self.sst)
         settings = {
             f"{part}.{key}": value
-            for part, module in (("encoder", self.encoder), ("adapter", self.adapter), ("sst", self.sst))
+            for part, module in parts
             for key, value in sorted(vars(module).items() if module is not None else ())
             if isinstance(value, plain) and key not in WITHOUT_MEANING and key != "training" and key[0] != "_"
         }
@@ -130,7 +142,8 @@ class SpeechLLM(nn.Module):
         rows = table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
         if self.sst is None:
             return rows
-        sst_rows = self.sst.rows(tables[1], Groups.of(layout, tables[1].shape[1]), self.adapter.clocked)
+        frames, groups = tables[1].flatten(0, 1), Groups.of(layout, tables[1].shape[1])
+        sst_rows = self.frame_code.onto_ssts(self.sst.rows(frames, groups), frames[groups.center])
         return rows.masked_scatter((layout.kind == Kind.SST)[..., None], sst_rows)
 
     def decode(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from speech_xl.checks import whole
-from speech_xl.extensions.time_code import with_clock
 from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
@@ -44,8 +43,6 @@ class SSTs(nn.Module):
     start        what an SST's row is before the first layer. ``embedding``: the learned embedding, alike for all
                  (Speech-XL); ``mean``: the mean of the frames it stands for, and the embedding, zero at first, added.
                  Ours: an SST then begins as a pooled frame, and says something in the first layer's KV already
-    clock        whether an SST says when it was heard, where the adapter's frames do: its last dimensions are those of
-                 the frame amid the ones it stands for
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     """
@@ -57,7 +54,6 @@ class SSTs(nn.Module):
         positions: Scheme = "original",
         placement: Placement = "interleaved",
         start: Literal["embedding", "mean"] = "embedding",
-        clock: bool = True,
     ) -> None:
         super().__init__()
         if projections not in ("full", "lora"):
@@ -71,7 +67,6 @@ class SSTs(nn.Module):
         self.projections, self.rank, self.start = projections, whole("sst.rank", rank, least=1), start
         self.positions: Scheme = positions
         self.placement: Placement = placement
-        self.clock = clock
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 
@@ -87,14 +82,10 @@ class SSTs(nn.Module):
             self.layers.append(nn.ModuleDict(layer))
             _attach(attention, layer, replace=self.projections == "full")
 
-    def rows(self, frames: Tensor, groups: Groups, clocked: int) -> Tensor:
-        """Rows [S, D] of SSTs before the first layer, from speech frames [B, N, D], whose last `clocked` dimensions say
-        when they are."""
-        flat = frames.flatten(0, 1)
+    def rows(self, frames: Tensor, groups: Groups) -> Tensor:
+        """Rows [S, D] of SSTs before the first layer, from the speech frames of all rows, end to end: [B * N, D]."""
         rows = self.embedding.to(frames.dtype).expand(len(groups.center), -1)
-        if self.start == "mean":
-            rows = rows + groups.means(flat)
-        return with_clock(rows, flat[groups.center, -clocked:]) if self.clock and clocked else rows
+        return rows + groups.means(frames) if self.start == "mean" else rows
 
     def _projection(self, base: nn.Module) -> nn.Module:
         weight, bias = effective_linear(base)

@@ -91,11 +91,6 @@ class EvaluationLoops:
 
     # Validation
 
-    @property
-    def handicap(self) -> float:
-        """Added to the errors that checkpoints are chosen by."""
-        return 0.0
-
     def on_validation_epoch_start(self) -> None:
         self.val_records, self.val_examples = [], []
 
@@ -130,7 +125,7 @@ class EvaluationLoops:
             errors += [rates["wer"].value] if "wer" in rates and rates["wer"].words else []
             errors += [1.0 - rates["qa"].value] if rates.get("qa") else []
         if errors:  # what checkpoints are chosen by: WER and Q&A error, averaged over tasks and ratios
-            self.log("val/errors", sum(errors) / len(errors) + self.handicap, prog_bar=True)
+            self.log("val/errors", sum(errors) / len(errors), prog_bar=True)
 
     # Test and predict: JSONL first, scored from the file
 

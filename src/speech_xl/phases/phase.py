@@ -1,32 +1,32 @@
 """What all phases share: one backbone, chosen parameters, a normalised loss, validation by real generation."""
 
 import json
-import random
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import TASKS
+from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.evaluation.prediction import Prediction
-from speech_xl.extensions.timestamps.monotonic import unknown_marks
-from speech_xl.model import LLM, Adapter, Encoder, HFEncoder, SpeechLLM
+from speech_xl.model import LLM, Adapter, Encoder, FrameCode, HFEncoder, SpeechLLM
 from speech_xl.model.context import check_texts
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.layout import interval_frames
-from speech_xl.model.prompt import Suffix, corrupt_answer_tokens
+from speech_xl.model.prompt import Suffix
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import OnePass, Ratios, Speech
 from speech_xl.phases.cached_encoder import CachedEncoder
 from speech_xl.phases.evaluation_loops import SCORED, EvaluationLoops, Example
+from speech_xl.phases.extension import PhaseExtension, by_class, check_trained
 from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.generators import seed_step
 from speech_xl.phases.out_of_memory import naming_sessions
@@ -73,14 +73,13 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         warmup_steps: optimizer steps over which the learning rates rise from 0.
         eval_ratios: ratios that validation, test and predict generate at; 1 is uncompressed (all frames kept).
         max_tokens_per_second: an answer may have this many tokens per second of audio, and 32 more.
-        longest_gap: seconds from one time mark of an answer to the next at most, where the corpus is known to have no
-            longer pause: a decoder that jumps ahead leaves out all that lies between. Null: any.
         cache_frames: keep a frozen encoder's frames on disk and reuse them (a training encoder is never cached).
-        seed: of the ratios, slips, dropout and masks drawn in training.
+        seed: of the ratios, answer noise, dropout and masks drawn in training.
         task_weights: task -> what one of its label tokens counts in the loss; 1 where a task isn't named. An answer to
             a question is a token or two, a transcript hundreds: at equal weights questions would hardly be learned.
-        slips: share of an answer's tokens that are replaced by others of it where they are read back in training, so
-            that who has said a wrong word learns to go on from there.
+        frame_code: what speech frames and SSTs hold beside what is heard, such as TimeCode. Null: nothing.
+        extensions: auxiliary losses and the like, such as TokenCTC, ContrastiveAnswers, AnswerNoise. Null: none.
+        transcript: how transcripts are written; the data module's, set by `data.transcript`.
     """
 
     backbone: SpeechLLM
@@ -98,20 +97,23 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         warmup_steps: int = 50,
         eval_ratios: list[int] | None = None,
         max_tokens_per_second: float = 8.0,
-        longest_gap: float | None = None,
         cache_frames: bool = True,
         seed: int = 0,
         task_weights: dict[str, float] | None = None,
-        slips: float = 0.0,
+        frame_code: FrameCode | None = None,
+        extensions: list[PhaseExtension] | None = None,
+        transcript: Transcript | None = None,
         max_skipped_steps: int = 3,
     ) -> None:
         super().__init__()
         self.max_skipped_steps = whole("model.max_skipped_steps", max_skipped_steps, least=1)
-        self.slips = number("model.slips", slips, least=0, below=1)
         self.task_weights = check_task_weights(task_weights or {})
         encoder = HFEncoder(encoder) if isinstance(encoder, str) else encoder
         llm = LLM(llm) if isinstance(llm, str) else llm
-        self.backbone = SpeechLLM(encoder, adapter, llm, DecodingRules(max_tokens_per_second, longest_gap))
+        self.transcript = transcript or PLAIN
+        decoding = DecodingRules(max_tokens_per_second, self.transcript)
+        self.backbone = SpeechLLM(encoder, adapter, llm, decoding, frame_code)
+        self.extensions = nn.ModuleDict(by_class(extensions or []))
         self.trainable, self.optimizer = check_learning_rates(trainable), optimizer
         if scheduler not in SCHEDULES:
             raise ValueError(f"model.scheduler: got {scheduler!r}; choose one of {', '.join(SCHEDULES)}")
@@ -138,9 +140,13 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         """Load, and choose what trains. Lightning may call it again."""
         if self.groups:
             return
+        self.backbone.build()
+        for extension in self._extensions():
+            extension.build(self.backbone)
         self.load()
         self.groups = select_trainable(self, self.trainable)
         self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
+        check_trained(self._extensions())
         self._use_frame_cache()
         # Hugging Face hands pretrained parts over in eval mode, and Lightning leaves them so: no dropout, and no
         # gradient checkpointing.
@@ -169,21 +175,23 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         if not has_sst:
             self.make_sst()  # after loading: SSTs begin as copies of the LLM that the earlier stages trained
 
+    def _extensions(self) -> list[PhaseExtension]:
+        return cast(list[PhaseExtension], list(self.extensions.values()))
+
     def make_sst(self) -> None:
         """Give the backbone SSTs, where the phase has any."""
 
     def on_fit_start(self) -> None:
         """Refuse what can't be told by validation, and have frames ready before the first batch."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        marks = getattr(getattr(datamodule, "mixture", None), "marks", None)
         asked = getattr(getattr(datamodule, "evaluation", None), "tasks", SCORED)
         if not set(SCORED) & set(asked) and self.trainer.limit_val_batches:
             raise ValueError(
                 f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one "
                 "of them, or set trainer.limit_val_batches to 0"
             )
-        if marks is not None and (wrong := unknown_marks(self.backbone.llm.prompt, marks.step)):
-            rank_zero_warn(wrong)
+        if unsuited := self.transcript.unsuited(self.backbone.llm.prompt):
+            rank_zero_warn(unsuited)
         self._store_sessions()
 
     def train(self, mode: bool = True) -> "Phase":
@@ -228,14 +236,12 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         seed_step(self.seed, batch.epoch, batch.ids)
         speech = self.speech(batch)
         prompt = self.backbone.llm.prompt
-        suffixes = [
-            corrupt_answer_tokens(
-                prompt.training([(t.instruction, t.answer) for t in turns]),
-                self.slips,
-                random.Random(f"slips-{self.seed}-{batch.epoch}-{name}"),
-            )
-            for name, turns in zip(batch.ids, batch.turns, strict=True)
-        ]
+        suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
+        for extension in self._extensions():
+            suffixes = [
+                extension.training_text(suffix, name, batch.epoch, self.seed)
+                for suffix, name in zip(suffixes, batch.ids, strict=True)
+            ]
         check_texts(self.backbone.llm, batch.ids, [len(suffix.ids) for suffix in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.answered(*self.compressed(batch, speech), suffixes, weights)
@@ -250,15 +256,23 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         )
         if out.tokens:  # the LLM was run
             self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
-        loss = out.loss_sum + out.label_weight * self.extra_loss(batch, speech)
+        loss = out.loss_sum + out.label_weight * self.auxiliary_loss(batch, speech)
         self.count_batch(batch.ids, out.label_weight, loss)
         # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
         # plain sums until `on_before_optimizer_step` divides them by the global weight of label tokens.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
-    def extra_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
-        """A phase's auxiliary loss, as a mean."""
-        return 0.0
+    def auxiliary_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
+        """The weighted losses of the extensions."""
+        total: Tensor | float = 0.0
+        for extension in self._extensions():
+            found = extension.loss(self.backbone, batch, speech, self.global_step)
+            if found is None:
+                continue
+            for name, value in found.logged.items():
+                self.log(f"train/{name}", value, batch_size=found.count)
+            total = total + found.weighted
+        return total
 
     # Checkpoints: pristine parameters are left out and may be missing
 

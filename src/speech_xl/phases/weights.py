@@ -15,8 +15,6 @@ from speech_xl.storage.files import file_digest
 from speech_xl.storage.finite_tensors import nonfinite
 from speech_xl.storage.tensor_files import TensorFileError, read_tensors, write_tensors
 
-LATER = (".text_scale",)  # what files of earlier versions lack, and building from the same LLM gives alike
-
 
 class WeightsError(RuntimeError):
     """Weights that don't fit the model; the message names the file and what is missing or unknown."""
@@ -66,7 +64,7 @@ def _pristine(path: Path, notes: dict[str, str]) -> set[str]:
 def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str], source: str) -> str:
     """Load `state`; only names in `may_miss` may be absent and nothing may be unknown. Returns a one-line report."""
     own = module.state_dict()
-    missing = sorted(name for name in set(own) - set(state) - may_miss if not name.endswith(LATER))
+    missing = sorted(set(own) - set(state) - may_miss)
     unknown = sorted(set(state) - set(own))
     shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
     kinds = [n for n in sorted(set(own) & set(state)) if own[n].is_floating_point() != state[n].is_floating_point()]

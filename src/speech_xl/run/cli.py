@@ -13,10 +13,7 @@ from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-import speech_xl.data.audio_folder  # noqa: F401  (so that a corpus's plain class name is enough in a config)
-import speech_xl.data.manifests  # noqa: F401  (so that a corpus's plain class name is enough in a config)
-import speech_xl.data.speed_perturbation  # noqa: F401
-from speech_xl import callbacks as _callbacks  # noqa: F401
+import speech_xl.run.known_classes  # noqa: F401  (so that plain class names are enough in a config)
 from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.lineage_keeper import LineageKeeper
@@ -101,6 +98,7 @@ class SpeechCLI(LightningCLI):
         )
         parser.add_argument("--overwrite", action="store_true", help="train a finished stage anew; it is set aside")
         parser.add_argument("--force", action="store_true", help="use weights otherwise than they were trained")
+        parser.link_arguments("data.transcript", "model.init_args.transcript")
         parser.add_argument("--curriculum", type=RatioCurriculum | None, default=None, help="how the ratios rise")
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
         parser.set_defaults(
@@ -260,7 +258,7 @@ class SpeechCLI(LightningCLI):
             "weights": tag,
             "partition": str(self._get(self.config, "data.partition")),
             "max_tokens_per_second": self.model.backbone.decoding.max_tokens_per_second,
-            "longest_gap": self.model.backbone.decoding.longest_gap,
+            "transcript": str(self._get(self.config, "data.transcript")),
             "precision": str(self.trainer.precision),
             "asked": asked_of(self.datamodule.cuts("test"), self.datamodule.evaluation),
             "lineage": self.lineage.plain(),

@@ -25,8 +25,8 @@ from speech_xl.storage.tensor_files import DIGEST, read_notes
 
 NOTE = "lineage"  # the key in a safetensors file's metadata and in a checkpoint
 BY_NAME = {"encoder": HFEncoder, "llm": LLM}  # parts that a configuration may name plainly
-PARTS = ("encoder", "adapter", "llm", "sst")  # of a phase: what its weights are the weights of
-HEARING = ("time_marks", "mark_words", "partition")  # of the data: what the weights have learned to be given
+PARTS = ("encoder", "adapter", "frame_code", "llm", "sst")  # of a phase: what its weights are the weights of
+HEARING = ("transcript", "partition")  # of the data: what the weights have learned to be given
 
 
 class LineageError(RuntimeError):
@@ -113,7 +113,7 @@ def lineage_in(notes: Mapping[str, str], source: str) -> Lineage | None:
 
 
 def settings_of(model: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat settings of a parsed configuration: ``model.adapter.clock`` -> 2.0, ``data.partition`` -> FixedWindows, ...
+    """Flat settings of a parsed configuration: ``model.adapter.stride`` -> 4, ``data.partition`` -> FixedWindows, ...
 
     model: class_path and init_args of a phase; data: keys of a data module. Classes go by their own names.
     """
@@ -127,6 +127,8 @@ def settings_of(model: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, 
             value = {"class_path": kind.__name__, "init_args": defaults}
         if value is not None:
             _flatten(f"model.{part}", value, found)
+        elif part == "frame_code":  # to have none is a setting too; SSTs are added by a later stage
+            found["model.frame_code"] = None
     for key in HEARING:
         if data.get(key) is not None:
             _flatten(f"data.{key}", data[key], found)

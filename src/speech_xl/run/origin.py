@@ -23,7 +23,8 @@ from speech_xl.run.lineage import (
     weights_digest,
 )
 
-MODEL = ("model.encoder", "model.adapter", "model.llm", "model.sst")  # settings that a stage must share with its parent
+# Settings that a stage must share with its parent.
+MODEL = ("model.encoder", "model.adapter", "model.frame_code", "model.llm", "model.sst")
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,16 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-import speech_xl.data.audio_folder
-import speech_xl.data.manifests
-import speech_xl.data.speed_perturbation
-import speech_xl.extensions.timestamps.word_times  # noqa: F401  (so that a corpus's plain class name is enough)
+import speech_xl.run.known_classes  # noqa: F401  (so that plain class names are enough)
 from speech_xl.checks import number
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.partition import Partition
-from speech_xl.data.tasks import ASR_INSTRUCTION, TIMED_ASR_INSTRUCTION
+from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.model import SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.phases import Phase
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
-from speech_xl.run.lineage import BY_NAME, HEARING, differences, read_lineage, refuse, remarks, settings_of
+from speech_xl.run.lineage import BY_NAME, differences, read_lineage, refuse, remarks, settings_of
 from speech_xl.run.recipes import load_recipes, recipe_packages
 from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
 
@@ -32,7 +29,7 @@ FORCE_HELP = "use the weights even where the configuration isn't the one they we
 EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
 # Of the model's and the data's keys, those that listening goes by. Optimizer, schedule and the like are training's.
-LISTENING = ("encoder", "adapter", "llm", "sst", "eval_ratios", "max_tokens_per_second", "longest_gap")
+LISTENING = ("encoder", "adapter", "frame_code", "llm", "sst", "eval_ratios", "max_tokens_per_second")
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,7 @@ class TrainedStage:
     source             the file it was read from
     model_config       the phase with what listening needs, its classes checked and written out in full
     partition_config   the data's partition, checked in the same way, or None
+    transcript_config  how the data's transcripts are written, checked in the same way, or None
     force              whether its weights may be used otherwise than they were trained
     """
 
@@ -52,6 +50,7 @@ class TrainedStage:
     source: Path
     model_config: dict[str, Any]
     partition_config: dict[str, Any] | None
+    transcript_config: dict[str, Any] | None
     force: bool = False
 
     @classmethod
@@ -79,10 +78,12 @@ class TrainedStage:
         llm = model["init_args"].get("llm")
         if llm is not None:
             llm["init_args"]["name"] = _beside(folder, llm["init_args"].get("name"), source)
-        partition = config["data"].get("partition")
-        if partition is not None:
-            partition = own_class(partition, Partition, "data.partition", source)
-        return cls(folder, config, source, model, partition, force)
+        partition, transcript = (
+            None if given is None else own_class(given, base, f"data.{key}", source)
+            for key, base in (("partition", Partition), ("transcript", Transcript))
+            for given in (config["data"].get(key),)
+        )
+        return cls(folder, config, source, model, partition, transcript, force)
 
     @property
     def weights(self) -> Path:
@@ -91,8 +92,7 @@ class TrainedStage:
     @property
     def hearing(self) -> dict[str, Any]:
         """Of its data's settings, those that listening goes by."""
-        given = {key: self.config["data"].get(key) for key in HEARING}
-        return {**given, "partition": self.partition_config}
+        return {"partition": self.partition_config, "transcript": self.transcript_config}
 
     def model(self, device: str = "cpu") -> SpeechLLM:
         """The trained backbone, ready to listen.
@@ -101,7 +101,8 @@ class TrainedStage:
         where a stage that they come from has been trained again since.
         """
         none = {"*": 0.0}  # a phase wants something to train; nothing here does
-        given = {**self.model_config, "init_args": {**self.model_config["init_args"], "trainable": none}}
+        arguments = {**self.model_config["init_args"], "trainable": none, "transcript": self.transcript_config}
+        given = {**self.model_config, "init_args": arguments}
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(Phase, "model")
         parsed, made = self._made(parser, {"model": given})
@@ -144,9 +145,14 @@ class TrainedStage:
             raise ConfigError(f"{self.source}: {error}") from error
 
     @property
-    def transcribing(self) -> str:
-        """The instruction it learned to transcribe by."""
-        return TIMED_ASR_INSTRUCTION if self.config["data"].get("time_marks") else ASR_INSTRUCTION
+    def transcript(self) -> Transcript:
+        """How it learned to write transcripts."""
+        if self.transcript_config is None:
+            return PLAIN
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(Transcript, "data.transcript")
+        made: Transcript = self._made(parser, {"data": {"transcript": self.transcript_config}})[1].data.transcript
+        return made
 
     @property
     def tokens_per_second(self) -> float:
@@ -158,7 +164,7 @@ class TrainedStage:
     @property
     def decoding(self) -> DecodingRules:
         """What its answers may be."""
-        return DecodingRules(self.tokens_per_second, self._arguments.get("longest_gap"))
+        return DecodingRules(self.tokens_per_second, self.transcript)
 
     @property
     def interval_seconds(self) -> float:

@@ -12,7 +12,7 @@ from experiments.tiny_models.pseudo_frames import (
     piece,
     stretch,
 )
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
+from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION
 
 
 def test_pieces_are_whole_utterances():

@@ -13,7 +13,7 @@ from experiments.tiny_models.pretraining import learning_rate
 from experiments.tiny_models.pretraining_texts import GrammarReadings
 from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Asked, Reading, Stretched
 from experiments.tiny_models.tiny_llm import (
-    CLOCK,
+    TIME_CODE,
     Guidance,
     answers_begin,
     as_speech,
@@ -33,11 +33,10 @@ from experiments.tiny_models.tiny_llm_weights import (
     write_stage,
 )
 from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
-from speech_xl.extensions.time_code import clock, with_clock
-from speech_xl.extensions.timestamps.marks import time_mark
+from speech_xl.extensions.answer_noise import corrupt_answer_tokens
+from speech_xl.extensions.time_code import time_code, with_time_code
+from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.prompt import corrupt_answer_tokens
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 
 TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
@@ -62,7 +61,7 @@ def test_frames_without_noise_point_where_their_embedding_does():
     assert speech.frames.shape == (2, 3, 32)
     assert speech.lengths.tolist() == [3, 1] and speech.intervals == [[3], [1]]
     size = table.square().mean().sqrt()
-    torch.testing.assert_close(speech.frames[1, :, 28:], CLOCK * size * clock(12, 32)[9:])
+    torch.testing.assert_close(speech.frames[1, :, 28:], TIME_CODE * size * time_code(12, 32)[9:])
     nearest = torch.nn.functional.cosine_similarity(speech.frames[..., None, :28], table[:, :28], dim=-1).argmax(-1)
     assert (nearest[0, 0], nearest[0, 2], nearest[1, 0]) == (3, 4, 7)
 
@@ -94,8 +93,8 @@ def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     start_copying(llm)
     marks = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
     assert {opening for opening, _ in marks} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
-    codes = clock(1000, llm.width)
-    scores = with_clock(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
+    codes = time_code(1000, llm.width)
+    scores = with_time_code(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
     nearest = scores.argmax(1)
     off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8
@@ -117,7 +116,7 @@ def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames(tmp_path):
     llm.build()
     begin_as(llm, TINY, rate=2 * FRAME_RATE)
     _, mark = llm.prompt.tokenizer(time_mark(30), add_special_tokens=False)["input_ids"]
-    scores = with_clock(torch.zeros(1000, llm.width), clock(1000, llm.width)) @ llm.embedding.weight[mark]
+    scores = with_time_code(torch.zeros(1000, llm.width), time_code(1000, llm.width)) @ llm.embedding.weight[mark]
     assert 30 <= scores.argmax().item() / (2 * FRAME_RATE) < 31
 
 
@@ -141,7 +140,7 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
     assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
     assert mark[:-32].abs().max() == 0
-    nearest = (with_clock(torch.zeros(250, llm.width), clock(250, llm.width)) @ mark).argmax().item()
+    nearest = (with_time_code(torch.zeros(250, llm.width), time_code(250, llm.width)) @ mark).argmax().item()
     assert 3.4 <= nearest / FRAME_RATE < 3.6
     assert marks(llm) == (20.0, 0.2)
 

@@ -2,14 +2,16 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lhotse.testing.dummies import dummy_cut, dummy_supervision
 from transformers import AutoTokenizer
 
-from speech_xl.extensions.ctc.vocabulary import Spelling
+from speech_xl.extensions.ctc.token_scores import greedy_text
 from speech_xl.extensions.timestamps.align import first_frames, word_starts
+from speech_xl.model.prompt import Prompt
 
 BLANK = 3
 
@@ -40,14 +42,15 @@ class Model:
     """As much of a SpeechLLM as `word_starts` asks for."""
 
     frame_rate = 12.5
-    spelling = Spelling(AutoTokenizer.from_pretrained("experiments/models/tiny/llm"))
+    llm = SimpleNamespace(prompt=Prompt(AutoTokenizer.from_pretrained("experiments/models/tiny/llm")))
 
 
 def test_words_begin_where_their_first_token_does():
     """Spoken in frames 30 to 60: "rome" at 2.48 s, "zebu", which is spelled in several tokens, from 3.2 s on."""
-    ids = [Model.spelling.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rome", "zebu")]
+    tokenizer = Model.llm.prompt.tokenizer
+    ids = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("rome", "zebu")]
     assert len(ids[0]) == 1 and len(ids[1]) > 1
-    blank = len(Model.spelling.tokenizer)
+    blank = len(tokenizer)
     spoken = [blank] * 80
     spoken[31] = ids[0][0]
     for place, token in enumerate(ids[1]):
@@ -60,4 +63,4 @@ def test_words_begin_where_their_first_token_does():
     assert list(found) == [told.id], "20 words have no room in a tenth of a second"
     assert found[told.id] == pytest.approx([31 / 12.5 - 2.4, 40 / 12.5 - 2.4])
     assert math.isclose(found[told.id][0], 0.08)
-    assert Model.spelling.greedy_text(scores).split() == ["rome", "zebu"]
+    assert greedy_text(tokenizer, scores).split() == ["rome", "zebu"]

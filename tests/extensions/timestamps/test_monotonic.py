@@ -81,7 +81,7 @@ def test_an_answer_whose_marks_end_before_the_audio_is_not_finished(tmp_path):
 
 def test_marks_may_be_kept_from_jumping_ahead():
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0, 30.0, 5.5], 8.0, torch.device("cpu"), longest_gap=3.0)
+    rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0, 30.0, 5.5], 8.0, torch.device("cpu"), max_gap_seconds=3.0)
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("hello this", "[7]", "[4]")]
     marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
     free = rule(opened(torch.tensor(rows), marks), torch.zeros(3, len(tokenizer))) > -torch.inf
@@ -91,7 +91,7 @@ def test_marks_may_be_kept_from_jumping_ahead():
 def test_an_opened_mark_is_closed():
     """By a second that may follow, however likely a word or a second that is ruled out."""
     tokenizer = AutoTokenizer.from_pretrained(TINY)
-    rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0], 8.0, torch.device("cpu"), longest_gap=3.0)
+    rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0], 8.0, torch.device("cpu"), max_gap_seconds=3.0)
     marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
     ids = torch.tensor([[*marks[7], tokenizer("hello", add_special_tokens=False)["input_ids"][0], marks[8][0]]])
     scores = torch.zeros(1, len(tokenizer) + 5)
@@ -107,7 +107,7 @@ def test_marks_of_other_steps_than_the_tokenizers_are_noticed():
     default, spelling = Prompt(AutoTokenizer.from_pretrained(TINY)), Prompt(characters())
     finer = Prompt(make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2))
     assert unknown_marks(default, 1.0) is unknown_marks(finer, 0.2) is unknown_marks(spelling, 0.2) is None
-    assert "data.time_marks=0.2" in unknown_marks(default, 0.2) and "steps of 1 s" in unknown_marks(default, 0.2)
+    assert "step_seconds=0.2" in unknown_marks(default, 0.2) and "steps of 1 s" in unknown_marks(default, 0.2)
     assert "steps of 0.2 s" in unknown_marks(finer, 1.0)
 
 

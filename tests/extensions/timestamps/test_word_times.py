@@ -6,7 +6,7 @@ from lhotse.utils import fastcopy
 
 from speech_xl.data.sessions import WORD_STARTS
 from speech_xl.data.tasks import asr_turn
-from speech_xl.extensions.timestamps.marks import TimeMarks
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.extensions.timestamps.word_times import WordTimed, pieces, with_times, write_times
 
 
@@ -15,8 +15,8 @@ def test_words_have_marks_of_their_own_where_their_times_are_known():
     whole = dummy_supervision(1, start=3.0, duration=1.0, text="well well")
     cut = with_times(dummy_cut(0, duration=5.0, supervisions=[timed, whole]), {timed.id: [0.0, 0.4, 0.6, 1.6]})
     assert pieces(cut.supervisions[0], words=True) == [(0.5, "yes"), (0.9, "hilda"), (1.1, "i"), (2.1, "know")]
-    assert asr_turn(cut, TimeMarks(1.0, words=True)).answer == "[0] yes hilda [1] i [2] know [3] well well"
-    assert asr_turn(cut, TimeMarks(1.0)).answer == "[0] yes hilda i know [3] well well"
+    assert asr_turn(cut, Timestamps(1.0, words=True)).answer == "[0] yes hilda [1] i [2] know [3] well well"
+    assert asr_turn(cut, Timestamps(1.0)).answer == "[0] yes hilda i know [3] well well"
     assert asr_turn(cut).answer == "yes hilda i know well well"
 
 
@@ -38,7 +38,7 @@ def test_a_corpus_gets_its_times_from_files(tiny_corpus, tmp_path):
     first = next(iter(corpus.cuts("train")))
     others = {WORD_STARTS: [0.5], "kept": 1}
     timed = WordTimed(corpus, str(tmp_path / "times"))
-    with pytest.raises(FileNotFoundError, match=r"speech_xl\.align"):
+    with pytest.raises(FileNotFoundError, match=r"speech_xl\.extensions\.timestamps\.align"):
         timed.prepare()
     write_times(tmp_path / "times", "train", {first.supervisions[0].id: [0.03125]})
     timed.prepare()

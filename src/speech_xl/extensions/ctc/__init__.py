@@ -1,1 +1,7 @@
-"""Alignment by CTC before the LLM is run: flat starts, token scores, vocabulary."""
+"""CTC over the LLM's tokens: an adapter of token posteriors, an auxiliary loss, a phase without the LLM."""
+
+from speech_xl.extensions.ctc.ctc_alignment import CTCAlignment
+from speech_xl.extensions.ctc.posterior_adapter import PosteriorAdapter
+from speech_xl.extensions.ctc.token_ctc import TokenCTC
+
+__all__ = ["CTCAlignment", "PosteriorAdapter", "TokenCTC"]

@@ -22,6 +22,7 @@ from speech_xl.data.audio import load_audio
 from speech_xl.data.corpus import SPLITS
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.evaluation.metrics import error_rate
+from speech_xl.extensions.ctc.token_scores import greedy_text
 from speech_xl.extensions.timestamps.word_times import write_times
 from speech_xl.model import SpeechLLM
 from speech_xl.run.arguments import device_option, whole_number
@@ -69,7 +70,7 @@ def word_starts(model: SpeechLLM, cut: MonoCut, scores: Tensor) -> dict[str, lis
     rate = model.frame_rate
     found = {}
     for supervision in cut.supervisions:
-        words = [model.spelling(f" {w}") for w in (supervision.text or "").split()]
+        words = [model.llm.prompt.text_ids(f" {w}") for w in (supervision.text or "").split()]
         first = max(0, math.floor((supervision.start - MARGIN_SECONDS) * rate))
         last = min(len(scores), math.ceil((supervision.end + MARGIN_SECONDS) * rate))
         frames = first_frames(scores[first:last], [t for word in words for t in word], scores.shape[1] - 1)
@@ -115,7 +116,7 @@ def align(
             starts = word_starts(model, cut, scores[0].float().log_softmax(-1).cpu())  # thousands of small steps
             reference = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
             records.append(
-                {"id": cut.id, "reference": reference, "hypothesis": model.spelling.greedy_text(scores[0])}
+                {"id": cut.id, "reference": reference, "hypothesis": greedy_text(model.llm.prompt.tokenizer, scores[0])}
                 | {"timestamps": None}
             )
             without += len(cut.supervisions) - len(starts)

@@ -1,31 +1,16 @@
-"""Time marks: when an utterance begins, said before it in a transcript: "[0] good morning [3] hello".
+"""Time marks as text: written into a transcript, found in it, and taken out. "[0] good morning [3] hello"
 
-A decoder that says when it is finds its way back where the same words come up again: it can go on from there. Marks
-of time among the words as in Whisper (arXiv 2212.04356, section 2.3); seconds in brackets, because any tokenizer can
-write those. They are no words: a word error rate is measured without them.
+Seconds in brackets, because any tokenizer can write those. They are no words: a word error rate is measured without
+them.
 """
 
 import math
 import re
-from dataclasses import dataclass
 
-from speech_xl.checks import number
-
+TIMED_ASR_INSTRUCTION = "transcribe the speech with times"
 _MARK = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
 FINEST_STEP = 0.001  # seconds: marks are written with three decimals at most
 _TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
-
-
-@dataclass(frozen=True)
-class TimeMarks:
-    """Which marks transcripts have: in steps of `step` seconds, before utterances, or with `words` before words too
-    where it is known when they are spoken (`word_times`)."""
-
-    step: float
-    words: bool = False
-
-    def __post_init__(self) -> None:
-        number("data.time_marks", self.step, least=FINEST_STEP, unit="seconds")
 
 
 def time_mark(seconds: float, step: float = 1.0) -> str:

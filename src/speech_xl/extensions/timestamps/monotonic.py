@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from speech_xl.data.tasks import TIMED_ASR_INSTRUCTION
 from speech_xl.extensions.timestamps.marks import time_mark
 from speech_xl.model.prompt import Prompt
 
@@ -30,7 +29,7 @@ class MonotonicTimestamps(LogitsProcessor):
     ends               length of each row's audio in seconds
     tokens_per_second  an answer ends where more tokens have followed its last mark than the audio after it has room for
     end_id             the token that ends an answer
-    longest_gap        seconds from one mark to the next, or from the beginning to the first, at most
+    max_gap_seconds    seconds from one mark to the next, or from the beginning to the first, at most
     """
 
     def __init__(
@@ -40,10 +39,10 @@ class MonotonicTimestamps(LogitsProcessor):
         ends: Sequence[float],
         tokens_per_second: float,
         end_id: int,
-        longest_gap: float = math.inf,
+        max_gap_seconds: float = math.inf,
     ) -> None:
         self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device)
-        self.tokens_per_second, self.end_id, self.longest_gap = tokens_per_second, end_id, longest_gap
+        self.tokens_per_second, self.end_id, self.max_gap_seconds = tokens_per_second, end_id, max_gap_seconds
 
     @property
     def reached(self) -> list[float | None]:
@@ -60,20 +59,20 @@ class MonotonicTimestamps(LogitsProcessor):
         ends: Sequence[float],
         tokens_per_second: float,
         device: torch.device,
-        longest_gap: float | None = None,
+        max_gap_seconds: float | None = None,
     ) -> "MonotonicTimestamps | None":
         """The rule for this prompt's tokenizer; None where it spells marks in other than two tokens."""
         opening, seconds = marks_of(prompt.tokenizer)
         if opening is None:
             return None
-        gap = math.inf if longest_gap is None else longest_gap
+        gap = math.inf if max_gap_seconds is None else max_gap_seconds
         return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id, gap)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] of the next token after ids [B, T], with marks that don't rise ruled out."""
         marked = self.seconds[input_ids]
         last = marked.amax(1)[:, None]
-        end = self.ends[:, None].minimum(last.clamp(min=0) + self.longest_gap)
+        end = self.ends[:, None].minimum(last.clamp(min=0) + self.max_gap_seconds)
         may = (self.seconds > last) & (self.seconds <= end)
         any_may = may.any(1)
         # A second stands in an opened mark and nowhere else, and an opened mark is closed: else, where the second that
@@ -116,21 +115,6 @@ def unknown_marks(prompt: Prompt, step: float) -> str | None:
         return None
     known = seconds[seconds >= 0].sort().values
     return (
-        f"data.time_marks={step}: this LLM spells marks in such steps, and has tokens for steps of "
+        f"data.transcript: step_seconds={step}: this LLM has tokens for timestamps, in steps of "
         f"{float(known[1] - known[0]):.3g} s; set that, or make an LLM with others (experiments/tiny_models)"
     )
-
-
-def timestamp_processors(
-    prompt: Prompt,
-    instructions: Sequence[str],
-    ends: Sequence[float],
-    tokens_per_second: float,
-    device: torch.device,
-    longest_gap: float | None = None,
-) -> list[LogitsProcessor]:
-    """What answers to these instructions must obey: marks rise, where times are asked for and can be written."""
-    if set(instructions) != {TIMED_ASR_INSTRUCTION}:
-        return []
-    rule = MonotonicTimestamps.of(prompt, ends, tokens_per_second, device, longest_gap)
-    return [] if rule is None else [rule]

@@ -1,0 +1,76 @@
+"""Timestamps: transcripts that say when each utterance, or each word, begins. docs/extensions/timestamps.md.
+
+A decoder that writes down when it is finds its way back where the same words come up again: it can go on from there.
+Times among the words as in Whisper (arXiv 2212.04356, section 2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lhotse.cut import Cut
+from transformers import LogitsProcessor
+
+from speech_xl.checks import number
+from speech_xl.data.tasks import begins
+from speech_xl.data.transcript import Transcript
+from speech_xl.extensions.timestamps.marks import (
+    FINEST_STEP,
+    TIMED_ASR_INSTRUCTION,
+    time_mark,
+    timed_parts,
+    without_time_marks,
+)
+from speech_xl.extensions.timestamps.monotonic import MonotonicTimestamps, unknown_marks
+from speech_xl.extensions.timestamps.word_times import pieces
+from speech_xl.model.prompt import Prompt
+
+
+class Timestamps(Transcript):
+    """Transcripts such as "[0] good morning [3] hello", in training and in evaluation. WER is measured without them.
+
+    step_seconds     times are multiples of so many seconds. Where utterances are short the step should be short too,
+                     so that each has a time of its own; a time is written once
+    words            words have times as well, where the corpus knows them (`align` finds them)
+    max_gap_seconds  from one time of an answer to the next at most, where the corpus is known to have no longer pause:
+                     a decoder that jumps ahead leaves out all that lies between. None: any
+    """
+
+    instruction = TIMED_ASR_INSTRUCTION
+
+    def __init__(self, step_seconds: float = 1.0, words: bool = False, max_gap_seconds: float | None = None) -> None:
+        self.step_seconds: float = number("Timestamps.step_seconds", step_seconds, least=FINEST_STEP, unit="seconds")
+        if max_gap_seconds is not None:
+            number("Timestamps.max_gap_seconds", max_gap_seconds, above=0, unit="seconds")
+        self.by_words, self.max_gap_seconds = words, max_gap_seconds
+
+    def text(self, cut: Cut) -> str:
+        supervisions = sorted(cut.supervisions, key=lambda s: s.start)
+        timed = [part for s in supervisions for part in pieces(s, self.by_words)]
+        marks = [time_mark(begins(cut) + start, self.step_seconds) for start, _ in timed]
+        fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
+        return " ".join(" ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, timed, strict=True)).split())
+
+    def words(self, transcript: str) -> str:
+        return without_time_marks(transcript)
+
+    def last_second(self, transcript: str) -> float | None:
+        return max((second for second, _ in timed_parts(transcript)), default=None)
+
+    def processors(
+        self,
+        prompt: Prompt,
+        instructions: Sequence[str],
+        seconds: Sequence[float],
+        tokens_per_second: float,
+        device: torch.device,
+    ) -> list[LogitsProcessor]:
+        """Times rise, where they are asked for and the tokenizer writes a time in two tokens."""
+        if set(instructions) != {self.instruction}:
+            return []
+        rule = MonotonicTimestamps.of(prompt, seconds, tokens_per_second, device, self.max_gap_seconds)
+        return [] if rule is None else [rule]
+
+    def unsuited(self, prompt: Prompt) -> str | None:
+        return unknown_marks(prompt, self.step_seconds)

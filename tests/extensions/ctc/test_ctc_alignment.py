@@ -1,0 +1,37 @@
+"""CTCAlignment: the adapter learns to spell, the LLM isn't run, and validation scores what the adapter spells."""
+
+import pytest
+import torch
+
+from speech_xl.extensions.ctc import CTCAlignment, PosteriorAdapter, TokenCTC
+from speech_xl.model import SemanticAdapter, SpeechLLM
+from tests.phases.parts import Given, batch, fit, phase
+
+ROW = ("one", 0.7, [("say", "ada")])
+
+
+class Validated(Given):
+    """Validates on what it trains on."""
+
+    def val_dataloader(self):
+        return self.train_dataloader()
+
+
+def test_the_adapter_learns_to_spell_and_the_llm_is_not_run(folders, tmp_path, monkeypatch):
+    ran = []
+    for name in ("forward", "generate"):
+        monkeypatch.setattr(SpeechLLM, name, lambda *given, name=name: ran.append(name))
+    options = {"adapter": PosteriorAdapter(stride=4), "extensions": [TokenCTC(100.0)], "optimizer": torch.optim.Adam}
+    model = phase(CTCAlignment, folders, {"adapter.*": 3e-3}, **options)
+    every = {"gradient_clip_val": 1.0, "val_check_interval": 40, "check_val_every_n_epoch": None}
+    metrics = fit(model, Validated([batch(tmp_path, ROW)], tmp_path), 40, **every).callback_metrics
+    assert not ran and "train/loss" not in metrics and metrics["train/token_ctc"] < 1
+    assert metrics["val/wer_1x"] == metrics["val/errors"] == 0
+    assert model.last_step.llm_tokens == 0 and model.last_step.audio_seconds == pytest.approx(0.7)
+
+
+def test_what_cannot_train_it_is_refused(folders):
+    with pytest.raises(ValueError, match=r"model\.extensions: CTCAlignment trains by TokenCTC alone"):
+        phase(CTCAlignment, folders, {"adapter.*": 1.0}, adapter=PosteriorAdapter(stride=4))
+    with pytest.raises(ValueError, match=r"model\.adapter: .*scores tokens, and SemanticAdapter doesn't"):
+        phase(CTCAlignment, folders, {"adapter.*": 1.0}, adapter=SemanticAdapter(), extensions=[TokenCTC()])
