@@ -22,8 +22,13 @@ def run(argv: list[str], experiments: Path) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return
+    if argv[0] == "score":
+        from speech_xl.run.score import score
+
+        score(argv[1:])
+        return
     if argv[0] not in SUBCOMMANDS:
-        raise ConfigError(f"{argv[0]}: no such command; there are {', '.join(SUBCOMMANDS)}. See --help.")
+        raise ConfigError(f"{argv[0]}: no such command; there are {', '.join((*SUBCOMMANDS, 'score'))}. See --help.")
     command = parse_command(argv, experiments)
     if command is None:
         command = Command(argv[0], [], argv[1:], "stage", "default", Path("runs"), None)

@@ -13,7 +13,7 @@ from speech_xl.evaluation.evaluator import QUESTIONS_AT_ONCE, Evaluator
 from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.speech import Speech
-from speech_xl.phases.evaluation_loops import EvaluationLoops
+from speech_xl.phases.evaluation_loops import Evaluation, EvaluationLoops
 from tests.model.tiny import listener, llm_folder, speech
 
 LENGTHS = [[6, 5], [4], [7, 2, 4]]
@@ -48,7 +48,8 @@ def each_alone(evaluator, cuts, turns, rows):
 def test_validation_reports_the_bytes_of_the_tensors_as_a_session_alone_does(model, sessions):
     cuts, turns, rows = sessions
     phase = EvaluationLoops()
-    phase.backbone, phase.eval_ratios, phase.compresses = model, [2], True
+    phase.backbone, phase.eval_ratios = model, [1]
+    phase.evaluate_by(Evaluation(Summarization(), [2]))
     phase.speech = lambda batch: stacked(rows)
     validated = phase.predict(SpeechBatch([cut.id for cut in cuts], cuts, [None] * 3, [None] * 3, [[]] * 3, turns))
     alone = each_alone(Evaluator(model, Summarization(), [2]), cuts, turns, rows)

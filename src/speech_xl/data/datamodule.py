@@ -112,16 +112,24 @@ class SpeechDataModule(pl.LightningDataModule):
         self._position = TrainPosition()
         self._earlier: tuple[int, list[dict[str, Any]]] = (0, [])  # an epoch, and its batches drawn otherwise than now
         self._cuts: dict[str, CutSet] = {}
+        self._evaluated: str | None = None
+
+    def evaluate_on(self, split: str) -> None:
+        """Let validate, test and predict read this split, whichever is their own."""
+        self._evaluated = split
+
+    def _splits_of(self, stage: str | None) -> list[str]:
+        return splits_of(stage) if self._evaluated is None or stage == "fit" else [self._evaluated]
 
     def prepare_data(self) -> None:
         """Make the corpus where it is missing, and look at all audio files of the splits that will be read."""
         self.corpus.prepare()
         if self.trainer is not None:
-            for split in splits_of(self.trainer.state.fn):
+            for split in self._splits_of(self.trainer.state.fn):
                 check_audio_files(self.cuts(split), split)
 
     def setup(self, stage: str | None = None) -> None:
-        for split in splits_of(stage):
+        for split in self._splits_of(stage):
             self.cuts(split)
 
     def cuts(self, split: str) -> CutSet:
@@ -213,13 +221,13 @@ class SpeechDataModule(pl.LightningDataModule):
         return self.sampling.sampler(cuts, epoch, trained_on(cuts, epoch, self.sampling, self._parts(epoch)))
 
     def val_dataloader(self) -> Iterable[SpeechBatch]:
-        return self._eval_loader("dev")
+        return self._eval_loader(self._evaluated or "dev")
 
     def test_dataloader(self) -> Iterable[SpeechBatch]:
-        return self._eval_loader("test")
+        return self._eval_loader(self._evaluated or "test")
 
     def predict_dataloader(self) -> Iterable[SpeechBatch]:
-        return self._eval_loader("test")
+        return self._eval_loader(self._evaluated or "test")
 
     def _eval_loader(self, split: str) -> Iterable[SpeechBatch]:
         dataset = SpeechDataset(self.evaluation, self.partition, self.seed)

@@ -10,8 +10,7 @@ import torch.distributed as dist
 from lhotse.cut import Cut
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.evaluation.compressors import Compressor, Summarization, Uncompressed
-from speech_xl.evaluation.compressors.summarization import APPENDED
+from speech_xl.evaluation.compressors import Compressor, Uncompressed
 from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.prediction import Prediction
@@ -58,7 +57,6 @@ class EvaluationLoops:
 
     if TYPE_CHECKING:  # what `Phase` brings
         backbone: SpeechLLM
-        compresses: bool
         eval_ratios: list[int]
         trainer: Any
         log: Any
@@ -68,9 +66,7 @@ class EvaluationLoops:
     @property
     def compressor(self) -> Compressor:
         """The phase's own way to keep less of the speech, which it is trained for."""
-        if not self.compresses:
-            return Uncompressed()
-        return Summarization() if self.backbone.placement == "interleaved" else Summarization(APPENDED)
+        return Uncompressed()
 
     @property
     def evaluator(self) -> Evaluator:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.evaluation.compressors import Compressor, Summarization
+from speech_xl.evaluation.compressors.summarization import APPENDED
 from speech_xl.model import SSTs
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Ratios, Speech
@@ -21,6 +23,10 @@ class SSTCompression(RatioPhase):
     def __init__(self, *args: Any, sst: SSTs, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sst_plan = [sst]  # in a list, so that it isn't registered outside the backbone
+
+    @property
+    def compressor(self) -> Compressor:
+        return Summarization() if self.sst_plan[0].placement == "interleaved" else Summarization(APPENDED)
 
     def make_sst(self) -> None:
         self.backbone.add_sst(self.sst_plan[0])

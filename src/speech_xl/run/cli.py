@@ -19,14 +19,14 @@ from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
-from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, digest_of
+from speech_xl.evaluation.prediction_file import PredictionWriter
 from speech_xl.evaluation.report import write_report
 from speech_xl.model.pretrained import check_config
 from speech_xl.phases import Phase
-from speech_xl.phases.evaluation_loops import Evaluation
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.run.command import SUBCOMMANDS, Command, ConfigError
 from speech_xl.run.ending import KeepHandlers, as_rank, best_checkpoint, stopped_text, unfinished_text
+from speech_xl.run.evaluation_options import EvaluationOptions, add_evaluation_options
 from speech_xl.run.lineage import settings_of
 from speech_xl.run.origin import Origin
 from speech_xl.run.precision import best_precision
@@ -100,6 +100,8 @@ class SpeechCLI(LightningCLI):
         parser.add_argument("--force", action="store_true", help="use weights otherwise than they were trained")
         parser.link_arguments("data.transcript", "model.init_args.transcript")
         parser.add_argument("--curriculum", type=RatioCurriculum | None, default=None, help="how the ratios rise")
+        if self.command.subcommand != "fit":
+            add_evaluation_options(parser)
         parser.add_lightning_class_args(BestAndLast, "checkpoint")
         parser.set_defaults(
             {
@@ -136,6 +138,7 @@ class SpeechCLI(LightningCLI):
         refuse_remote_code(self.config[str(self.subcommand)].as_dict(), self.command.flags, self.command.configs)
         check_trainer(self._get(self.config, "trainer"))
         checked_strategy(self._get(self.config, "trainer.strategy"), some_uncompressed=False)
+        self.evaluation = EvaluationOptions.of(str(self.subcommand), self.config[str(self.subcommand)])
         torch.set_float32_matmul_precision("high")
         options = self._get(self.config, "trainer")
         checkpoint = self._checkpoint()
@@ -236,6 +239,7 @@ class SpeechCLI(LightningCLI):
 
     def validate(self, **kwargs: Any) -> None:
         self._look_at(kwargs)
+        self.evaluation.apply(self.model, self.datamodule, self.command.stage)
         self._run("validate", kwargs)
 
     def _look_at(self, kwargs: dict[str, Any]) -> None:
@@ -251,32 +255,28 @@ class SpeechCLI(LightningCLI):
 
     def _predicting(self, name: str, kwargs: dict[str, Any]) -> None:
         self._look_at(kwargs)
-        source = kwargs.get("ckpt_path") or self.initial or "untrained"
-        tag = weights_tag(source)
-        self.datamodule.prepare_data()
-        settings = {
+        self.evaluation.apply(self.model, self.datamodule, self.command.stage)
+        tag = weights_tag(kwargs.get("ckpt_path") or self.initial or "untrained")
+        settings = self.evaluation.settings(self.model, self.datamodule) | {
             "weights": tag,
             "partition": str(self._get(self.config, "data.partition")),
-            "max_tokens_per_second": self.model.backbone.decoding.max_tokens_per_second,
             "transcript": str(self._get(self.config, "data.transcript")),
             "precision": str(self.trainer.precision),
-            "asked": asked_of(self.datamodule.cuts("test"), self.datamodule.evaluation),
             "lineage": self.lineage.plain(),
         }
-        # Named after weights and settings: what another training, or another question, had answered is never taken
-        # for this one's.
-        self.jsonl = self.command.folder / "predictions" / f"test-{tag}-{digest_of(settings)}.jsonl"
+        # Named after weights and settings: answers of another training, or to other questions, are in another file.
+        self.jsonl = self.evaluation.predictions(self.model, self.command.folder / "predictions", tag, settings)
         rank, ranks = self.trainer.global_rank, self.trainer.world_size
         rank_zero_info(f"predictions: {self.jsonl}")
         with PredictionWriter(self.jsonl, settings, rank=rank, world_size=ranks) as writer:
-            self.model.evaluate_by(Evaluation(split="test", writer=writer))
+            self.evaluation.write_to(self.model, writer)
             self._run(name, kwargs)
 
     def after_test(self) -> None:
         self.trainer.strategy.barrier()  # the report reads every rank's file
         if self.trainer.is_global_zero:
-            write_report(self.jsonl, self.command.folder)
-            print((self.command.folder / "results.md").read_text(encoding="utf-8"))
+            write_report(self.jsonl, self.command.folder, self.evaluation.report)
+            print((self.command.folder / f"{self.evaluation.report}.md").read_text(encoding="utf-8"))
 
 
 @rank_zero_only

@@ -25,6 +25,9 @@ Speech-XL Suite: train and evaluate long-form speech language models in three st
   python experiments/run.py test -c stage3.yaml                 predictions, table and JSON of the test split
   python experiments/run.py validate -c stage3.yaml             WER and Q&A accuracy of the dev split
   python experiments/run.py predict -c stage3.yaml              predictions alone; a run broken off is gone on with
+  python experiments/run.py test -c stage2.yaml --compressor SnapKV --eval_ratios "[4, 8]" --split dev
+                                                                another way to keep less, on the weights of stage 2
+  python experiments/run.py score PREDICTIONS.jsonl ...         scores and tables again, from predictions alone
   python experiments/run.py fit -c stage3.yaml --print_config   what a run would use
   python experiments/run.py fit --help                          every key with its meaning
   python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)

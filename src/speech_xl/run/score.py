@@ -1,0 +1,34 @@
+"""`python experiments/run.py score PREDICTIONS.jsonl ...`: score predictions files again, without any model."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from speech_xl.evaluation.prediction_file import read_predictions
+from speech_xl.evaluation.report import rows_of, write_report
+from speech_xl.evaluation.tables import method_table
+
+
+def score(argv: Sequence[str]) -> None:
+    """Write NAME.results.json and NAME.results.md of every file, and print one table of them all."""
+    parser = argparse.ArgumentParser(prog="run.py score", description=__doc__)
+    parser.add_argument("predictions", nargs="+", type=Path, metavar="PREDICTIONS.jsonl")
+    parser.add_argument("--out", type=Path, help="folder of the scores (that of each file)")
+    given = parser.parse_args(argv)
+    rows, written = [], []
+    for file in dict.fromkeys(map(whole_run, given.predictions)):
+        out, name = given.out or file.parent, f"{file.stem}.results"
+        if out / f"{name}.json" in written:
+            raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
+        write_report(file, out, name)
+        rows += rows_of(read_predictions(file))
+        written.append(out / f"{name}.json")
+    print(method_table(rows), *(f"written: {path}" for path in written), sep="\n")
+
+
+def whole_run(file: Path) -> Path:
+    """The predictions file of all ranks that one rank's file is a part of."""
+    return file.with_name(re.sub(r"\.rank\d+\.jsonl$", ".jsonl", file.name))
