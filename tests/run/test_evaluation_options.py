@@ -68,11 +68,12 @@ def test_a_stage_without_compression_answers_through_a_compressor_and_full_kv_ne
     assert {(one.ratio, one.kept_kv_tokens == one.total_kv_tokens) for one in read_predictions(path)} == {(1, True)}
 
 
-def test_validate_reads_what_it_is_told(trained, capsys):
+def test_validate_reads_what_it_is_told(trained, capfd, caplog):
+    caplog.set_level("INFO")
     run("validate", "-c", "second.yaml", "--compressor", "mean_pooling", "--eval_ratios", "[8]", "--split", "test")
-    shown = "".join(capsys.readouterr())
+    shown = "".join(capfd.readouterr())
     assert "val/wer_8x" in shown and "val/wer_2x" not in shown
-    assert "mean pooling answers through the weights of two, which were trained for SSTs" in shown
+    assert "mean pooling answers through the weights of two, which were trained for SSTs" in caplog.text
 
 
 def test_what_a_stage_or_a_compressor_cannot_do_is_said(trained, capsys, monkeypatch):
@@ -83,7 +84,7 @@ def test_what_a_stage_or_a_compressor_cannot_do_is_said(trained, capsys, monkeyp
     other = refused(capsys, "test", "-c", "second.yaml", "--compressor", "mean_pooling_trained")
     assert "mean pooling, trained: needs weights that were trained for it, and two was trained for SSTs" in other
     assert "one was trained for full KV" in refused(capsys, "validate", "-c", "first.yaml", "--compressor", "ssts")
-    assert "--split" in refused(capsys, "test", "-c", "second.yaml", "--split", "train")
+    assert 'key "split"' in refused(capsys, "test", "-c", "second.yaml", "--split", "train")
     assert "--compressor" in refused(capsys, "fit", "-c", "second.yaml", "--overwrite", "--compressor", "SSTs")
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     missing = refused(capsys, "test", "-c", "second.yaml", "--compressor", "SnapKV", "--eval_ratios", "[4]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,7 @@ from speech_xl.evaluation.rows import (
 from speech_xl.evaluation.tables import method_table, write_csv
 from speech_xl.evaluation.whisper import settings_of, write_whisper
 from speech_xl.model import SpeechLLM
+from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech import Speech
 from speech_xl.phases import MeanPooling
@@ -145,8 +146,13 @@ class Sessions:
         self.data = stage.data(own | asked | {f"limit_{comparison.split}": comparison.sessions})
         self.cuts: list[Cut] = list(self.data.cuts(comparison.split))
         self.corpus, self.turns = self.data.corpus.name, self.data.evaluation
-        heard = {key: own.get(key) for key in ("corpus", "transforms", "partition")}
-        self.about = {"asked": asked_of(self.cuts, self.turns), "data": digest_of(heard)}
+        self.decoding = DecodingRules(stage.tokens_per_second, self.data.transcript)
+        heard = {key: own.get(key) for key in ("corpus", "transforms", "transcript", "partition")}
+        self.about = {
+            "asked": asked_of(self.cuts, self.turns),
+            "data": digest_of(heard),
+            "max_tokens_per_second": stage.tokens_per_second,
+        }
 
     def speech(self, model: SpeechLLM, cache: FrameCache, cuts: Sequence[Cut]) -> Speech:
         """Sessions as the model's LLM hears them, from encoder frames that are computed once."""
@@ -176,7 +182,7 @@ class _Asking:
 
     def __post_init__(self) -> None:
         name = [*self.comparison.sst, *self.comparison.needed][0]
-        self.reference, self.decoding = Sessions(self.comparison, self.stages[name]), self.stages[name].decoding
+        self.reference = Sessions(self.comparison, self.stages[name])
 
     def predictions(self) -> tuple[Found, dict[str, Row]]:
         """Everybody's predictions in the table's order, and what else the rows say, by the row's name."""
@@ -212,7 +218,6 @@ class _Asking:
         """One stage's predictions for one row, by ratio; those that are written already are read."""
         own = one.method is None
         sessions = Sessions(self.comparison, stage) if own else self.reference
-        decoding = stage.decoding if own else self.decoding
         with_ssts = one.method is None or one.method.weights == "sst"  # at 1x: how these weights do uncompressed
         ratios = [ratio for ratio in sorted(set(self.comparison.ratios)) if ratio > 1 or with_ssts]
         evaluator = Evaluator(
@@ -221,10 +226,10 @@ class _Asking:
             ratios if compressor.compresses else [1],
             self.comparison.split,
             self.comparison.tasks,
-            decoding,
+            sessions.decoding,
         )
         tag = weights_tag(stage.weights)
-        settings = {"weights": tag, "row": one.row, "split": self.comparison.split} | sessions.about | asdict(decoding)
+        settings = {"weights": tag, "row": one.row, "split": self.comparison.split} | sessions.about
         path = prediction_path(self.folder, f"{one.row}_{one.stage}", tag, settings)
         cache = FrameCache.of(model.encoder, sessions.data.cache_dir)
         at_once = self.comparison.together if compressor.takes_rows else 1
