@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from speech_xl.evaluation.prediction import answer_id
-from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
+from speech_xl.evaluation.prediction_file import PredictionWriter, prediction_path, read_predictions
 
 
 def lines(path):
@@ -134,3 +134,17 @@ def test_one_question_asked_twice_has_two_answers(tmp_path, make_question):
     with PredictionWriter(path) as writer:
         assert not writer.write(first) and not writer.write(second)
     assert [record.reference for record in read_predictions(path)] == ["Two.", "Three."]
+
+
+def test_files_are_named_by_weights_and_settings(tmp_path):
+    settings = {"asked": "1f", "compressor": "SnapKV"}
+    names = {
+        prediction_path(tmp_path, name, tag, {**settings, **more}).name
+        for name in ("test_SnapKV", "test_SnapKV, query-aware")
+        for tag in ("aa", "bb")
+        for more in ({}, {"asked": "2f"})
+    }
+    assert len(names) == 8
+    assert all(
+        name.endswith(".jsonl") and name.replace("-", "_").removesuffix(".jsonl").isidentifier() for name in names
+    )

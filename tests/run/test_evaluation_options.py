@@ -137,6 +137,14 @@ def test_files_of_ranks_are_scored_as_one_run_and_a_table_holds_them_all(tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"{name}.results.{end}" for name in ("a", "b") for end in ("json", "md")
     ]
+    (tmp_path / "b.jsonl").rename(tmp_path / "c.jsonl")
+    with PredictionWriter(tmp_path / "b.jsonl") as writer:
+        writer.write(make_prediction("s0", 4, compressor="b"))
+    with PredictionWriter(tmp_path / "old.jsonl") as writer:
+        writer.write(make_prediction("s0", 4))
+    score([str(tmp_path / f"{name}.jsonl") for name in ("b", "c", "old")])
+    shown = capsys.readouterr().out
+    assert all(f"| {name} | 4x |" in shown for name in ("b", "b, c", "old")), "a row says which file it is of"
     (tmp_path / "other").mkdir()
     shutil.copy(tmp_path / "b.jsonl", tmp_path / "other")
     with pytest.raises(ValueError, match="another file of this name was given"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speech_xl.evaluation.prediction_file import read_predictions
 from speech_xl.evaluation.report import rows_of, write_report
+from speech_xl.evaluation.rows import Row
 from speech_xl.evaluation.tables import method_table
 
 
@@ -24,9 +25,20 @@ def score(argv: Sequence[str]) -> None:
         if out / f"{name}.json" in written:
             raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
         write_report(file, out, name)
-        rows += rows_of(read_predictions(file))
+        rows += named(rows_of(read_predictions(file)), file.stem, rows)
         written.append(out / f"{name}.json")
     print(method_table(rows), *(f"written: {path}" for path in written), sep="\n")
+
+
+def named(rows: Sequence[Row], file: str, others: Sequence[Row]) -> list[Row]:
+    """Rows of a file, with its name where they have no method's, or where other files have rows of the same method."""
+    taken = {row["method"] for row in others}
+    return [
+        row | {"method": f"{row['method']}, {file}".removeprefix(", ")}
+        if not row["method"] or row["method"] in taken
+        else row
+        for row in rows
+    ]
 
 
 def whole_run(file: Path) -> Path:
