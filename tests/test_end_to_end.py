@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import MinLengthLogitsProcessor
 
+from experiments.random_models import encoder_folder, llm_folder
 from experiments.run import main
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.sessions import Utterance, assemble_session
@@ -29,7 +30,6 @@ from speech_xl.model import SpeechLLM
 from speech_xl.run.command import WEIGHTS, ConfigError
 from speech_xl.run.lineage import read_lineage
 from speech_xl.run.trained_stage import TrainedStage
-from tests.model.tiny import encoder_folder, llm_folder
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch.utils.data import DataLoader
 
-from speech_xl.callbacks.best_and_last import BestAndLast
+from speech_xl.run.best_and_last import BestAndLast
 from speech_xl.run.ending import KeepHandlers, unfinished_text
 from speech_xl.run.signals import ONE_PRESS, Stopped, StopSignals, run_command
 

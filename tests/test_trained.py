@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
+from experiments.random_models import encoder_folder
 from speech_xl.listen import Listener
 from speech_xl.run.command import WEIGHTS
 from speech_xl.run.lineage import LineageError
 from speech_xl.run.trained_stage import EXPORTED, TrainedStage
-from tests.model.tiny import encoder_folder
 from tests.run.test_configs import EXPERIMENTS
 
 TRAINED = sorted(path.parent for path in (EXPERIMENTS / "trained").rglob(EXPORTED))

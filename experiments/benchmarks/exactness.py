@@ -23,8 +23,18 @@ import torch
 from tqdm import tqdm
 
 from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
-from tests.model.tiny import listener, llm_folder, suffixes
-from tests.model.two_paths import CONTROLS, FAMILIES, RATIOS, SCHEMES, TURNS, broken, gradients, sample, streamed
+from experiments.benchmarks.two_paths import (
+    CONTROLS,
+    FAMILIES,
+    RATIOS,
+    SCHEMES,
+    TURNS,
+    broken,
+    gradients,
+    sample,
+    streamed,
+)
+from experiments.random_models import listener, llm_folder, suffixes
 
 PROJECTIONS = ("full", "lora")
 NOTICED = 1e-3  # a control's difference in loss from here on counts as noticed
@@ -95,7 +105,7 @@ def main() -> None:
     publish(
         __file__,
         summary=summary,
-        data="random tiny models, ragged batch of four rows, ratios mixed per interval (tests/model/two_paths.py)",
+        data="random tiny models, ragged batch of four rows, ratios mixed per interval (two_paths.py)",
         items=len(rows),
         commit=commit,
         folder=results,

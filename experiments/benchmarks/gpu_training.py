@@ -19,13 +19,13 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 from experiments.benchmarks.device import begin, gib, peak
 from experiments.benchmarks.sizes import speech_llm_of
 from experiments.benchmarks.training_speed import ANSWER
+from experiments.benchmarks.two_paths import streamed
 from speech_xl.evaluation.timing import now
 from speech_xl.model import SSTs, speech_llm
 from speech_xl.model.attention import block_mask, query_chunks
 from speech_xl.model.layout import Layout, LayoutBatch
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
-from tests.model.two_paths import streamed
 
 RATE, INTERVAL, RATIO = 12.5, 50, 8
 MINUTE = round(60 * RATE)  # frames

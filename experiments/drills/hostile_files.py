@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from experiments.drills.cases import Due
 from experiments.drills.finished_stage import finished_stage
 from experiments.drills.hostile_stages import MARK, with_own_code
-from tests.model.tiny import encoder_folder, llm_folder
+from experiments.random_models import encoder_folder, llm_folder
 
 Tensors = dict[str, torch.Tensor]
 
@@ -139,7 +139,7 @@ def checkpoint(what: str, name: str, change: Callable[[TrainedFixture], Any], fl
 
 def notes_are_no_json(fixture: TrainedFixture) -> list[Any]:
     path = fixture.folder / "notes.safetensors"
-    save_file(fixture.weights, path, {"pristine": "[not json"})
+    save_file(fixture.weights, path, {"untouched_pretrained": "[not json"})
     return ["--init_from", path]
 
 

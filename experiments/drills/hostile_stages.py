@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from experiments.drills.rows import Row
-from tests.model.tiny import llm_folder
+from experiments.random_models import llm_folder
 
 Config = dict[str, Any]
 MARK = "code-ran"  # a file of this name appears beside the folder where its code is run

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from experiments.drills.tones import session
-from tests.model.tiny import encoder_folder, llm_folder
+from experiments.random_models import encoder_folder, llm_folder
 
 SPLITS = ("train", "dev", "test")
 STAGE = "one"

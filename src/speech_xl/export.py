@@ -52,10 +52,10 @@ def export(
         raise ConfigError(f"{out} holds a trained stage already; name another folder, or delete it first")
     model = stage.model()
     kept, notes = read_weights(stage.weights)
-    state, pristine = model.state_dict(), set(json.loads(notes.get("pristine", "[]")))
+    state, untouched = model.state_dict(), set(json.loads(notes.get("untouched_pretrained", "[]")))
     shared = {state[name].data_ptr() for name in kept}
-    tied = {name for name in pristine if name.startswith("llm.") and state[name].data_ptr() in shared}
-    whole_llm = not any(name.startswith("llm.") for name in pristine - tied)
+    tied = {name for name in untouched if name.startswith("llm.") and state[name].data_ptr() in shared}
+    whole_llm = not any(name.startswith("llm.") for name in untouched - tied)
     config = {
         "stage": stage.config.get("stage"),
         "model": copy.deepcopy(stage.model_config),  # without optimizer, schedule and the like
@@ -80,10 +80,10 @@ def export(
     written = {
         name: value.to(wanted) if value.is_floating_point() and value.ndim else value
         for name, value in state.items()
-        if name not in pristine - tied
+        if name not in untouched - tied
     }
-    left = sorted(pristine - written.keys())
-    exported = {"stage": str(config["stage"]), "pristine": json.dumps(left)}
+    left = sorted(untouched - written.keys())
+    exported = {"stage": str(config["stage"]), "untouched_pretrained": json.dumps(left)}
     if model.lineage is not None:
         exported[NOTE] = json.dumps({**model.lineage, "sources": sources_of(model, left)})
     write_text(out / EXPORTED, yaml.safe_dump(config, sort_keys=False))

@@ -12,6 +12,7 @@ from lhotse import Recording
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from speech_xl.phases.observations import Observations
 from tests.predictions import make_prediction
 
 KV_BYTES_PER_TOKEN = 32
@@ -37,24 +38,26 @@ class ToyPhase(pl.LightningModule):
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
         if compresses:
-            self.ratios = (99,)
+            self.ratios, self.draw_from = (99,), self._draw_from
         self.seen = []
         self.kept = iter(())
         self.records, self.examples = list(records), list(examples)
-        self.val_records, self.val_examples = [], []
-        self.last_step = None
+        self.observations = Observations()
+
+    def _draw_from(self, ratios):
+        self.ratios = tuple(ratios)
 
     def training_step(self, batch, batch_idx):
         self.seen.append((self.trainer.global_step, getattr(self, "ratios", None)))
-        self.last_step = ToyStats(kept_kv_tokens=next(self.kept, 25))
+        self.observations.step = ToyStats(kept_kv_tokens=next(self.kept, 25))
         return self.layer(batch).mean()
 
     def on_validation_epoch_start(self):
-        self.val_records, self.val_examples = [], []
+        self.observations.begin_validation()
 
     def validation_step(self, batch, batch_idx):
         if batch_idx == 0:
-            self.val_records, self.val_examples = list(self.records), list(self.examples)
+            self.observations.predictions, self.observations.examples = list(self.records), list(self.examples)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.01)

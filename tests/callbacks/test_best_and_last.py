@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from speech_xl.callbacks.best_and_last import BestAndLast
+from speech_xl.run.best_and_last import BestAndLast
 
 ERRORS = [0.5, 0.2, 0.9, 0.4]  # of the validations in turn
 

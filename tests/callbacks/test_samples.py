@@ -73,7 +73,7 @@ def test_training_goes_on_without_matplotlib(train, validated, monkeypatch):
 
 def test_the_phase_keeps_as_many_sessions_as_are_shown(train, validated):
     train(Samples(n=5, console=False), phase=validated, limit_val_batches=1, version="five")
-    assert validated.examples_kept == 5
+    assert validated.observations.examples_wanted == 5
 
 
 def test_table_groups_ratios_and_escapes(make_record):

@@ -8,6 +8,7 @@ import torch
 
 from speech_xl.callbacks import Throughput
 from speech_xl.callbacks.peak_flops import peak_flops_of
+from speech_xl.phases.observations import Observations
 
 
 class Clock:
@@ -113,8 +114,8 @@ def test_ranks_are_summed():
     )
     logger = SimpleNamespace(log_metrics=lambda values, step: logged.update(values))
     trainer = SimpleNamespace(strategy=strategy, world_size=2, global_step=0, loggers=[logger])
-    phase = SimpleNamespace(log=lambda *_, **__: None)
-    phase.last_step = SimpleNamespace(audio_seconds=8.0, llm_tokens=100, model_flops=1e12)
+    phase = SimpleNamespace(log=lambda *_, **__: None, observations=Observations())
+    phase.observations.step = SimpleNamespace(audio_seconds=8.0, llm_tokens=100, model_flops=1e12)
     throughput._clock = clock = Clock()
     throughput.on_train_start(trainer, phase)
     throughput.on_train_batch_start(trainer, phase, None, 0)

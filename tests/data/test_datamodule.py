@@ -13,11 +13,13 @@ import torch
 from lhotse import CutSet
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from experiments.random_models import encoder_folder
 from speech_xl.data.audio import AudioError
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
-from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.encoder_frames import EncoderFrames
 from speech_xl.data.loaders import TrainPosition
+from speech_xl.model import HFEncoder
 
 TASKS = {"asr": 1.0, "qa": 1.0}
 EXCERPT = Excerpt(0.4, 0.9)
@@ -128,12 +130,15 @@ def test_excerpts_without_weight_for_asr(tiny_corpus):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_cached_frames_are_used_in_workers(tiny_corpus, tmp_path, num_workers):
-    module = module_of(tiny_corpus(), num_workers=num_workers)
+    encoder = HFEncoder(encoder_folder(tmp_path / "encoder"))
+    encoder.build([-1])
+    frames = EncoderFrames(encoder.requires_grad_(False))
+    module = module_of(tiny_corpus(), num_workers=num_workers, frames=frames, cache_dir=str(tmp_path))
     loader = module.train_dataloader()
     assert all(row is None for batch in loader for row in batch.frames)
-    module.frame_cache = FrameCache(tmp_path / "frames", "encoder", 50.0)
+    frames.open()
     for i, cut in enumerate(module.cuts("train")):
-        module.frame_cache.store(cut, torch.full((3, 2), float(i)))
+        frames.cache.store(cut, torch.full((3, 2), float(i)))
     for batch in loader:
         assert batch.audio == [None] * len(batch)
         assert [f"train{int(row[0, 0])}" for row in batch.frames] == batch.ids

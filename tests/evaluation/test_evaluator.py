@@ -6,6 +6,7 @@ import pytest
 import torch
 from lhotse.testing.dummies import dummy_cut
 
+from experiments.random_models import listener, llm_folder, speech
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import MeanPooled, Summarization, Truncation, Uncompressed
@@ -14,7 +15,6 @@ from speech_xl.evaluation.prediction_file import PredictionWriter, read_predicti
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.speech import Speech
 from speech_xl.phases.evaluation_loops import Evaluation, EvaluationLoops
-from tests.model.tiny import listener, llm_folder, speech
 
 LENGTHS = [[6, 5], [4], [7, 2, 4]]
 

@@ -8,9 +8,9 @@ import torch
 
 from experiments.benchmarks.asking import changed
 from experiments.benchmarks.compression import command_of, file_name, methods
+from experiments.random_models import listener, llm_folder, speech
 from speech_xl.evaluation.compressors import Eviction, MeanPooled
 from speech_xl.run.command import ConfigError
-from tests.model.tiny import listener, llm_folder, speech
 
 
 def test_every_file_of_answers_has_a_name_of_its_own():

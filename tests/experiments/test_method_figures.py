@@ -9,8 +9,8 @@ import torch
 
 from experiments.benchmarks.record import ROOT
 from experiments.figures.method import FIGURES, held_tokens, main, visible
+from experiments.random_models import listener, llm_folder, speech
 from speech_xl.model.layout import POSITIONS, Kind, build_layout
-from tests.model.tiny import listener, llm_folder, speech
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 INTERVALS, RATIOS = [6, 7, 5], [2, 3, 8]

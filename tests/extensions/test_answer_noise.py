@@ -11,8 +11,9 @@ LONG = ("long", 0.7, [("what was said, and by whom?", "ada said that bob was lat
 def test_noise_changes_what_is_read_back_and_not_what_is_to_be_said(folders, tmp_path, monkeypatch):
     read = []
     for share in (0.0, 0.5):
-        model = phase(SemanticAlignment, folders, {"adapter.*": 0.5}, extensions=[AnswerNoise(share)])
-        model.cache_frames = False
+        model = phase(
+            SemanticAlignment, folders, {"adapter.*": 0.5}, extensions=[AnswerNoise(share)], cache_frames=False
+        )
         one = batch(tmp_path, LONG)
         data = Given([one], tmp_path)
         fit(model, data, 0)

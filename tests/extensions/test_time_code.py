@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from experiments.random_models import WIDTH, encoder_folder, listener, llm_folder, speech
 from speech_xl.extensions.ctc import PosteriorAdapter
 from speech_xl.extensions.time_code import TimeCode, time_code
 from speech_xl.model import LLM, AcousticAdapter, DualAdapter, HFEncoder, SemanticAdapter, SpeechLLM
 from speech_xl.model.layout import Kind, LayoutBatch
-from tests.model.tiny import WIDTH, encoder_folder, listener, llm_folder, speech
 
 ADAPTERS = {
     "semantic": lambda: SemanticAdapter(stride=2),

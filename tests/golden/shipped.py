@@ -7,9 +7,9 @@ import torch
 import yaml
 from torch import Tensor
 
+from experiments.random_models import encoder_folder
 from speech_xl.listen import Listener, longest_answer
 from speech_xl.run.trained_stage import EXPORTED, TrainedStage
-from tests.model.tiny import encoder_folder
 
 HERE = Path(__file__).parent
 STAGE = HERE.parents[1] / "experiments" / "trained" / "read_speech"

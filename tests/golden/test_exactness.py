@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks.exactness import CONTROLS, NOTICED, compare, control
+from experiments.random_models import llm_folder
 from tests.golden.conditions import conditions
-from tests.model.tiny import llm_folder
 
 RECORDED = json.loads((Path(__file__).parent / "exactness.json").read_text())
 ROUNDING = 10  # times the largest recorded difference: how far rounding may go on another processor

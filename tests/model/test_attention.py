@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from experiments.benchmarks.two_paths import allowed
+from experiments.random_models import listener, llm_folder
 from speech_xl.model.attention import (
     QUERY_CHUNK,
     MemoryKeys,
@@ -15,8 +17,6 @@ from speech_xl.model.attention import (
     query_chunks,
 )
 from speech_xl.model.layout import Kind, LayoutBatch, build_layout
-from tests.model.tiny import listener, llm_folder
-from tests.model.two_paths import allowed
 
 ROWS = [([6, 6, 5], [2, None, 8], 7), ([9], [4], 3), ([5] * 30, [2] * 30, 20)]
 MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)

@@ -5,9 +5,9 @@ import warnings
 import pytest
 from transformers import LlamaConfig, Qwen2Config
 
+from experiments.random_models import listener, llm_folder, speech, suffixes
 from speech_xl.model import context
 from speech_xl.model.context import check_texts, context_of
-from tests.model.tiny import listener, llm_folder, speech, suffixes
 
 ROPE = {"rope_theta": 1000.0}
 

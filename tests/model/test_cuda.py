@@ -7,10 +7,10 @@ CPUs don't have. Heads are 64 wide, as real ones are: compiled FlexAttention doe
 import pytest
 import torch
 
+from experiments.benchmarks.two_paths import INTERVALS, RATIOS, SCHEMES, TURNS, gradients, sample, streamed
+from experiments.random_models import audio, encoder_folder, listener, llm_folder, row_of, suffixes
 from speech_xl.model import HFEncoder, Listener
 from tests.model.test_listener import INTERVAL, SECONDS, WHAT, WHO, backbone, compress_interval, same
-from tests.model.tiny import audio, encoder_folder, listener, llm_folder, row_of, suffixes
-from tests.model.two_paths import INTERVALS, RATIOS, SCHEMES, TURNS, gradients, sample, streamed
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),

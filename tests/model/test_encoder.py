@@ -6,8 +6,8 @@ import transformers
 from packaging.version import Version
 from safetensors import safe_open
 
+from experiments.random_models import HOP, TOWERS, audio, encoder_folder
 from speech_xl.model import HFEncoder
-from tests.model.tiny import HOP, TOWERS, audio, encoder_folder
 
 # Samples a frame, samples a window of 0.5 s (whole frames), and width.
 SHAPES = {

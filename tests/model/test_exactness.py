@@ -8,12 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from speech_xl.extensions.time_code import TimeCode
-from speech_xl.model import Lora
-from speech_xl.model.layout import LayoutBatch
-from speech_xl.model.prompt import IGNORE
-from tests.model.tiny import listener, llm_folder, row_of, speech, suffixes
-from tests.model.two_paths import (
+from experiments.benchmarks.two_paths import (
     CONTROLS,
     FAMILIES,
     INTERVALS,
@@ -25,6 +20,11 @@ from tests.model.two_paths import (
     sample,
     streamed,
 )
+from experiments.random_models import listener, llm_folder, row_of, speech, suffixes
+from speech_xl.extensions.time_code import TimeCode
+from speech_xl.model import Lora
+from speech_xl.model.layout import LayoutBatch
+from speech_xl.model.prompt import IGNORE
 
 
 @pytest.fixture(scope="module")

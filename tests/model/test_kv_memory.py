@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import cache_utils
 
+from experiments.random_models import listener, llm_folder, speech
 from speech_xl.model.kv_memory import KVMemory, PrunableLayer
 from speech_xl.model.layout import Kind
-from tests.model.tiny import listener, llm_folder, speech
 
 INTERVALS = [[6, 6, 5], [4, 3], [9]]
 RATIOS = [[2, None, 8], [1, 4], [4]]
-P, F, S, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.KEPT
+P, F, S, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.UNCOMPRESSED
 
 
 @pytest.fixture(scope="module")
@@ -180,30 +180,30 @@ QUESTIONS = ["who?", "what was said, by whom, and when?", "x", "where?"]
 def test_a_static_memory_answers_as_the_memory_it_was_made_of(model, memory):
     rows, limits = [0, 1, 2, 0], [5, 6, 7, 8]
     wanted = model.generate(memory, rows, QUESTIONS, limits)
-    sealed = memory.freeze("static", room=64)
-    assert {layer.keys.shape[2] for layer in sealed.cache.layers} == {memory.valid.shape[1] + 64}
+    frozen = memory.freeze("static", capacity=64)
+    assert {layer.keys.shape[2] for layer in frozen.cache.layers} == {memory.valid.shape[1] + 64}
     for _ in range(2):  # asking leaves it as it was
-        assert model.generate(sealed, rows, QUESTIONS, limits) == wanted
-    with pytest.raises(ValueError, match=r"up to 60 don't fit the room of 64: seal the memory with more room"):
-        model.generate(sealed, [0], QUESTIONS[:1], [60])
+        assert model.generate(frozen, rows, QUESTIONS, limits) == wanted
+    with pytest.raises(ValueError, match=r"up to 60 don't fit the capacity of 64: .* larger capacity"):
+        model.generate(frozen, [0], QUESTIONS[:1], [60])
 
 
 @torch.no_grad()
 @pytest.mark.skipif(not hasattr(cache_utils, "Fp8QuantizedLayer"), reason="an older transformers")
 def test_an_fp8_memory_holds_eight_bits_a_number_and_nearly_the_same_numbers(model, memory):
-    sealed = memory.freeze("fp8")
-    for layer, full in zip(sealed.cache.layers, memory.cache.layers, strict=True):
+    frozen = memory.freeze("fp8")
+    for layer, full in zip(frozen.cache.layers, memory.cache.layers, strict=True):
         keys, scale = layer._quantized_keys
         assert keys.element_size() == 1 and keys.shape == full.keys.shape
         assert (keys.double() * scale - full.keys).abs().max() < 0.07 * full.keys.abs().max()
         assert not torch.equal(keys.double() * scale, full.keys)
     rows, limits = [0, 1, 2, 0], [5, 6, 7, 8]
-    answers = model.generate(sealed, rows, QUESTIONS, limits)
-    assert len(answers) == 4 and answers == model.generate(sealed, rows, QUESTIONS, limits)
-    fork = sealed.select([2, 0])
+    answers = model.generate(frozen, rows, QUESTIONS, limits)
+    assert len(answers) == 4 and answers == model.generate(frozen, rows, QUESTIONS, limits)
+    fork = frozen.select([2, 0])
     assert fork.valid.equal(memory.valid[[2, 0]]) and fork.position.equal(memory.position[[2, 0]])
 
 
 def test_another_kind_of_seal_is_refused(memory):
-    with pytest.raises(ValueError, match="seal\\('wax'\\): choose 'static'"):
+    with pytest.raises(ValueError, match="freeze\\('wax'\\): choose 'static'"):
         memory.freeze("wax")

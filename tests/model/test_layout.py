@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.benchmarks.two_paths import allowed
 from speech_xl.model.layout import (
     Groups,
     Kind,
@@ -15,9 +16,8 @@ from speech_xl.model.layout import (
     place_ssts,
     visible_intervals,
 )
-from tests.model.two_paths import allowed
 
-P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.KEPT
+P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.UNCOMPRESSED
 quick = settings(deadline=None, max_examples=150, derandomize=True)
 
 
@@ -205,7 +205,7 @@ def test_compact_packs_memory_before_each_interval():
     layout = build_layout(2, [4, 3, 2], [2, None, 4], 3, "compact")
     assert layout.kind.tolist() == [P, P, F, F, S, F, F, S, K, K, K, F, F, S, X, X, X]
     assert layout.position.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 8, 9, 10]
-    assert layout.memory[layout.kind != F].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert layout.position_after[layout.kind != F].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert layout.next == 11
 
 
@@ -214,7 +214,7 @@ def test_interpolated_puts_frames_between_integers():
     assert layout.kind.tolist() == [P, F, F, F, F, S, F, S, K, K, X]
     wanted = [0, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 5]
     assert layout.position.tolist() == pytest.approx(wanted)
-    assert layout.memory is layout.position and layout.next == 6
+    assert layout.position_after is layout.position and layout.next == 6
 
 
 @quick
@@ -229,13 +229,13 @@ def test_positions_rise_within_an_interval_and_over_memory(rows, prefix, suffix,
     same = np.diff(layout.interval) == 0
     assert (np.diff(layout.position)[same] > 0).all()
     kept = layout.kind != F
-    assert (np.diff(layout.memory[kept]) > 0).all()
+    assert (np.diff(layout.position_after[kept]) > 0).all()
     if scheme != "original":
-        assert layout.memory[kept].tolist() == list(range(kept.sum()))
-    assert layout.next == (0 if not len(layout) else layout.memory[-1] + 1)
+        assert layout.position_after[kept].tolist() == list(range(kept.sum()))
+    assert layout.next == (0 if not len(layout) else layout.position_after[-1] + 1)
     for number in range(len(rows)):
         mine = layout.interval == number
-        held = layout.memory[kept & (layout.interval < number)]
+        held = layout.position_after[kept & (layout.interval < number)]
         if len(held):
             assert layout.position[mine].min() > held.max(), "an interval stands after all it remembers"
 

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from experiments.random_models import audio, encoder_folder, llm_folder
 from speech_xl.data.partition import window_ends
 from speech_xl.extensions.ctc import PosteriorAdapter
 from speech_xl.extensions.time_code import TimeCode
@@ -17,7 +18,6 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.memory_file import MEMORY, MemoryFileError
 from speech_xl.model.speech import Speech
 from speech_xl.storage.tensor_files import read_tensors, write_tensors
-from tests.model.tiny import audio, encoder_folder, llm_folder
 
 SECONDS = 2.9
 INTERVAL = 0.48  # 12 frames
@@ -128,7 +128,7 @@ def test_an_llm_without_prompt_listens_from_the_first_second(folders, tmp_path):
     listener = Listener(model, 4, INTERVAL)
     with pytest.raises(ValueError, match="nothing was heard yet"):
         listener.ask(WHO)
-    with pytest.raises(ValueError, match=r"seal\('static'\): nothing was heard yet"):
+    with pytest.raises(ValueError, match=r"freeze\('static'\): nothing was heard yet"):
         listener.memory.freeze("static")
     listener.push(sound)
     answer = listener.ask(WHO, limit=5)

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, Wav2Vec2ForCTC
 
+from experiments.random_models import encoder_folder, llm_folder
 from speech_xl.model import LLM, HFEncoder, Lora
 from speech_xl.model.pretrained import PretrainedError
 from speech_xl.run.user_errors import message_of
-from tests.model.tiny import encoder_folder, llm_folder
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 

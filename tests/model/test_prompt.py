@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from experiments.random_models import CHARACTERS, CHATML, SPECIAL, tokenizer
 from speech_xl.model.prompt import IGNORE, Prompt
 from speech_xl.model.text_tokens import TextTokens
-from tests.model.tiny import CHARACTERS, CHATML, SPECIAL, tokenizer
 
 TOKENIZER = tokenizer()
 SHIPPED = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"

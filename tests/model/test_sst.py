@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from experiments.random_models import WIDTH, listener, llm_folder, speech, suffixes
 from speech_xl.model import LLM, Lora, SSTs
 from speech_xl.model.layout import Kind, LayoutBatch
 from speech_xl.model.pooling import shorten
 from speech_xl.model.sst import effective_linear
-from tests.model.tiny import WIDTH, listener, llm_folder, speech, suffixes
 
 FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
 LORA = Lora(r=2, alpha=6, target_modules=["q_proj", "v_proj"])

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from experiments.random_models import HOP, audio, encoder_folder, llm_folder
 from speech_xl.extensions.ctc import PosteriorAdapter
 from speech_xl.extensions.time_code import TimeCode
 from speech_xl.extensions.voice_adapter import VoiceAdapter
@@ -17,7 +18,6 @@ from speech_xl.model import (
     SpeechLLM,
 )
 from speech_xl.model.stream import FrameStream
-from tests.model.tiny import HOP, audio, encoder_folder, llm_folder
 
 ADAPTERS = {
     "semantic": lambda: SemanticAdapter(stride=4),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.model.tiny import encoder_folder, llm_folder
+from experiments.random_models import encoder_folder, llm_folder
 
 
 @pytest.fixture(scope="session")

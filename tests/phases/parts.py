@@ -10,11 +10,11 @@ import torch
 from lhotse import Recording
 from torch.utils.data import DataLoader
 
+from experiments.random_models import audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.tasks import Turn
 from speech_xl.model import LLM, HFEncoder, SemanticAdapter
 from speech_xl.phases import Phase
-from tests.model.tiny import audio
 
 
 def batch(folder: Path, *rows: tuple[str, float, list[tuple[str, str]]]) -> SpeechBatch:
@@ -38,7 +38,7 @@ class Given(pl.LightningDataModule):
 
     def __init__(self, batches: list[SpeechBatch], cache_dir: Path) -> None:
         super().__init__()
-        self.batches, self.cache_dir, self.frame_cache = batches, str(cache_dir), None
+        self.batches, self.cache_dir = batches, str(cache_dir)
 
     def train_dataloader(self) -> Any:
         return DataLoader(self.batches, batch_size=None, collate_fn=lambda one: one)  # pyright: ignore
@@ -67,6 +67,8 @@ def phase(
 def fit(model: Phase, data: Given, steps: int = 1, **options: Any) -> pl.Trainer:
     """Train for `steps` optimizer steps on the CPU without files; 0 only builds the model (or loads `ckpt_path`)."""
     torch.manual_seed(8)
+    if isinstance(data, Given):
+        model.frames.keep_in(data.cache_dir)
     ckpt_path = options.pop("ckpt_path", None)
     trainer = pl.Trainer(
         accelerator="cpu",

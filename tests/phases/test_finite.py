@@ -41,8 +41,8 @@ def trained(folders, folder, batches, steps, **options):
         optimizer=lambda groups: torch.optim.AdamW(groups, weight_decay=0.5),
         scheduler="constant_with_warmup",
         warmup_steps=8,
+        cache_frames=False,
     )
-    model.cache_frames = False
     return model, fit(model, Given(batches, folder), steps, **options)
 
 

@@ -10,8 +10,7 @@ ROW = ("row", 0.7, [("say", "a")])
 
 
 def test_it_trains_on_means_of_its_ratio_and_hears_the_same(folders, tmp_path):
-    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[4])
-    model.cache_frames = False
+    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[4], cache_frames=False)
     one = batch(tmp_path, ROW)
     fit(model, Given([one], tmp_path), 0)
     with torch.no_grad():
@@ -27,11 +26,10 @@ def test_it_trains_on_means_of_its_ratio_and_hears_the_same(folders, tmp_path):
 
 
 def test_a_step_of_it_moves_the_adapter(folders, tmp_path):
-    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[2, 4])
-    model.cache_frames = False
+    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[2, 4], cache_frames=False)
     fit(model, Given([batch(tmp_path, ROW)], tmp_path), 0)
     before = [p.detach().clone() for p in model.backbone.adapter.parameters()]
     fit(model, Given([batch(tmp_path, ROW)], tmp_path), 1)
-    step = model.last_step
+    step = model.observations.step
     assert step.total_kv_tokens == 9 > step.kept_kv_tokens  # 0.7 s at 12.5 Hz, before any were averaged
     assert any(not old.equal(new) for old, new in zip(before, model.backbone.adapter.parameters(), strict=True))

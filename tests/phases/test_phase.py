@@ -53,8 +53,7 @@ def labels_of(folders, row):
 
 def moved(folders, tmp_path, batches, task_weights=None, **options):
     """How one optimizer step over `batches` moves the adapter."""
-    model = phase(SemanticAlignment, folders, ADAPTER, task_weights=task_weights)
-    model.cache_frames = False
+    model = phase(SemanticAlignment, folders, ADAPTER, task_weights=task_weights, cache_frames=False)
     data = Given(batches, tmp_path)
     fit(model, data, 0)
     before = weights(model, "backbone.adapter")
@@ -106,7 +105,7 @@ def test_refuses_bad_task_weights(folders, weights, message):
 def test_a_step_is_counted_for_the_callbacks(folders, tmp_path):
     model = phase(SSTCompression, folders, {"sst.*": 0.1}, sst=SSTs(), ratios=[2])
     fit(model, Given([batch(tmp_path, SHORT, LONG)], tmp_path))
-    step = model.last_step
+    step = model.observations.step
     # 0.3 s and 0.7 s at 50 Hz by 4: 4 frames in intervals of 3 and 1, 9 in 3, 3 and 3.
     assert (step.total_kv_tokens, step.kept_kv_tokens) == (13, 2 + 1 + 2 + 2 + 2)
     assert step.audio_seconds == pytest.approx(1.0)
@@ -183,16 +182,16 @@ def encodings(monkeypatch):
 
 
 def test_frames_from_the_cache_change_nothing(folders, tmp_path, encodings):
-    results = []
-    data = Given([batch(tmp_path, SHORT, LONG)], tmp_path)
+    results, cache = [], None
     for hit in (False, True):
         given = batch(tmp_path, SHORT, LONG)
         if hit:
-            given.frames = [data.frame_cache.load(cut) for cut in given.cuts]
+            given.frames = [cache.load(cut) for cut in given.cuts]
             assert all(frames.dtype == torch.float16 for frames in given.frames)
             given.audio = [None, None]
-        model, data = phase(SemanticAlignment, folders, ADAPTER), Given([given], tmp_path)
-        trainer = fit(model, data)
+        model = phase(SemanticAlignment, folders, ADAPTER)
+        trainer = fit(model, Given([given], tmp_path))
+        cache = model.frames.cache
         results.append((trainer.callback_metrics["train/loss"], weights(model, "backbone.adapter")))
         assert len(encodings) == 2, "the second fit never asks the encoder"
     assert results[0][0].equal(results[1][0])
@@ -205,7 +204,7 @@ def test_a_batch_half_from_the_cache_stays_in_order(folders, tmp_path, encodings
     first = fit(model, data).callback_metrics["train/loss"]
     for cached in (0, 1):
         given = batch(tmp_path, SHORT, LONG)
-        given.frames[cached] = data.frame_cache.load(given.cuts[cached])
+        given.frames[cached] = model.frames.cache.load(given.cuts[cached])
         given.audio[cached] = None
         encodings.clear()
         again = phase(SemanticAlignment, folders, ADAPTER)
@@ -218,6 +217,7 @@ def test_sessions_are_encoded_once_and_their_excerpts_never(folders, tmp_path, e
     made = {split: corpus.cuts(split) for split in ("train", "dev")}
     monkeypatch.setattr(corpus, "cuts", made.get)  # it writes its audio anew every time it is asked
     for heard in (5, 0):  # sessions that the encoder hears in the first fit, and in a second one
+        model = phase(SemanticAlignment, folders, ADAPTER)
         data = SpeechDataModule(
             corpus,
             str(tmp_path),
@@ -225,8 +225,8 @@ def test_sessions_are_encoded_once_and_their_excerpts_never(folders, tmp_path, e
             max_duration=2.0,
             excerpt=Excerpt(0.3, 0.8, per_session=3),
             num_workers=0,
+            frames=model.frames,
         )
-        model = phase(SemanticAlignment, folders, ADAPTER)
         trainer = fit(model, data, steps=12, limit_val_batches=0)
         assert trainer.current_epoch > 0, "further epochs draw further excerpts"
         assert len(encodings) == heard
@@ -241,7 +241,7 @@ def test_no_frames_are_kept_of(folders, tmp_path, case):
     fit(model, data, 0)
     before = weights(model, "backbone.encoder")
     fit(model, data)
-    assert data.frame_cache is None and not (tmp_path / "frames").exists()
+    assert model.frames.cache is None and not (tmp_path / "frames").exists()
     changed = {name for name, value in weights(model, "backbone.encoder").items() if not value.equal(before[name])}
     assert bool(changed) == (case == "a training encoder")
     assert all("layers.1." in name for name in changed)
@@ -333,7 +333,7 @@ def stage2(folders, tmp_path):
 def test_stage_3_begins_with_copies_of_the_trained_llm(folders, tmp_path):
     before, path = stage2(folders, tmp_path)
     model = phase(SSTCompression, folders, {"sst.*": 0.1}, lora=LORA, sst=SSTs())
-    model.initial = path
+    model.start_from(path)
     fit(model, Given([batch(tmp_path, LONG)], tmp_path), 0)
     old = before.backbone.state_dict()
     assert all(model.backbone.state_dict()[name].equal(value) for name, value in old.items())
@@ -369,7 +369,7 @@ def test_stage_3_goes_on_from_its_own_ssts(folders, tmp_path):
     data = Given([batch(tmp_path, LONG)], tmp_path)
     fit(model, data, 2).save_checkpoint(tmp_path / "stage3.ckpt")
     again = phase(SSTCompression, folders, {"sst.*": 0.5}, sst=SSTs())
-    again.initial = tmp_path / "stage3.ckpt"
+    again.start_from(tmp_path / "stage3.ckpt")
     fit(again, data, 0)
     trained = weights(model, "backbone.sst")
     assert trained and all(weights(again)[name].equal(value) for name, value in trained.items())
@@ -382,24 +382,24 @@ def test_exported_weights_carry_the_same_as_the_checkpoint(folders, tmp_path):
     state, notes = read_weights(path)
     save_weights(state, tmp_path / "weights.safetensors", **notes)
     again = phase(ModalAlignment, folders, ADAPTER, lora=LORA)
-    again.initial = tmp_path / "weights.safetensors"
+    again.start_from(tmp_path / "weights.safetensors")
     fit(again, Given([batch(tmp_path, LONG)], tmp_path), 0)
     assert all(again.state_dict()[name].equal(value) for name, value in model.state_dict().items())
     # The LoRA was trained by the stage before, so this stage's own files must hold it though it is frozen now.
-    assert not any("lora_" in name for name in again.pristine)
+    assert not any("lora_" in name for name in again.untouched)
 
 
 def test_what_an_earlier_stage_trained_stays_in_later_files(folders, tmp_path):
-    """Pristine means untouched by any stage, not only by this one."""
+    """Untouched means by any stage, not only by this one."""
     data = Given([batch(tmp_path, LONG)], tmp_path)
     first = phase(SemanticAlignment, folders, {"llm.model.lm_head.*": 0.5})
     fit(first, data).save_checkpoint(tmp_path / "first.ckpt")
     second = phase(ModalAlignment, folders, ADAPTER)
-    second.initial = tmp_path / "first.ckpt"
+    second.start_from(tmp_path / "first.ckpt")
     fit(second, data).save_checkpoint(tmp_path / "second.ckpt")
     state, notes = read_weights(tmp_path / "second.ckpt")
     assert state["llm.model.lm_head.weight"].equal(first.backbone.llm.model.lm_head.weight)
-    assert "llm.model.lm_head.weight" not in json.loads(notes["pristine"])
+    assert "llm.model.lm_head.weight" not in json.loads(notes["untouched_pretrained"])
 
 
 def test_stage_1_with_an_extension_hands_its_backbone_on(folders, tmp_path):
@@ -409,7 +409,7 @@ def test_stage_1_with_an_extension_hands_its_backbone_on(folders, tmp_path):
     assert trainer.callback_metrics["train/size"] > 0
     trainer.save_checkpoint(tmp_path / "first.ckpt")
     second = phase(ModalAlignment, folders, ADAPTER)
-    second.initial = tmp_path / "first.ckpt"
+    second.start_from(tmp_path / "first.ckpt")
     fit(second, data, 0)
     adapter = weights(first, "backbone.adapter")
     assert all(weights(second)[name].equal(value) for name, value in adapter.items())
@@ -418,7 +418,7 @@ def test_stage_1_with_an_extension_hands_its_backbone_on(folders, tmp_path):
 def test_weights_of_another_shape_of_model_are_refused(folders, tmp_path):
     _, path = stage2(folders, tmp_path)
     model = phase(ModalAlignment, folders, ADAPTER)  # without the LoRA the stage before had
-    model.initial = path
+    model.start_from(path)
     with pytest.raises(WeightsError, match="not in this model: llm.*lora_A"):
         fit(model, Given([batch(tmp_path, SHORT)], tmp_path), 0)
 
@@ -442,7 +442,7 @@ def test_an_extension_changes_the_text_and_adds_its_loss(folders, tmp_path):
         )  # fmt: skip
         trainer = fit(model, data, 1)
         assert ("train/size" in trainer.callback_metrics) == (name == "with")
-        trained[name], read[name] = weights(model, "backbone.adapter."), model.last_step.label_tokens
+        trained[name], read[name] = weights(model, "backbone.adapter."), model.observations.step.label_tokens
         state = {"state_dict": dict(model.state_dict())}
         model.on_save_checkpoint(state)
         assert ("extensions.Sizing.scale" in state["state_dict"]) == (name == "with")

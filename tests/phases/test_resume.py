@@ -44,9 +44,7 @@ def made(folders, dropout=0.0, **options):
         else {}
     )
     lora, noise = Lora(r=2, alpha=4, dropout=dropout), [AnswerNoise(dropout)]
-    model = phase(SemanticAlignment, folders, lora=lora, extensions=noise, **drawn, **options)
-    model.cache_frames = False
-    return model
+    return phase(SemanticAlignment, folders, lora=lora, extensions=noise, cache_frames=False, **drawn, **options)
 
 
 def heard(folder):

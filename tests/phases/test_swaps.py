@@ -2,9 +2,9 @@
 
 import pytest
 
+from experiments.random_models import encoder_folder, llm_folder
 from speech_xl.model import HFEncoder, Lora, SSTs
 from speech_xl.phases import SSTCompression
-from tests.model.tiny import encoder_folder, llm_folder
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 ENCODERS = ["whisper", "wav2vec2", "hubert", "wavlm"]

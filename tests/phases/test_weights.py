@@ -18,10 +18,10 @@ def state(seed=1):
 
 def test_a_file_gives_back_weights_and_notes(tmp_path):
     path = tmp_path / "deep" / "weights.safetensors"
-    save_weights(state(), path, pristine='["a"]')
+    save_weights(state(), path, untouched_pretrained='["a"]')
     back, notes = read_weights(path)
     assert back.keys() == state().keys() and all(back[n].equal(v) for n, v in state().items())
-    assert notes["pristine"] == '["a"]' and notes["speech_xl"]
+    assert notes["untouched_pretrained"] == '["a"]' and notes["speech_xl"]
     assert [p.name for p in path.parent.iterdir()] == ["weights.safetensors"], "no draft is left behind"
 
 
@@ -47,10 +47,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_checkpoint_gives_the_backbones_part(tmp_path):
     wrapped = {f"backbone.{n}": v for n, v in state().items()} | {"ctc_head.weight": torch.zeros(2)}
-    torch.save({"state_dict": wrapped, "pristine": ["llm.x"]}, tmp_path / "last.ckpt")
+    torch.save({"state_dict": wrapped, "untouched_pretrained": ["llm.x"]}, tmp_path / "last.ckpt")
     back, notes = read_weights(tmp_path / "last.ckpt")
     assert back.keys() == state().keys(), "a phase's own head is none of the backbone's"
-    assert notes == {"pristine": '["llm.x"]'}
+    assert notes == {"untouched_pretrained": '["llm.x"]'}
 
 
 def test_missing_weights_are_named_with_the_mend(tmp_path):
@@ -92,8 +92,8 @@ def test_integers_for_floats_and_a_note_that_is_none_are_named(tmp_path):
         WeightsError, match=r"1 of another kind of number\).*kept.weight: int32 in the file, float32 in"
     ):
         load_strict(net(), given, set(), "x.safetensors")
-    save_weights(state(), tmp_path / "notes.safetensors", pristine="[not json")
-    with pytest.raises(RuntimeError, match=r"notes.safetensors: its note `pristine` isn't JSON"):
+    save_weights(state(), tmp_path / "notes.safetensors", untouched_pretrained="[not json")
+    with pytest.raises(RuntimeError, match=r"notes.safetensors: its note `untouched_pretrained` isn't JSON"):
         read_weights(tmp_path / "notes.safetensors")
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from experiments.random_models import encoder_folder, llm_folder
 from speech_xl.model import LLM, HFEncoder, SemanticAdapter, SpeechLLM
 from speech_xl.model.fingerprint import fingerprint
 from speech_xl.phases.weights import save_weights
@@ -18,7 +19,6 @@ from speech_xl.run.lineage import (
     stale_because,
     weights_digest,
 )
-from tests.model.tiny import encoder_folder, llm_folder
 
 MODEL = {
     "class_path": "speech_xl.phases.SSTCompression",

@@ -9,6 +9,7 @@ import soundfile
 import torch
 import yaml
 
+from experiments.random_models import encoder_folder, llm_folder
 from experiments.run import main
 from speech_xl.export import export
 from speech_xl.export import main as export_command
@@ -20,7 +21,6 @@ from speech_xl.phases import SSTCompression
 from speech_xl.phases.weights import save_weights
 from speech_xl.run.command import WEIGHTS, ConfigError
 from speech_xl.run.trained_stage import EXPORTED, TrainedStage
-from tests.model.tiny import encoder_folder, llm_folder
 from tests.phases.parts import phase
 from tests.run.test_configs import EXPERIMENTS
 
@@ -36,7 +36,9 @@ def given(tmp_path_factory):
     model.load()
     whole = model.backbone.state_dict()
     state = {name: value for name, value in whole.items() if not name.startswith("encoder.")}
-    save_weights(state, root / "stage" / WEIGHTS, stage="three", pristine=json.dumps(sorted(whole.keys() - state)))
+    save_weights(
+        state, root / "stage" / WEIGHTS, stage="three", untouched_pretrained=json.dumps(sorted(whole.keys() - state))
+    )
     config = {
         "stage": "three",
         "model": {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -26,8 +27,15 @@ class RatioStage:
     ratios: list[int]
 
 
+@runtime_checkable
+class DrawsRatios(Protocol):
+    """A phase that draws its ratios from a set."""
+
+    def draw_from(self, ratios: Sequence[int]) -> None: ...
+
+
 class RatioCurriculum(pl.Callback):
-    """Raises the compression ratios stage by stage: sets `ratios` of the phase before every epoch and batch.
+    """Raises the compression ratios stage by stage: tells the phase what to draw from before every epoch and batch.
 
     The stage follows from the step (or epoch) alone, so a resumed run is in the right stage by construction. What is
     kept in the checkpoint is which stage was announced, and the schedule, to say so when it has been changed since.
@@ -53,9 +61,9 @@ class RatioCurriculum(pl.Callback):
         return max(index for index, stage in enumerate(self.schedule) if stage.start <= position)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not hasattr(pl_module, "ratios"):
+        if not isinstance(pl_module, DrawsRatios):
             raise ValueError(
-                f"trainer.callbacks: RatioCurriculum needs a phase that compresses (one with `ratios`), and "
+                "trainer.callbacks: RatioCurriculum needs a phase that compresses, and "
                 f"{type(pl_module).__name__} doesn't; use the phase SSTCompression or take the callback out"
             )
         self._apply(trainer, pl_module)
@@ -75,8 +83,8 @@ class RatioCurriculum(pl.Callback):
     def _apply(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         step = trainer.global_step
         index = self.stage_at(step if self.unit == "step" else trainer.current_epoch)
-        phase: Any = pl_module
-        phase.ratios = tuple(self.schedule[index].ratios)
+        assert isinstance(pl_module, DrawsRatios)  # `on_train_start` refuses any other
+        pl_module.draw_from(self.schedule[index].ratios)
         if index != self._announced:
             before, self._announced = self._announced, index
             self._announce(trainer, before, index)

@@ -13,6 +13,7 @@ import torch
 
 from speech_xl.callbacks.scalars import Cadence, log_scalars
 from speech_xl.evaluation.prediction import Prediction
+from speech_xl.phases.observations import observations
 
 GIB = 2**30
 
@@ -52,7 +53,7 @@ class MemoryMonitor(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stats = getattr(pl_module, "last_step", None)
+        stats = observations(pl_module).step
         if stats is not None:
             self._batches += 1
             self._kept += int(stats.kept_kv_tokens)
@@ -66,7 +67,7 @@ class MemoryMonitor(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
-            log_scalars(trainer, kept_kv_by_ratio(getattr(pl_module, "val_records", None) or []), trainer.global_step)
+            log_scalars(trainer, kept_kv_by_ratio(observations(pl_module).predictions), trainer.global_step)
 
     def _host_rss(self) -> int:
         assert self._process is not None

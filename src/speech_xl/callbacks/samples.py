@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import lightning.pytorch as pl
-from lhotse.cut import Cut
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl import SAMPLE_RATE
@@ -16,14 +15,7 @@ from speech_xl.checks import whole
 from speech_xl.data.audio import load_audio
 from speech_xl.evaluation.metrics import is_correct, unit_of, word_errors
 from speech_xl.evaluation.prediction import Prediction
-
-
-class ValidationExample(Protocol):
-    """What a phase keeps of a validated session in `val_examples`."""
-
-    cut: Cut
-    interval_ends: list[float]  # seconds
-    sst_times: dict[int, list[float]]  # by ratio: seconds at which each SST stands
+from speech_xl.phases.observations import Example, observations
 
 
 class Samples(pl.Callback):
@@ -49,13 +41,12 @@ class Samples(pl.Callback):
         self._drawn: dict[str, Any] = {}  # cut id: what its last picture showed
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        pl_module.examples_kept = self.n
+        observations(pl_module).want_examples(self.n)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero or not self.n:
             return
-        predictions = list(getattr(pl_module, "val_records", None) or [])
-        examples = list(getattr(pl_module, "val_examples", None) or [])
+        predictions, examples = observations(pl_module).predictions, observations(pl_module).examples
         ids = list(
             dict.fromkeys([example.cut.id for example in examples] + [prediction.cut_id for prediction in predictions])
         )
@@ -76,7 +67,7 @@ class Samples(pl.Callback):
         if self.console and ids:
             self._print(trainer, [prediction for prediction in predictions if prediction.cut_id == ids[0]])
 
-    def _write_example(self, writer: Any, example: ValidationExample, step: int) -> None:
+    def _write_example(self, writer: Any, example: Example, step: int) -> None:
         cut_id = example.cut.id
         wants_audio = self.audio and cut_id not in self._heard
         wants_picture = self.picture and self._drawn.get(cut_id) != _shown(example)
@@ -148,7 +139,7 @@ def _question(prediction: Prediction) -> tuple[str, str, int]:
     return prediction.task, prediction.instruction, prediction.occurrence
 
 
-def _shown(example: ValidationExample) -> Any:
+def _shown(example: Example) -> Any:
     return list(example.interval_ends), {ratio: list(times) for ratio, times in example.sst_times.items()}
 
 

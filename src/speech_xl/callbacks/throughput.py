@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from speech_xl.callbacks.peak_flops import peak_flops_of
 from speech_xl.callbacks.scalars import Cadence, log_scalars
 from speech_xl.checks import number, whole
+from speech_xl.phases.observations import observations
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Throughput(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now, step = self._clock(), trainer.global_step
-        stats = getattr(pl_module, "last_step", None)
+        stats = observations(pl_module).step
         self._batches.append(
             _Batch(
                 wait=0.0 if self._mark is None else self._start - self._mark,

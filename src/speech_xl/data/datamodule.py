@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 from lhotse.dataset.sampling.base import CutSampler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -19,11 +20,12 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.cut_checks import cut_fault
 from speech_xl.data.dataset import EvaluationTurns, Excerpt, SpeechDataset
-from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.encoder_frames import EncoderFrames
 from speech_xl.data.loaders import ALL, EvalLoader, TrainLoader, TrainPosition, TrainSampling, evaluation_sampler
 from speech_xl.data.partition import FixedWindows, Partition
 from speech_xl.data.resume import can_go_on, changes, trained_on
-from speech_xl.data.tasks import TaskMixture, Turn, qa_turns
+from speech_xl.data.split_report import report_evaluation, report_training
+from speech_xl.data.tasks import SCORED, TaskMixture
 from speech_xl.data.transcript import PLAIN, Transcript
 
 DEFAULT_TASKS = {"asr": 1.0}
@@ -64,6 +66,7 @@ class SpeechDataModule(pl.LightningDataModule):
         num_workers: processes that read audio; 0 reads in the main process.
         seed: decides the order of batches, the turns and the excerpts.
         num_buckets: training batches are drawn from this many groups of sessions of like length.
+        frames: the encoder's frames, of the phase; they are read instead of the audio where they are kept.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class SpeechDataModule(pl.LightningDataModule):
         num_workers: int = 1,
         seed: int = 0,
         num_buckets: int = 8,
+        frames: EncoderFrames | None = None,
     ) -> None:
         super().__init__()
         number("data.eval_max_duration", eval_max_duration, above=0, unit="seconds")
@@ -108,7 +112,9 @@ class SpeechDataModule(pl.LightningDataModule):
             raise ValueError(
                 "data: excerpt makes samples of the task asr, which has no weight in tasks; add it or set excerpt null"
             )
-        self.frame_cache: FrameCache | None = None  # set by the phase; read whenever a loader starts
+        self.frames = frames
+        if frames is not None:
+            frames.keep_in(cache_dir, self._sessions_of_excerpts)
         self._position = TrainPosition()
         self._earlier: tuple[int, list[dict[str, Any]]] = (0, [])  # an epoch, and its batches drawn otherwise than now
         self._cuts: dict[str, CutSet] = {}
@@ -129,8 +135,20 @@ class SpeechDataModule(pl.LightningDataModule):
                 check_audio_files(self.cuts(split), split)
 
     def setup(self, stage: str | None = None) -> None:
+        """Read the splits. Raises ValueError where training would have nothing to choose checkpoints by."""
+        asked = self.evaluation.tasks
+        if stage == "fit" and not set(SCORED) & set(asked) and self.trainer and self.trainer.limit_val_batches:
+            raise ValueError(
+                f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one "
+                "of them, or set trainer.limit_val_batches to 0"
+            )
         for split in self._splits_of(stage):
             self.cuts(split)
+
+    def _sessions_of_excerpts(self) -> Iterable[Cut]:
+        """Sessions that random excerpts are cut out of."""
+        excerpt = self.sampling.excerpt
+        return [] if excerpt is None or excerpt.fixed else self.cuts("train")
 
     def cuts(self, split: str) -> CutSet:
         """The sessions of a split, limited by `limit_dev` or `limit_test`."""
@@ -155,55 +173,10 @@ class SpeechDataModule(pl.LightningDataModule):
                 rank_zero_info(f"data: {limit} of the {len(sessions)} {split} sessions are used (limit_{split})")
                 cuts = CutSet.from_cuts(sessions[i * len(sessions) // limit] for i in range(limit))
         if split == "train":
-            self._report_training(cuts)
+            report_training(cuts, self.mixture)
         else:
-            self._report_evaluation(cuts, split)
+            report_evaluation(cuts, split, self.evaluation, self.corpus.name)
         return cuts
-
-    def _report_training(self, cuts: CutSet) -> None:
-        """Find a session that nothing can be asked of before its turn comes, and count what has less to ask."""
-        offered = [self.mixture.offers(cut) for cut in iter(cuts)]
-        for task in self.mixture.weights:
-            without = sum(task not in tasks for tasks in offered)
-            if without:
-                rank_zero_warn(f"data: {without} of {len(offered)} train sessions have no truth for {task}")
-
-    def _report_evaluation(self, cuts: CutSet, split: str) -> None:
-        """Say what is not asked, so that nothing is left out unnoticed."""
-        tasks = ", ".join(self.evaluation.tasks)
-        asked = [self.evaluation(cut) for cut in iter(cuts)]
-        turns = [len(some) for some in asked]
-        if not sum(turns):
-            raise ValueError(
-                f"corpus {self.corpus.name}: no {split} session has truth for eval_tasks {tasks}; name other tasks"
-            )
-        if 0 in turns:
-            silent = f"{turns.count(0)} of {len(turns)} {split} sessions"
-            rank_zero_warn(f"data: {silent} have no truth for eval_tasks {tasks} and are asked nothing")
-        if "asr" in self.evaluation.tasks:
-            self._report_speech([turn for some in asked for turn in some], split)
-        if "qa" in self.evaluation.tasks:
-            known = [len(qa_turns(cut)) for cut in iter(cuts)]
-            asked = sum(min(n, self.evaluation.questions) for n in known)
-            if asked < sum(known):
-                rank_zero_info(f"data: {asked} of the {sum(known)} {split} questions are asked (eval_questions)")
-
-    def _report_speech(self, turns: list[Turn], split: str) -> None:
-        """Say which sessions have no speech, so that a truth nobody wrote down isn't taken for silence unnoticed."""
-        transcripts = [turn.answer for turn in turns if turn.task == "asr"]
-        silent = sum(not self.transcript.words(text) for text in transcripts)
-        if not silent:
-            return
-        if silent == len(transcripts) and split == "dev" and not any(turn.task == "qa" for turn in turns):
-            raise ValueError(
-                f"corpus {self.corpus.name}: no dev session has speech (none has supervisions), so there is no error "
-                "rate to choose checkpoints by; give dev transcripts, or ask other tasks in eval_tasks"
-            )
-        rank_zero_warn(
-            f"data: {silent} of {len(transcripts)} {split} sessions have no supervisions, or no text in them, and are "
-            "taken for sessions without speech: whatever is transcribed there is an error; where transcripts are "
-            "unknown leave these sessions out, or asr out of eval_tasks"
-        )
 
     # Loaders
 
@@ -237,7 +210,8 @@ class SpeechDataModule(pl.LightningDataModule):
         )
 
     def _loader(self, dataset: SpeechDataset, batches: Iterable[CutSet]) -> DataLoader:
-        dataset.cache, dataset.epoch = self.frame_cache, self.epoch  # before the workers start: each takes a copy
+        # Before the workers start: each takes a copy.
+        dataset.cache, dataset.epoch = None if self.frames is None else self.frames.cache, self.epoch
         return DataLoader(
             dataset,
             sampler=batches,

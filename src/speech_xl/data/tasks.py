@@ -15,6 +15,7 @@ from speech_xl.data.cut_checks import check_caption, check_questions
 from speech_xl.data.transcript import PLAIN, Transcript
 
 TASKS = ("asr", "caption", "qa")
+SCORED = ("asr", "qa")  # tasks whose answers have an error rate
 CAPTION_INSTRUCTION = "describe the speech"
 
 

@@ -1,4 +1,4 @@
-"""How far an LLM's positions reach, and what is longer: refused where it is text, told once where it is audio."""
+"""How far an LLM's positions reach, and what is longer: refused where it is text, warned of once where it is audio."""
 
 from __future__ import annotations
 

@@ -171,15 +171,15 @@ class KVMemory:
         """
         fp8 = getattr(cache_utils, "Fp8QuantizedLayer", None)
         if kind not in ("static", "fp8") or (kind == "fp8" and fp8 is None):
-            raise ValueError(f"seal({kind!r}): choose 'static', or 'fp8' with a newer transformers that has it")
+            raise ValueError(f"freeze({kind!r}): choose 'static', or 'fp8' with a newer transformers that has it")
         if not self.valid.shape[1]:
-            raise ValueError(f"seal({kind!r}): nothing was heard yet")
+            raise ValueError(f"freeze({kind!r}): nothing was heard yet")
         length = self.valid.shape[1] + capacity
         make = fp8 if kind == "fp8" and fp8 is not None else lambda: StaticLayer(length)
         layers = [make() for _ in self.cache.layers]
-        for layer, sealed in zip(self.cache.layers, layers, strict=True):
+        for layer, frozen in zip(self.cache.layers, layers, strict=True):
             assert layer.keys is not None and layer.values is not None, "nothing was read yet"
-            sealed.update(layer.keys, layer.values)
+            frozen.update(layer.keys, layer.values)
         nothing = self.cache.layers[0].keys[:, :, :0]
         return FrozenMemory(layers, make, nothing, self.valid, self.position, capacity if kind == "static" else None)
 

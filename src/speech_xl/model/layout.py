@@ -20,32 +20,32 @@ Placement = Literal["interleaved", "appended"]
 
 
 class Kind(IntEnum):
-    """What a token is. ``KEPT`` is a frame of an uncompressed interval: its KV is never pruned."""
+    """What a token is. ``UNCOMPRESSED`` is a frame of an uncompressed interval: its KV is never pruned."""
 
     PAD = -1
     PREFIX = 0
     FRAME = 1
     SST = 2
     SUFFIX = 3
-    KEPT = 4
+    UNCOMPRESSED = 4
 
 
 @dataclass(frozen=True)
 class Layout:
     """One sample's layout; every array is int64 of shape [T], but for positions that lie between integers.
 
-    kind      a `Kind`
-    interval  -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
-    position  RoPE position while its interval is heard; float64 in scheme ``interpolated``
-    memory    RoPE position once its interval is over, for what is kept; `position` for everything else
-    source    index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame amid its own
-    group_size  how many frames an SST stands for; 0 for everything else
+    kind            a `Kind`
+    interval        -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
+    position        RoPE position while its interval is heard; float64 in scheme ``interpolated``
+    position_after  RoPE position once its interval is over, for what is kept; `position` for everything else
+    source          index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame at its center
+    group_size      how many frames an SST stands for; 0 for everything else
     """
 
     kind: np.ndarray
     interval: np.ndarray
     position: np.ndarray
-    memory: np.ndarray
+    position_after: np.ndarray
     source: np.ndarray
     group_size: np.ndarray
 
@@ -55,17 +55,17 @@ class Layout:
     @property
     def next(self) -> int:
         """The position of a token that follows."""
-        return int(self.memory[-1]) + 1 if len(self) else 0
+        return int(self.position_after[-1]) + 1 if len(self) else 0
 
     @property
     def kept(self) -> int:
         """Audio tokens whose KV outlives its interval: SSTs and uncompressed frames."""
-        return int(np.isin(self.kind, (Kind.SST, Kind.KEPT)).sum())
+        return int(np.isin(self.kind, (Kind.SST, Kind.UNCOMPRESSED)).sum())
 
     @property
     def frames(self) -> int:
         """Speech frames of the sample."""
-        return int(np.isin(self.kind, (Kind.FRAME, Kind.KEPT)).sum())
+        return int(np.isin(self.kind, (Kind.FRAME, Kind.UNCOMPRESSED)).sum())
 
 
 def place_ssts(
@@ -75,14 +75,14 @@ def place_ssts(
 
     `ratio` >= 1 puts an SST after every `ratio` frames and after a shorter remainder, ``ceil(length / ratio)`` in all;
     ``appended`` puts as many behind all frames instead. None leaves the interval uncompressed. Returns (kind, offset,
-    group size), int64; an SST's offset is that of the frame amid those it stands for, its group size how many they are.
+    group size), int64; an SST's offset is that of the frame at the center of its own, its group size how many they are.
     Raises ValueError for a ratio below 1 or an empty interval.
     """
     if length < 1:
         raise ValueError(f"an interval needs at least one frame, got {length}")
     if ratio is None:
         frames = np.arange(length, dtype=np.int64)
-        return np.full(length, Kind.KEPT, dtype=np.int64), frames, np.zeros_like(frames)
+        return np.full(length, Kind.UNCOMPRESSED, dtype=np.int64), frames, np.zeros_like(frames)
     if ratio < 1:
         raise ValueError(f"compression ratio {ratio}: must be an integer >= 1 (or None for no compression)")
     frame = np.arange(length, dtype=np.int64)
@@ -127,8 +127,8 @@ def build_layout(
     kind, interval, source, group_size = (
         np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, group_sizes)
     )
-    position, memory = POSITIONS[scheme](kind, interval)
-    return Layout(kind, interval, position, memory, source, group_size)
+    position, position_after = POSITIONS[scheme](kind, interval)
+    return Layout(kind, interval, position, position_after, source, group_size)
 
 
 def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -191,7 +191,7 @@ class LayoutBatch:
     kind: Tensor
     interval: Tensor
     position: Tensor
-    memory: Tensor
+    position_after: Tensor
     source: Tensor
     group_size: Tensor
 
@@ -206,13 +206,13 @@ class LayoutBatch:
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
-        fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "memory": 0, "source": 0, "group_size": 0}
+        fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "position_after": 0, "source": 0, "group_size": 0}
         return cls(**{name: stack(name, fill) for name, fill in fills.items()})
 
     def kept(self) -> Tensor:
         """Columns of what each row remembers, in order: prefix, SSTs and uncompressed frames; int64 [B, M], -1 where a
         row has fewer."""
-        kept = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.KEPT)
+        kept = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.UNCOMPRESSED)
         order = torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)[:, : int(kept.sum(1).max())]
         return torch.where(kept.gather(1, order), order, -1)
 
@@ -221,7 +221,7 @@ class LayoutBatch:
 class Groups:
     """The frames that each of a batch's SSTs stands for, as indices into the frames of all rows, end to end.
 
-    amid  int64 [S], the frame amid them, SSTs in the order of rows and of places within
+    center      int64 [S], the frame at their center, SSTs in the order of rows and of places within
     group_size  int64 [S], how many they are
     """
 

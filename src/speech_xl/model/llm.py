@@ -162,7 +162,7 @@ class LLM(nn.Module):
 
     @cached_property
     def rope_shift(self) -> RopeShift:
-        """Turns this decoder's keys by a shift of positions."""
+        """Rotates this decoder's keys to other positions."""
         return RopeShift(self.decoder)
 
     @property

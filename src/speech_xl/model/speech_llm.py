@@ -1,6 +1,6 @@
 """The backbone all phases share: encoder, adapter, LLM and SSTs, with its two execution paths.
 
-`forward` is one pass over whole sequences with the layout's mask (training); `listen` and `answer` go interval by
+`forward` is one pass over whole sequences with the layout's mask (training); `prefill` and `generate` go interval by
 interval through a pruned KV cache (inference). They compute the same function; tests/model/test_exactness.py holds
 them to it.
 """
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor
 
 from speech_xl.model.adapters import Adapted, Adapter
 from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
-from speech_xl.model.context import check_question, warn_beyond_context
+from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
 from speech_xl.model.frame_code import FrameCode
+from speech_xl.model.generation import greedy_answers
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
@@ -212,7 +213,7 @@ class SpeechLLM(nn.Module):
         index = kept.clamp(min=0)
         key_shift = None
         if self.positions == "compact":
-            key_shift = self.llm.rope_shift.by((batch.memory - batch.position).gather(1, index))
+            key_shift = self.llm.rope_shift.by((batch.position_after - batch.position).gather(1, index))
         if self.llm.flex:
             return block_mask(batch, kept), MemoryKeys(index, key_shift)
         nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool, device=self.device)
@@ -244,7 +245,7 @@ class SpeechLLM(nn.Module):
         embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))
         position = batch.position + memory.position[:, None]
         self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind), memory)
-        memory.prune(batch.kind, self._key_shift(batch.memory - batch.position))
+        memory.prune(batch.kind, self._key_shift(batch.position_after - batch.position))
         memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
 
     def prefill(self, speech: Speech, ratios: Ratios) -> KVMemory:
@@ -285,35 +286,7 @@ class SpeechLLM(nn.Module):
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
         rules: what else the next token must obey. The memory itself is left as it was. Each limit holds on its own,
-        whatever the batch. Raises ValueError where a sealed memory has no room for a question and its answer, or a
+        whatever the batch. Raises ValueError where a frozen memory has no room for a question and its answer, or a
         question is too long for the LLM. Warns, once, where positions go beyond the LLM's context.
         """
-        prompt, device = self.llm.prompt, self.device
-        fork = memory.select(rows)
-        asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
-        check_question(self.llm, max(map(len, asked)), fork.valid.shape[1])
-        ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
-        real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
-        if isinstance(fork, FrozenMemory) and fork.capacity is not None and fork.capacity < ids.shape[1] + max(limits):
-            raise ValueError(
-                f"a question of {ids.shape[1]} tokens and an answer of up to {max(limits)} don't fit the room of "
-                f"{fork.capacity}: seal the memory with more room, or limit the answer"
-            )
-        output = self.llm.model.generate(
-            input_ids=ids,
-            # Both are needed: without them a suffix longer than the cache would lose its head, and places be wrong.
-            attention_mask=torch.cat([fork.valid.long(), real], dim=1),
-            position_ids=fork.position[:, None] + (real.cumsum(1) - 1).clamp(min=0),
-            generation_config=GenerationConfig(
-                max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
-            ),
-            logits_processor=LogitsProcessorList(rules),
-            **{self.llm.cache_argument: fork.cache},
-            **self.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
-        )
-        warn_beyond_context(self, int(fork.position.max()) + output.shape[1], self.positions)
-        reached = next((rule.reached for rule in rules if hasattr(rule, "reached")), [None] * len(limits))
-        answers = []
-        for new, limit, second in zip(output[:, ids.shape[1] :].tolist(), limits, reached, strict=True):
-            answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit] and second is None, second))
-        return answers
+        return greedy_answers(self, memory, rows, instructions, limits, rules)

@@ -2,8 +2,8 @@
 
 from speech_xl.phases.mean_pooling import MeanPooling
 from speech_xl.phases.modal_alignment import ModalAlignment
-from speech_xl.phases.phase import Phase, StepStats
+from speech_xl.phases.phase import Phase
 from speech_xl.phases.semantic_alignment import SemanticAlignment
 from speech_xl.phases.sst_compression import SSTCompression
 
-__all__ = ["MeanPooling", "ModalAlignment", "Phase", "SSTCompression", "SemanticAlignment", "StepStats"]
+__all__ = ["MeanPooling", "ModalAlignment", "Phase", "SSTCompression", "SemanticAlignment"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from lhotse.cut import Cut
 
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.evaluation.compressors import Compressor, Uncompressed
@@ -19,18 +18,8 @@ from speech_xl.model.layout import Kind, build_layout, interval_frames
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Speech
 from speech_xl.model.speech_llm import SpeechLLM
+from speech_xl.phases.observations import Example, Observations
 from speech_xl.phases.out_of_memory import naming_sessions
-
-SCORED = ("asr", "qa")  # tasks whose answers have an error rate
-
-
-@dataclass
-class Example:
-    """A validation cut for the samples callback: its intervals, and the second at which each SST stands, per ratio."""
-
-    cut: Cut
-    interval_ends: list[float]
-    sst_times: dict[int, list[float]]
 
 
 @dataclass(frozen=True)
@@ -52,12 +41,12 @@ class Evaluation:
 class EvaluationLoops:
     """Mixed into `Phase`: its validation, test and predict steps."""
 
-    examples_kept = 0  # validation cuts that are kept to be shown; set by the samples callback
     evaluation: Evaluation | None = None
 
     if TYPE_CHECKING:  # what `Phase` brings
         backbone: SpeechLLM
         eval_ratios: list[int]
+        observations: Observations
         trainer: Any
         log: Any
 
@@ -88,13 +77,14 @@ class EvaluationLoops:
     # Validation
 
     def on_validation_epoch_start(self) -> None:
-        self.val_records, self.val_examples = [], []
+        self.observations.begin_validation()
 
     def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
         with naming_sessions(batch):
-            self.val_records += self.predict(batch)
-        for row in range(min(len(batch), self.examples_kept - len(self.val_examples))):
-            self.val_examples.append(self._example(batch, row))
+            self.observations.predictions += self.predict(batch)
+        examples = self.observations.examples
+        for row in range(min(len(batch), self.observations.examples_wanted - len(examples))):
+            examples.append(self._example(batch, row))
 
     def _example(self, batch: SpeechBatch, row: int) -> Example:
         rate = self.backbone.frame_rate
@@ -111,10 +101,10 @@ class EvaluationLoops:
     def on_validation_epoch_end(self) -> None:
         if self.trainer.world_size > 1:
             gathered: list[Any] = [None] * self.trainer.world_size
-            dist.all_gather_object(gathered, self.val_records)
-            self.val_records = [record for part in gathered for record in part]
+            dist.all_gather_object(gathered, self.observations.predictions)
+            self.observations.predictions = [prediction for part in gathered for prediction in part]
         errors = []
-        for ratio, rates in summarise(self.val_records).items():
+        for ratio, rates in summarise(self.observations.predictions).items():
             for name in ("wer", "wer_cut", "qa"):
                 if name in rates and not isnan(rates[name].value):  # without any words there is no rate
                     self.log(f"val/{name}_{ratio}x", float(rates[name].value))

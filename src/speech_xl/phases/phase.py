@@ -1,7 +1,7 @@
 """What all phases share: one backbone, chosen parameters, a normalised loss, validation by real generation."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from math import floor
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.encoder_frames import EncoderFrames
 from speech_xl.data.tasks import TASKS
 from speech_xl.data.transcript import PLAIN, Transcript
-from speech_xl.evaluation.prediction import Prediction
 from speech_xl.model import LLM, Adapter, Encoder, FrameCode, HFEncoder, SpeechLLM
 from speech_xl.model.context import check_texts
 from speech_xl.model.decoding_rules import DecodingRules
@@ -24,31 +24,26 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import OnePass, Ratios, Speech
-from speech_xl.phases.cached_encoder import CachedEncoder
-from speech_xl.phases.evaluation_loops import SCORED, EvaluationLoops, Example
+from speech_xl.phases.evaluation_loops import EvaluationLoops
 from speech_xl.phases.extension import PhaseExtension, by_class, check_trained
 from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.generators import seed_step
+from speech_xl.phases.observations import Observations, StepStats
 from speech_xl.phases.out_of_memory import naming_sessions
 from speech_xl.phases.schedule import SCHEDULES, ResumableSchedule
 from speech_xl.phases.trainable import FROZEN_BY_MODEL, check_learning_rates, select_trainable
 from speech_xl.phases.weights import load_strict, read_weights
-from speech_xl.run.lineage import check_built
 
 TICK = 1e-6  # of a frame: seconds that are a frame's multiple but for rounding belong to it
 
 
-@dataclass
-class StepStats:
-    """What the last training step worked on; the callbacks read it."""
+BuiltCheck = Callable[[Mapping[str, str], SpeechLLM, Collection[str]], list[str]]
+"""(notes of the weights file, built backbone, names of untouched pretrained parameters) -> what was let pass."""
 
-    audio_seconds: float
-    llm_tokens: int
-    label_tokens: int
-    model_flops: float
-    kept_kv_tokens: int
-    total_kv_tokens: int
-    kv_bytes_per_token: int
+
+def nothing_to_check(notes: Mapping[str, str], backbone: SpeechLLM, untouched: Collection[str]) -> list[str]:
+    """A `BuiltCheck` for weights without lineage."""
+    return []
 
 
 def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
@@ -60,7 +55,7 @@ def check_task_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule):
+class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule):
     """Base of the three phases.
 
     Args:
@@ -124,17 +119,24 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
                 f"model.eval_ratios: got {self.eval_ratios}, and {type(self).__name__} doesn't compress; give [1], or "
                 "take a phase that does (SSTCompression, MeanPooling)"
             )
-        self.cache_frames, self.seed = cache_frames, whole("model.seed", seed)
-        self.initial: Path | None = None  # weights to start from, set by the command line
-        self.force, self.forced = False, list[str]()  # whether other settings than theirs may pass, and which did
-        self.pristine: set[str] = set()  # pretrained parameters that no stage has trained: not saved
+        self.seed = whole("model.seed", seed)
+        self.frames = EncoderFrames(encoder, cache_frames)
+        self.observations = Observations()
+        self._initial: Path | None = None
+        self._check: BuiltCheck = nothing_to_check
+        self.forced: list[str] = []  # what `start_from`'s check let pass
+        self.untouched: set[str] = set()  # pretrained parameters that no stage has trained: not saved
         self.groups: list[dict[str, Any]] = []
-        self.last_step: StepStats | None = None
         self.forget_batches()
-        self.val_records: list[Prediction] = []
-        self.val_examples: list[Example] = []
 
     # Making the model
+
+    def start_from(self, weights: Path | None, check: BuiltCheck | None = None) -> None:
+        """Start from a weights file or checkpoint, None for the pretrained parts alone.
+
+        check: holds the built backbone against the file's notes; raises, or returns what it let pass, see `forced`.
+        """
+        self._initial, self._check = weights, check or nothing_to_check
 
     def configure_model(self) -> None:
         """Load, and choose what trains. Lightning may call it again."""
@@ -145,15 +147,15 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
             extension.build(self.backbone)
         self.load()
         self.groups = select_trainable(self, self.trainable)
-        self.pristine -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
+        self.untouched -= {n.removeprefix("backbone.") for n, p in self.named_parameters() if p.requires_grad}
         check_trained(self._extensions())
-        self._use_frame_cache()
+        self.frames.open()
         # Hugging Face hands pretrained parts over in eval mode, and Lightning leaves them so: no dropout, and no
         # gradient checkpointing.
         self.train()
 
     def load(self) -> None:
-        """Build the backbone and load the weights of `initial`; all that answering needs."""
+        """Build the backbone and load the weights it starts from; all that answering needs."""
         backbone = self.backbone
         backbone.build()
         for line in (backbone.encoder.loaded, backbone.llm.loaded):
@@ -163,15 +165,15 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
             setattr(parameter, FROZEN_BY_MODEL, not parameter.requires_grad)
         for part, name in ((backbone.encoder, "encoder"), (backbone.llm, "llm")):
             if getattr(part, "pretrained", False):
-                self.pristine |= {f"{name}.{n}" for n in part.state_dict() if "lora_" not in n}
-        state, notes = ({}, {}) if self.initial is None else read_weights(self.initial)
+                self.untouched |= {f"{name}.{n}" for n in part.state_dict() if "lora_" not in n}
+        state, notes = ({}, {}) if self._initial is None else read_weights(self._initial)
         has_sst = any(name.startswith("sst.") for name in state)
         if has_sst:
             self.make_sst()
-        if self.initial is not None:
-            rank_zero_info(load_strict(backbone, state, self.pristine, str(self.initial)))
-            self.pristine &= set(json.loads(notes.get("pristine", "[]")))
-            self.forced = check_built(notes, self.backbone, self.pristine, self.initial, self.force)
+        if self._initial is not None:
+            rank_zero_info(load_strict(backbone, state, self.untouched, str(self._initial)))
+            self.untouched &= set(json.loads(notes.get("untouched_pretrained", "[]")))
+            self.forced = self._check(notes, self.backbone, self.untouched)
         if not has_sst:
             self.make_sst()  # after loading: SSTs begin as copies of the LLM that the earlier stages trained
 
@@ -182,21 +184,15 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         """Give the backbone SSTs, where the phase has any."""
 
     def on_fit_start(self) -> None:
-        """Refuse what can't be told by validation, and have frames ready before the first batch."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        asked = getattr(getattr(datamodule, "evaluation", None), "tasks", SCORED)
-        if not set(SCORED) & set(asked) and self.trainer.limit_val_batches:
-            raise ValueError(
-                f"data.eval_tasks={asked}: checkpoints are chosen by their errors in {' and '.join(SCORED)}; name one "
-                "of them, or set trainer.limit_val_batches to 0"
-            )
+        """Say what validation can't, and have frames ready before the first batch."""
         if unsuited := self.transcript.unsuited(self.backbone.llm.prompt):
             rank_zero_warn(unsuited)
-        self._store_sessions()
+        if self.frames.store_sessions(self.device, self.global_rank, self.trainer.world_size):
+            self.trainer.strategy.barrier("frames of the training sessions")
 
     def train(self, mode: bool = True) -> "Phase":
         super().train(mode)
-        if self.groups and self.encoder_frozen:
+        if self.groups and self.frames.frozen:
             self.backbone.encoder.eval()  # no dropout in frames that are cached
         return self
 
@@ -206,7 +202,7 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         """Audio (or cached frames) of a batch to speech frames and intervals."""
         rate = self.backbone.frame_rate
         first = torch.tensor([floor(second * rate + TICK) for second in batch.begins], device=self.device)
-        adapted = self.backbone.adapt(self.encode(batch), first)
+        adapted = self.backbone.adapt(self.frames.of(batch, self.device), first)
         intervals = [
             interval_frames(ends, n, rate)
             for ends, n in zip(batch.interval_ends, adapted.lengths.tolist(), strict=True)
@@ -245,7 +241,7 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
         check_texts(self.backbone.llm, batch.ids, [len(suffix.ids) for suffix in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.answered(*self.compressed(batch, speech), suffixes, weights)
-        self.last_step = StepStats(
+        self.observations.step = StepStats(
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
             label_tokens=out.label_tokens,
@@ -274,16 +270,16 @@ class Phase(CachedEncoder, ResumableSchedule, FiniteSteps, EvaluationLoops, pl.L
             total = total + found.weighted
         return total
 
-    # Checkpoints: pristine parameters are left out and may be missing
+    # Checkpoints: untouched parameters are left out and may be missing
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {n: v for n, v in state.items() if n.removeprefix("backbone.") not in self.pristine}
-        checkpoint["pristine"] = sorted(self.pristine)
+        checkpoint["state_dict"] = {n: v for n, v in state.items() if n.removeprefix("backbone.") not in self.untouched}
+        checkpoint["untouched_pretrained"] = sorted(self.untouched)
         self.check_checkpoint(checkpoint)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        may_miss = {f"backbone.{name}" for name in self.pristine}
+        may_miss = {f"backbone.{name}" for name in self.untouched}
         trainer = self._trainer
         load_strict(self, dict(state_dict), may_miss, str(getattr(trainer, "ckpt_path", None) or "checkpoint"))

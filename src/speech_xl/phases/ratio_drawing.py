@@ -1,5 +1,6 @@
 """Compression ratios in training: drawn anew for every interval from a set that a curriculum may raise."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from speech_xl.data.batch import SpeechBatch
@@ -31,6 +32,10 @@ class RatioPhase(Phase):
         super().__init__(*args, **kwargs)
         self.ratios = check_ratios([2] if ratios is None else ratios, "model.ratios")
         self.ratio_per: Literal["interval", "sample"] = ratio_per
+
+    def draw_from(self, ratios: Sequence[int]) -> None:
+        """Draw from these ratios from now on."""
+        self.ratios = check_ratios(ratios, "ratios")
 
     def drawn(self, batch: SpeechBatch, speech: Speech) -> list[list[int]]:
         """A ratio for every interval of every row."""

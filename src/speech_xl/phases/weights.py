@@ -39,25 +39,27 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     if path.suffix == ".safetensors":
         state, notes = read_tensors(path)
-        _pristine(path, notes)
+        _untouched(path, notes)
         return state, notes
     checkpoint = read_checkpoint(path)
     # What lies outside the backbone, such as a CTC head, belongs to the phase that trained it and stays behind.
     whole = checkpoint["state_dict"]
     state = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
-    return state, {key: json.dumps(checkpoint[key]) for key in ("pristine", "lineage") if key in checkpoint}
+    return state, {key: json.dumps(checkpoint[key]) for key in ("untouched_pretrained", "lineage") if key in checkpoint}
 
 
-def _pristine(path: Path, notes: dict[str, str]) -> set[str]:
-    """The names noted as pristine; TensorFileError where the note is none."""
+def _untouched(path: Path, notes: dict[str, str]) -> set[str]:
+    """The names noted as untouched; TensorFileError where the note is none."""
     try:
-        names = json.loads(notes.get("pristine", "[]"))
+        names = json.loads(notes.get("untouched_pretrained", "[]"))
     except json.JSONDecodeError as error:
         raise TensorFileError(
-            f"{path}: its note `pristine` isn't JSON ({error}); take the file as it was made"
+            f"{path}: its note `untouched_pretrained` isn't JSON ({error}); take the file as it was made"
         ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TensorFileError(f"{path}: its note `pristine` isn't a list of names; take the file as it was made")
+        raise TensorFileError(
+            f"{path}: its note `untouched_pretrained` isn't a list of names; take the file as it was made"
+        )
     return set(names)
 
 

@@ -1,4 +1,4 @@
-"""SpeechCLI: LightningCLI over a phase and a data module. What a command names and starts from is in stages.py."""
+"""SpeechCLI: LightningCLI over a phase and a data module; command.py and chain.py say what a command names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 import speech_xl.run.known_classes  # noqa: F401  (so that plain class names are enough in a config)
-from speech_xl.callbacks.best_and_last import BestAndLast
 from speech_xl.callbacks.curriculum import RatioCurriculum
-from speech_xl.callbacks.lineage_keeper import LineageKeeper
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.prediction_file import PredictionWriter
@@ -24,10 +22,12 @@ from speech_xl.evaluation.report import write_report
 from speech_xl.model.pretrained import check_config
 from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
+from speech_xl.run.best_and_last import BestAndLast
 from speech_xl.run.command import SUBCOMMANDS, Command, ConfigError
 from speech_xl.run.ending import KeepHandlers, as_rank, best_checkpoint, stopped_text, unfinished_text
 from speech_xl.run.evaluation_options import EvaluationOptions, add_evaluation_options
-from speech_xl.run.lineage import settings_of
+from speech_xl.run.lineage import built_check, settings_of
+from speech_xl.run.lineage_keeper import LineageKeeper
 from speech_xl.run.origin import Origin
 from speech_xl.run.precision import best_precision
 from speech_xl.run.quiet import quieten
@@ -93,12 +93,11 @@ class SpeechCLI(LightningCLI):
         parser.add_argument("--stage", type=str | None, default=None, help="name of the stage, and of its run folder")
         parser.add_argument("--init_from", type=str | None, default=None, help="a stage, a weights file, or null")
         parser.add_argument("--runs", type=str | None, default=None, help="folder of all runs (default: runs)")
-        parser.add_argument(
-            "--variant", type=str | None, default=None, help="run folder's name (default: the overlays')"
-        )
+        parser.add_argument("--variant", type=str | None, default=None, help="run folder (default: the overlays')")
         parser.add_argument("--overwrite", action="store_true", help="train a finished stage anew; it is set aside")
         parser.add_argument("--force", action="store_true", help="use weights otherwise than they were trained")
         parser.link_arguments("data.transcript", "model.init_args.transcript")
+        parser.link_arguments("model", "data.frames", compute_fn=lambda model: model.frames, apply_on="instantiate")
         parser.add_argument("--curriculum", type=RatioCurriculum | None, default=None, help="how the ratios rise")
         if self.command.subcommand != "fit":
             add_evaluation_options(parser)
@@ -183,7 +182,7 @@ class SpeechCLI(LightningCLI):
 
     def _run(self, name: str, kwargs: dict[str, Any]) -> None:
         self._check_models()
-        self.model.initial, self.model.force = self.initial, self.command.force
+        self.model.start_from(self.initial, self.initial and built_check(self.initial, self.command.force))
         checkpoint = self.trainer.checkpoint_callback
         if isinstance(checkpoint, BestAndLast):
             checkpoint.signals = self.signals

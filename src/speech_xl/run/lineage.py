@@ -19,6 +19,7 @@ from typing import Any
 from speech_xl import __version__
 from speech_xl.model import LLM, HFEncoder, SpeechLLM
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
+from speech_xl.phases.phase import BuiltCheck
 from speech_xl.storage.checkpoint_io import read_checkpoint
 from speech_xl.storage.files import file_digest
 from speech_xl.storage.tensor_files import DIGEST, read_notes
@@ -179,14 +180,14 @@ def refuse(found: list[str], source: Path | str, force: bool) -> list[str]:
 # Digests
 
 
-def sources_of(backbone: SpeechLLM, pristine: Collection[str]) -> dict[str, str]:
+def sources_of(backbone: SpeechLLM, untouched: Collection[str]) -> dict[str, str]:
     """Digests of the pretrained weights that no stage has trained: they aren't in the file, and another encoder of the
     same shape would take their place unseen. A head that is tied to trained embeddings is trained with them."""
     state = backbone.state_dict()
-    trained = {value.data_ptr() for name, value in state.items() if name not in pristine}
+    trained = {value.data_ptr() for name, value in state.items() if name not in untouched}
     found = {}
     for part in BY_NAME:
-        own = (name for name in pristine if name.startswith(f"{part}."))
+        own = (name for name in untouched if name.startswith(f"{part}."))
         names = [name for name in own if state[name].data_ptr() not in trained]
         if names:
             found[part] = fingerprint((name, state[name]) for name in names)
@@ -199,9 +200,9 @@ def prompt_of(backbone: SpeechLLM) -> dict[str, str]:
     return {"before": prompt.before, "after": prompt.after, "between": prompt.between, "end": prompt.end}
 
 
-def built_differences(lineage: Lineage, backbone: SpeechLLM, pristine: Collection[str]) -> list[str]:
+def built_differences(lineage: Lineage, backbone: SpeechLLM, untouched: Collection[str]) -> list[str]:
     """What differs from `lineage` in a built backbone: pretrained weights that aren't in the file, and the prompt."""
-    sources = sources_of(backbone, pristine)
+    sources = sources_of(backbone, untouched)
     found = [
         f"model.{part}: trained with weights {digest}, here {sources.get(part)} ({_name(backbone, part)})"
         for part, digest in lineage.sources.items()
@@ -213,14 +214,14 @@ def built_differences(lineage: Lineage, backbone: SpeechLLM, pristine: Collectio
     )
 
 
-def check_built(
-    notes: Mapping[str, str], backbone: SpeechLLM, pristine: Collection[str], source: Path, force: bool
-) -> list[str]:
-    """Hold a backbone that was loaded from `source` against the lineage in its notes; see `refuse`."""
-    lineage = lineage_in(notes, str(source))
-    if lineage is None:
-        return []
-    return refuse(built_differences(lineage, backbone, pristine), source, force)
+def built_check(source: Path, force: bool) -> BuiltCheck:
+    """What holds a backbone that was loaded from `source` against the lineage in its notes; see `refuse`."""
+
+    def check(notes: Mapping[str, str], backbone: SpeechLLM, untouched: Collection[str]) -> list[str]:
+        lineage = lineage_in(notes, str(source))
+        return [] if lineage is None else refuse(built_differences(lineage, backbone, untouched), source, force)
+
+    return check
 
 
 def _name(backbone: SpeechLLM, part: str) -> str:

@@ -21,7 +21,7 @@ from speech_xl.model import SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.phases import Phase
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
-from speech_xl.run.lineage import BY_NAME, differences, read_lineage, refuse, remarks, settings_of
+from speech_xl.run.lineage import BY_NAME, built_check, differences, read_lineage, refuse, remarks, settings_of
 from speech_xl.run.recipes import load_recipes, recipe_packages
 from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
 
@@ -112,7 +112,7 @@ class TrainedStage:
         settings = settings_of(parsed["model"].as_dict(), self.hearing)
         forced = refuse(differences(lineage.settings, settings), self.weights, self.force) if lineage else []
         phase = made.model
-        phase.initial, phase.force = self.weights, self.force
+        phase.start_from(self.weights, built_check(self.weights, self.force))
         phase.load()
         backbone: SpeechLLM = phase.backbone
         if lineage is not None:

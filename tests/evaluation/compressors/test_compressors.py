@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from experiments.random_models import listener, llm_folder, speech
 from speech_xl.evaluation.compressors import (
     PRESSES,
     Eviction,
@@ -18,7 +19,6 @@ from speech_xl.evaluation.compressors.compressor import budget
 from speech_xl.evaluation.compressors.eviction import narrower_layers
 from speech_xl.model.layout import Kind
 from speech_xl.model.pooling import mean_pool
-from tests.model.tiny import listener, llm_folder, speech
 
 INTERVALS = [12, 12, 7]
 GONE = 25  # tokens a layer lacks

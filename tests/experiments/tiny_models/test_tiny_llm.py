@@ -152,7 +152,7 @@ def test_a_stage_is_given_back_with_what_its_llm_has_read(tmp_path):
     state = {name: value for name, value in backbone.state_dict().items() if name != tied} | {
         "adapter.x": torch.ones(2)
     }
-    save_weights(state, tmp_path / "stage.safetensors", stage="stage1", pristine="[]")
+    save_weights(state, tmp_path / "stage.safetensors", stage="stage1", untouched_pretrained="[]")
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     begin_as_stage(llm, tmp_path / "stage.safetensors")
@@ -160,7 +160,7 @@ def test_a_stage_is_given_back_with_what_its_llm_has_read(tmp_path):
     with torch.no_grad():
         llm.embedding.weight += 1.0
     written, notes = read_weights(write_stage(llm, tmp_path / "stage.safetensors", tmp_path))
-    assert notes["stage"] == "stage1" and notes["pristine"] == "[]" and set(written) == set(state)
+    assert notes["stage"] == "stage1" and notes["untouched_pretrained"] == "[]" and set(written) == set(state)
     changed = {name for name in state if not torch.equal(written[name], state[name])}
     assert changed == {"llm.model.model.embed_tokens.weight"}
     other = {name: value for name, value in state.items() if "layers.0." not in name}

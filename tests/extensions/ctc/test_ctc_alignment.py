@@ -27,7 +27,8 @@ def test_the_adapter_learns_to_spell_and_the_llm_is_not_run(folders, tmp_path, m
     metrics = fit(model, Validated([batch(tmp_path, ROW)], tmp_path), 40, **every).callback_metrics
     assert not ran and "train/loss" not in metrics and metrics["train/token_ctc"] < 1
     assert metrics["val/wer_1x"] == metrics["val/errors"] == 0
-    assert model.last_step.llm_tokens == 0 and model.last_step.audio_seconds == pytest.approx(0.7)
+    step = model.observations.step
+    assert step.llm_tokens == 0 and step.audio_seconds == pytest.approx(0.7)
 
 
 def test_what_cannot_train_it_is_refused(folders):

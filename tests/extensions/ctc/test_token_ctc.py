@@ -4,12 +4,12 @@ import pytest
 import torch
 from lhotse import SupervisionSegment
 
+from experiments.random_models import tokenizer
 from speech_xl.extensions.ctc import PosteriorAdapter, TokenCTC
 from speech_xl.extensions.ctc.token_ctc import label_frames, mean_ctc, spoken_words
 from speech_xl.extensions.ctc.token_scores import TokenScores, greedy_text
 from speech_xl.model.speech import Speech
 from speech_xl.phases import SemanticAlignment
-from tests.model.tiny import tokenizer
 from tests.phases.parts import Given, batch, fit, phase, weights
 
 ROW = ("one", 0.7, [("say", "ada")])

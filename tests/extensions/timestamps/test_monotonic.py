@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LogitsProcessor
 
+from experiments.random_models import tokenizer as characters
 from experiments.tiny_models.tokenizer import make_tokenizer
 from speech_xl.extensions.timestamps.marks import time_mark
 from speech_xl.extensions.timestamps.monotonic import SPARE, MonotonicTimestamps, unknown_marks
 from speech_xl.model.prompt import Prompt
 from tests.model import tiny
-from tests.model.tiny import tokenizer as characters
 
 TINY = "experiments/models/tiny/llm"
 

@@ -59,7 +59,7 @@ class Eviction(Compressor):
         memory = KVMemory(model.llm.model.config.num_hidden_layers, 1, model.device)
         parts = [model.llm.embedding(torch.tensor([i], dtype=torch.long, device=model.device)) for i in (prefix, asked)]
         embeds = torch.cat([parts[0], speech.frames[:, :frames].to(parts[0].dtype), parts[1]], dim=1)
-        kind = torch.full(embeds.shape[:2], int(Kind.KEPT), device=model.device)
+        kind = torch.full(embeds.shape[:2], int(Kind.UNCOMPRESSED), device=model.device)
         place = torch.arange(kind.shape[1], device=model.device)[None]
         with evicting(model, memory, self._press(kept, kind.shape[1]), kept, prefilled):
             model.decode(embeds, kind, place, memory.step_mask(kind), memory)

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from experiments.random_models import speech
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import Kind, LayoutBatch
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Ratios, Speech
-from tests.model.tiny import speech
 
 FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3", "olmo2", "granite"]
 SCHEMES = ["original", "compact", "interpolated"]
@@ -92,16 +92,17 @@ def broken(model: SpeechLLM, case: str) -> Iterator[None]:
         prune = KVMemory.prune
 
         def keep_frames(self, kind, *turned):
-            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.KEPT))), *turned)
+            prune(self, kind.where(kind != Kind.FRAME, torch.tensor(int(Kind.UNCOMPRESSED))), *turned)
 
         with patch.object(KVMemory, "prune", keep_frames):
             yield
     elif case == "causal mask":
         layouts = model.layouts
 
-        def uncompressed(*told):
+        def uncompressed(*given):
             """Frames that are not forgotten: seen by all that follow."""
-            return [replace(one, kind=np.where(one.kind == Kind.FRAME, Kind.KEPT, one.kind)) for one in layouts(*told)]
+            made = layouts(*given)
+            return [replace(one, kind=np.where(one.kind == Kind.FRAME, Kind.UNCOMPRESSED, one.kind)) for one in made]
 
         with patch.object(model, "layouts", uncompressed):
             yield

@@ -24,13 +24,13 @@ class LineageKeeper(pl.Callback):
         self.lineage, self.before, self.force = lineage, before, force
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        backbone, pristine = pl_module.backbone, pl_module.pristine
+        backbone, untouched = pl_module.backbone, pl_module.untouched
         forced = [*self.lineage.forced, *pl_module.forced]
         if self.before is not None:
-            forced += refuse(built_differences(self.before, backbone, pristine), "the checkpoint", self.force)
+            forced += refuse(built_differences(self.before, backbone, untouched), "the checkpoint", self.force)
         self.lineage = replace(
             self.lineage,
-            sources=sources_of(backbone, pristine),
+            sources=sources_of(backbone, untouched),
             prompt=prompt_of(backbone),
             forced=list(dict.fromkeys(forced)),
         )

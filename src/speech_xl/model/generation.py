@@ -1,0 +1,58 @@
+"""Greedy answers from a KV memory: questions of any lengths at once, each with a limit of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from speech_xl.model.context import check_question, warn_beyond_context
+from speech_xl.model.kv_memory import FrozenMemory, KVMemory
+from speech_xl.model.speech import Answer
+
+if TYPE_CHECKING:
+    from speech_xl.model.speech_llm import SpeechLLM
+
+
+@torch.no_grad()
+def greedy_answers(
+    model: SpeechLLM,
+    memory: KVMemory | FrozenMemory,
+    rows: Sequence[int],
+    instructions: Sequence[str],
+    limits: Sequence[int],
+    rules: Sequence[LogitsProcessor],
+) -> list[Answer]:
+    """See `SpeechLLM.generate`."""
+    prompt, device = model.llm.prompt, model.device
+    fork = memory.select(rows)
+    asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
+    check_question(model.llm, max(map(len, asked)), fork.valid.shape[1])
+    ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
+    real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")
+    if isinstance(fork, FrozenMemory) and fork.capacity is not None and fork.capacity < ids.shape[1] + max(limits):
+        raise ValueError(
+            f"a question of {ids.shape[1]} tokens and an answer of up to {max(limits)} don't fit the capacity of "
+            f"{fork.capacity}: freeze the memory with a larger capacity, or limit the answer"
+        )
+    output = model.llm.model.generate(
+        input_ids=ids,
+        # Both are needed: without them a suffix longer than the cache would lose its head, and places be wrong.
+        attention_mask=torch.cat([fork.valid.long(), real], dim=1),
+        position_ids=fork.position[:, None] + (real.cumsum(1) - 1).clamp(min=0),
+        generation_config=GenerationConfig(
+            max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
+        ),
+        logits_processor=LogitsProcessorList(rules),
+        **{model.llm.cache_argument: fork.cache},
+        **model.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
+    )
+    warn_beyond_context(model, int(fork.position.max()) + output.shape[1], model.positions)
+    reached = next((rule.reached for rule in rules if hasattr(rule, "reached")), [None] * len(limits))
+    answers = []
+    for new, limit, second in zip(output[:, ids.shape[1] :].tolist(), limits, reached, strict=True):
+        answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit] and second is None, second))
+    return answers
