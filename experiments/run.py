@@ -6,9 +6,15 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from speech_xl.run.chain import claimed, starting_weights, untrained
-from speech_xl.run.command import SUBCOMMANDS, USAGE, Command, ConfigError, parse_command
+from speech_xl.run.chain import claimed, pending, starting_weights, train_first
+from speech_xl.run.command import SUBCOMMANDS, Command, ConfigError, parse_commands
+from speech_xl.run.makers import MAKERS
+from speech_xl.run.usage import USAGE
 from speech_xl.run.user_errors import exit_on_user_error
+
+MAKERS |= {
+    name: f"experiments.tiny_models.makers:{name}" for name in ("TinyLLM", "TinyLLMContinued")
+}  # what `make: NAME` in an experiment file may name
 
 
 def main(argv: list[str], experiments: Path) -> None:
@@ -18,9 +24,13 @@ def main(argv: list[str], experiments: Path) -> None:
 
 
 def run(argv: list[str], experiments: Path) -> None:
-    helps = any(arg in ("-h", "--help") for arg in argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
+        return
+    if argv[0] == "compare":
+        from speech_xl.run.compare import compare
+
+        compare(argv[1:], experiments)
         return
     if argv[0] == "score":
         from speech_xl.run.score import score
@@ -28,28 +38,35 @@ def run(argv: list[str], experiments: Path) -> None:
         score(argv[1:])
         return
     if argv[0] not in SUBCOMMANDS:
-        raise ConfigError(f"{argv[0]}: no such command; there are {', '.join((*SUBCOMMANDS, 'score'))}. See --help.")
-    command = parse_command(argv, experiments)
-    if command is None:
-        command = Command(argv[0], [], argv[1:], "stage", "default", Path("runs"), None)
-        if not command.asks:
+        known = ", ".join((*SUBCOMMANDS, "compare", "score"))
+        raise ConfigError(f"{argv[0]}: no such command; there are {known}. See --help.")
+    commands = parse_commands(argv, experiments)
+    if not commands:
+        commands = [Command(argv[0], [], argv[1:], "stage", "default", Path("runs"), None)]
+        if not commands[0].help_only:
             raise ConfigError(f"{argv[0]}: which stage? Begin with a config, such as -c stage1.yaml. See --help.")
-    if helps:
+    if any(arg in ("-h", "--help") for arg in argv):
         print(USAGE)
-    trains = command.subcommand == "fit" and not command.asks
-    earlier = untrained(command, experiments) if trains else []
+    command, needed = commands[-1], []
+    if command.subcommand == "fit" and not command.help_only:
+        needed = pending(commands, experiments)
+        if not needed:
+            print(f"all is finished that {command.configs[0]} asks for: {command.folder.parent}")
+            return
+        command = needed[-1]
     # An evaluation makes nothing: what it lacks shows before its folder is touched.
-    initial = None if trains or command.asks else starting_weights(command, experiments)
-    with nullcontext() if command.asks else claimed(command):
+    initial = None if needed or command.help_only else starting_weights(command, experiments)
+    with nullcontext() if command.help_only else claimed(command):
         # Lightning 2.6 calls jsonargparse's older names; nothing a user could mend.
         os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
         # Imported late: torch and its company take seconds, and the mistakes above need none of them.
-        from speech_xl.run.cli import SpeechCLI, check
+        from speech_xl.run.check import check_all, execute
 
-        if earlier:  # hours of training lie before this command's own mistakes would show
-            for one in [*earlier, command]:
-                check(one)
-        SpeechCLI(command, starting_weights(command, experiments) if trains else initial)
+        if needed[1:]:  # hours of training lie before the last command's own mistakes would show
+            check_all(commands, needed)
+        for one in needed[:-1]:
+            train_first(one, command, experiments)
+        execute(command, starting_weights(command, experiments) if needed else initial)
 
 
 if __name__ == "__main__":

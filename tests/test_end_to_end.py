@@ -240,7 +240,7 @@ def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
     (one / "weights.safetensors").unlink()  # as a run looks that ended before its last step
     run("fit", "-c", "second.yaml", "--variant", "killed", "--trainer.max_steps", "2")
     said = capfd.readouterr().out
-    assert "going on with first, which was broken off" in said
+    assert "going on with one, which was broken off" in said
     assert "training from step 1 to 2" in said
     assert steps(one / "checkpoints" / "last.ckpt") == 2
     assert (work / "runs" / "killed" / "two" / "weights.safetensors").is_file()

@@ -9,8 +9,11 @@ import pytest
 import yaml
 from lhotse import CutSet
 
+import experiments.run  # noqa: F401  (which registers makers)
 from speech_xl.data.tasks import asr_turn, caption_turn, qa_turns
 from speech_xl.run.command import parse_command
+from speech_xl.run.compare import comparisons_of
+from speech_xl.run.experiment import ConfigFile, Experiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,11 +33,15 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("text", COMMANDS)
 def test_every_command_parses(parser, text, tmp_path, monkeypatch):
-    script, *argv = shlex.split(text)
+    script, *argv = shlex.split(text, comments=True)
     assert (ROOT / script).is_file()
     (tmp_path / "runs/default/stage3/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/default/stage3/checkpoints/last.ckpt").touch()
     monkeypatch.chdir(tmp_path)
+    if argv[0] == "compare":
+        experiment = Experiment(ConfigFile.read(ROOT / "experiments" / argv[argv.index("-c") + 1]))
+        assert comparisons_of(experiment)
+        return
     command = parse_command(argv, ROOT / "experiments")
     config = parser.parse_args([arg for arg in command.argv() if arg != "--print_config"])
     model = config[command.subcommand].model

@@ -107,7 +107,7 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def corpus_of(overlay: Path, corpus_dir: str | None) -> Corpus:
-    """The corpus of an overlay such as experiments/data/spoken_digits_long.yaml, downloaded or made where it isn't
+    """The corpus of an overlay such as experiments/digits.yaml, downloaded or made where it isn't
     there."""
     given = OmegaConf.load(overlay)
     corpus = OmegaConf.select(given, "data.corpus")

@@ -55,7 +55,7 @@ def test_the_example_recipe_runs(tmp_path):
 def test_the_configs_name_classes_and_arguments_that_exist():
     modules = {
         "MiniLibriSpeech": "data_recipes.corpora",
-        "WordTimed": "speech_xl.extensions.timestamps.word_times",
+        "WordTimes": "speech_xl.extensions.timestamps.word_times",
         "SpeedPerturbation": "speech_xl.data.speed_perturbation",
     }
     blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
@@ -66,3 +66,6 @@ def test_the_configs_name_classes_and_arguments_that_exist():
         path, _, name = corpus["class_path"].rpartition(".")
         cls = getattr(importlib.import_module(path or modules[name]), name)
         assert set(corpus["init_args"]) <= set(inspect.signature(cls).parameters)
+        for one in config["data"].get("transforms", []):
+            cls = getattr(importlib.import_module(modules[one["class_path"]]), one["class_path"])
+            assert set(one["init_args"]) <= set(inspect.signature(cls).parameters)

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from speech_xl.run import chain
-from speech_xl.run.chain import starting_weights, untrained
+from speech_xl.run.chain import starting_weights, train_first, untrained
 from speech_xl.run.command import ConfigError, parse_command
 
 STAGE = "stage: {name}\ninit_from: {before}\nmodel: {{class_path: X}}\n"
@@ -18,8 +19,9 @@ def experiments(tmp_path, monkeypatch):
     (folder / "models").mkdir(parents=True)
     (folder / "a.yaml").write_text(STAGE.format(name="a", before="null"))
     (folder / "b.yaml").write_text(STAGE.format(name="b", before="a"))
-    (folder / "models" / "m.yaml").write_text("model: {init_args: {x: 1}}\n")
-    (folder / "models" / "m.b.yaml").write_text("model: {init_args: {x: 2}}\n")
+    (folder / "models" / "m.yaml").write_text(
+        "model: {init_args: {x: 1}}\nstages:\n  b: {model: {init_args: {x: 2}}}\n"
+    )
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return folder
@@ -33,7 +35,7 @@ def finish(folder: Path) -> Path:
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Commands that would have been run to train an earlier stage; running one finishes it."""
+    """Commands that would have been run to train an earlier stage."""
     commands = []
 
     def run(argv):
@@ -42,6 +44,13 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(chain, "run_command", run)
     return commands
+
+
+def fit(experiments: Path, *args: str) -> None:
+    """`fit` up to where its own stage would begin."""
+    command = parse_command(["fit", *args], experiments)
+    for one in untrained(command, experiments):
+        train_first(one, command, experiments)
 
 
 def test_bare_names_are_looked_for_here_and_then_in_experiments(experiments):
@@ -56,16 +65,17 @@ def test_an_overlay_names_the_folder_and_adds_what_it_says_of_this_stage(experim
     assert parse_command(["fit", "-c", "b.yaml"], experiments).folder == Path("runs/default/b")
     command = parse_command(["fit", "-c", "b.yaml", "-c", "models/m.yaml"], experiments)
     assert command.folder == Path("runs/m/b")
-    assert [path.name for path in command.configs] == ["b.yaml", "m.yaml", "m.b.yaml"]
+    given = [yaml.safe_load(layer.text())["model"]["init_args"] for layer in command.layers[1:]]
+    assert given == [{"x": 1}, {"x": 2}]
     on_a = parse_command(["fit", "-c", "a.yaml", "-c", "models/m.yaml"], experiments)
-    assert [path.name for path in on_a.configs] == ["a.yaml", "m.yaml"]
+    assert [yaml.safe_load(layer.text())["model"] for layer in on_a.layers[1:]] == [{"init_args": {"x": 1}}]
 
 
 @pytest.mark.parametrize("config", [["-c", "b.yaml"], ["--config", "b.yaml"], ["--config=b.yaml"], ["-cb.yaml"]])
 def test_every_way_of_naming_a_config(experiments, config):
-    assert parse_command(["fit", *config, "--x", "1"], experiments).argv() == [
-        "fit", "-c", str(experiments / "b.yaml"), "--x", "1",
-    ]  # fmt: skip
+    subcommand, option, text, *flags = parse_command(["fit", *config, "--x", "1"], experiments).argv()
+    assert (subcommand, option, flags) == ("fit", "-c", ["--x", "1"])
+    assert yaml.safe_load(text) == yaml.safe_load((experiments / "b.yaml").read_text())
 
 
 def test_own_flags_are_taken_and_win_over_the_config(experiments):
@@ -94,8 +104,7 @@ def test_a_config_that_is_none_is_named(experiments, text, said):
 
 def test_the_stage_before_is_trained_where_it_is_missing(experiments, trained):
     args = ["-c", "b.yaml", "-c", "models/m.yaml", "--data.seed", "3", "--trainer.precision=32-true"]
-    command = parse_command(["fit", *args, "--trainer.max_steps", "7", "--model.encoder", "e"], experiments)
-    assert starting_weights(command, experiments) == Path("runs/m/a/weights.safetensors")
+    fit(experiments, *args, "--trainer.max_steps", "7", "--model.encoder", "e")
     (argv,) = trained
     assert argv[1:] == [
         str(experiments / "run.py"), "fit", "-c", str(experiments / "a.yaml"), "-c", "models/m.yaml",
@@ -105,6 +114,7 @@ def test_the_stage_before_is_trained_where_it_is_missing(experiments, trained):
 
 def test_a_finished_stage_is_not_trained_again(experiments, trained):
     weights = finish(Path("runs/default/a"))
+    fit(experiments, "-c", "b.yaml")
     assert starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments) == weights
     assert not trained
 
@@ -113,14 +123,14 @@ def test_a_stage_that_was_broken_off_is_resumed(experiments, trained):
     last = Path("runs/default/a/checkpoints/last.ckpt")
     last.parent.mkdir(parents=True)
     last.touch()
-    starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
+    fit(experiments, "-c", "b.yaml")
     assert trained[0][-2:] == ["--ckpt_path", "last"]
 
 
 def test_a_stage_that_fails_stops_the_chain(experiments, trained, monkeypatch):
     monkeypatch.setattr(chain, "run_command", lambda argv: 2)
     with pytest.raises(ConfigError, match="a failed"):
-        starting_weights(parse_command(["fit", "-c", "b.yaml"], experiments), experiments)
+        fit(experiments, "-c", "b.yaml")
 
 
 def test_init_from_takes_a_path_or_null(experiments, trained):
@@ -140,8 +150,7 @@ def test_a_stage_beside_the_users_own_config_is_found(experiments, trained, tmp_
     mine.mkdir()
     (mine / "first.yaml").write_text(STAGE.format(name="one", before="null"))
     (mine / "second.yaml").write_text(STAGE.format(name="two", before="first"))
-    command = parse_command(["fit", "-c", str(mine / "second.yaml")], experiments)
-    assert starting_weights(command, experiments) == Path("runs/default/one/weights.safetensors")
+    fit(experiments, "-c", str(mine / "second.yaml"))
     assert trained[0][4] == str(mine / "first.yaml")
 
 
@@ -170,7 +179,7 @@ def test_resuming_never_trains_the_stage_before_anew(experiments, trained):
     Path("x.ckpt").touch()
     command = parse_command(["fit", "-c", "b.yaml", "--ckpt_path", "x.ckpt"], experiments)
     with pytest.raises(ConfigError, match=r"runs/default/a/weights\.safetensors"):
-        starting_weights(command, experiments)
+        untrained(command, experiments)
     assert not trained
 
 
@@ -198,17 +207,15 @@ def test_a_stages_own_data_flags_stay_with_it(experiments, trained, capsys):
         "--data.seed",
         "4",
     ]
-    starting_weights(parse_command(["fit", *args], experiments), experiments)
+    fit(experiments, *args)
     (argv,) = trained
     assert argv[5:] == ["--data.corpus=C", "--data.seed", "4", "--runs", "runs", "--variant", "default"]
     assert "--data.tasks {qa: 1.0} --data.excerpt null is for b alone" in capsys.readouterr().out
 
 
 def test_an_overlay_of_one_stage_is_kept_from_the_stages_trained_first(experiments, trained, capsys):
-    (experiments / "only.yaml").write_text("stage: b\nmodel: {init_args: {y: 1}}\n")
-    command = parse_command(["fit", "-c", "b.yaml", "-c", "only.yaml", "-c", "models/m.yaml"], experiments)
-    assert command.configs[1] == experiments / "only.yaml"
-    starting_weights(command, experiments)
+    (experiments / "only.yaml").write_text("stages: {b: {model: {init_args: {y: 1}}}}\n")
+    fit(experiments, "-c", "b.yaml", "-c", "only.yaml", "-c", "models/m.yaml")
     (argv,) = trained
     assert argv[3:] == [
         "-c", str(experiments / "a.yaml"), "-c", "models/m.yaml", "--runs", "runs", "--variant", "only+m",
@@ -217,7 +224,7 @@ def test_an_overlay_of_one_stage_is_kept_from_the_stages_trained_first(experimen
 
 
 def test_an_overlay_of_another_stage_is_refused(experiments):
-    (experiments / "only.yaml").write_text("stage: b\n")
+    (experiments / "only.yaml").write_text("stages: {b: {model: {init_args: {y: 1}}}}\n")
     with pytest.raises(ConfigError, match="only.yaml: an overlay for b alone, and this is a. Leave it out"):
         parse_command(["fit", "-c", "a.yaml", "-c", "only.yaml"], experiments)
 
@@ -249,7 +256,7 @@ def test_a_missing_file_at_the_chains_beginning_is_named(experiments, trained):
 
 def test_flags_are_passed_on_by_whole_names(experiments, trained):
     args = ["fit", "-c", "b.yaml", "--model.llm_other", "7", "--model.llm.dtype", "float32"]
-    starting_weights(parse_command(args, experiments), experiments)
+    fit(experiments, *args[1:])
     assert "--model.llm.dtype" in trained[0] and "--model.llm_other" not in trained[0]
 
 
@@ -283,3 +290,30 @@ def test_what_only_a_command_may_say_is_refused_in_a_config(experiments, key):
     Path("o.yaml").write_text(f"{key}: true\n")
     with pytest.raises(ConfigError, match=rf"o\.yaml: {key}: only on the command line"):
         parse_command(["fit", "-c", "b.yaml", "-c", "o.yaml"], experiments)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stage: a\n", r"o\.yaml:1: stage: begin the command with a stage"),
+        ("stages: {c: {data: {turns: 1}}}\n", r"o\.yaml:1: stages\.c: there is no such stage; there are b, a"),
+        ("stages: {b: {like: a}}\n", r"o\.yaml:1: stages\.b: an overlay makes no stages"),
+        ("stages: {b: 3}\n", r"o\.yaml:1: stages\.b: give a mapping"),
+        ("from: a\n", r"o\.yaml:1: from: stands in a stage's section"),
+    ],
+)
+def test_what_an_overlay_may_not_say(experiments, text, said):
+    Path("o.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        parse_command(["fit", "-c", "b.yaml", "-c", "o.yaml"], experiments)
+
+
+def test_an_overlay_says_where_one_stage_starts(experiments):
+    Path("o.yaml").write_text("stages: {b: {from: start.safetensors}}\n")
+    assert parse_command(["fit", "-c", "b.yaml", "-c", "o.yaml"], experiments).init_from == "start.safetensors"
+
+
+@pytest.mark.parametrize("flag", [["--only", "b"], ["--rehearse"]])
+def test_what_is_for_experiment_files_is_refused_for_one_stage(experiments, flag):
+    with pytest.raises(ConfigError, match=rf"{flag[0]}: is for an experiment file"):
+        parse_command(["fit", "-c", "b.yaml", *flag], experiments)

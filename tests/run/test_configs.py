@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from speech_xl.run.command import parse_command
+from speech_xl.run.experiment import ConfigFile
 from speech_xl.run.user_errors import with_places
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -14,7 +15,6 @@ STAGES = sorted(path.name for path in EXPERIMENTS.glob("stage*.yaml"))
 OVERLAYS = sorted(
     str(path.relative_to(EXPERIMENTS))
     for path in chain.from_iterable((EXPERIMENTS / kind).glob("*.yaml") for kind in ("models", "data", "hardware"))
-    if ".stage" not in path.name  # these come with the overlay they are named after
 )
 
 
@@ -27,6 +27,13 @@ def command(stage: str, *overlays: str, flags: tuple[str, ...] = ()):
 def test_there_are_configs():
     assert STAGES == ["stage1.yaml", "stage2.yaml", "stage3.yaml"]
     assert len(OVERLAYS) >= 6
+    every = [path for path in EXPERIMENTS.rglob("*.yaml")]
+    assert len(every) <= 20 and not [path for path in every if path.stem.count(".")], "no file comes by another's name"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_speaks_of_stages_that_there_are(overlay):
+    assert {f"{name}.yaml" for name in ConfigFile.read(EXPERIMENTS / overlay).sections} <= set(STAGES)
 
 
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS])
@@ -49,18 +56,12 @@ def test_stage_3_takes_every_ablation_and_keeps_the_rest_of_its_model(parser, ov
         assert ablated.model.init_args[key] == plain.model.init_args[key]
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_for_one_stage_names_a_stage(overlay):
-    path = EXPERIMENTS / overlay
-    for own in path.parent.glob(f"{path.stem}.*.yaml"):
-        assert f"{own.stem.rpartition('.')[2]}.yaml" in STAGES, f"{own} is never read"
-
-
-def test_corpora_may_hold_one_another(parser):
-    inner = "{class_path: WordTimed, init_args: {times: times, corpus: MiniLibriSpeech}}"
-    flags = ("--data.corpus", "SpeedPerturbation", "--data.corpus.corpus", inner, "--data.corpus.speeds", "[0.9]")
+def test_a_corpus_is_changed_by_a_list_of_transforms(parser):
+    times = "{class_path: WordTimes, init_args: {folder: times}}"
+    flags = ("--data.transforms", f"[{times}, {{class_path: SpeedPerturbation, init_args: {{speeds: [0.9]}}}}]")
     made = parser.instantiate(parser.parse_args(command("stage1.yaml", flags=flags).argv())).fit
-    assert made.data.corpus.speeds == (0.9,) and made.data.corpus.corpus.corpus.name == made.data.corpus.name
+    assert [type(one).__name__ for one in made.data.transforms] == ["WordTimes", "SpeedPerturbation"]
+    assert made.data.transforms[1].speeds == (0.9,)
 
 
 def test_plain_names_do(parser):
@@ -100,7 +101,7 @@ def test_an_unknown_key_is_shown_with_its_file_and_line(parser, tmp_path, text, 
     with pytest.raises(Exception) as raised:
         parser.parse_args(wrong.argv())
     assert type(raised.value).__name__ == "ArgumentError"
-    assert f"{overlay}:{place}" in with_places(str(raised.value), wrong.configs)
+    assert f"{overlay}:{place}" in with_places(str(raised.value), wrong.layers)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -145,11 +145,20 @@ def test_a_corpus_is_of_this_project(stage, tmp_path):
     for corpus in (
         system(tmp_path),
         "evilmodule.Optimizer",
-        {"class_path": "SpeedPerturbation", "init_args": {"corpus": "evilmodule.X"}},
+        {"class_path": "SpeedPerturbation", "init_args": {"speeds": [0.9]}},
     ):
         stage.data["corpus"] = corpus
         with pytest.raises(ConfigError, match=r"data\.corpus"):
             TrainedStage.of(stage.write()).data()
+    stage.data["corpus"] = {"class_path": "data_recipes.spoken_digits.SpokenDigits"}
+    for transform in (system(tmp_path), "evilmodule.Optimizer", {"class_path": "SpokenDigits"}):
+        stage.data["transforms"] = [{"class_path": "SpeedPerturbation"}, transform]
+        with pytest.raises(ConfigError, match=r"data\.transforms\[1\]"):
+            TrainedStage.of(stage.write()).data()
+    stage.data["transforms"] = [{"class_path": "SpeedPerturbation", "init_args": {"speeds": [3.0]}}]
+    with pytest.raises(Exception, match=r"SpeedPerturbation\.speeds\[0\]: got 3\.0"):
+        TrainedStage.of(stage.write()).data()
+    del stage.data["transforms"]
     paths = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "dev", "test")}
     for path in paths.values():
         Path(path).write_text("")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from speech_xl.run.command import ConfigError, read_config
+from speech_xl.run.configs import read_layer
 from speech_xl.run.user_errors import message_of, with_places
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def test_a_worker_says_what_it_met(file, shown):
 def test_a_parsers_message_points_to_the_file_and_line(tmp_path):
     (tmp_path / "a.yaml").write_text("model:\n  class_path: A\ndata:\n  turns: 3\n")
     (tmp_path / "b.yaml").write_text("data:\n  turnz: 3\nmodel:\n  init_args:\n    encoder: {init_args: {namex: x}}\n")
-    configs = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    configs = [read_layer(tmp_path / name) for name in ("a.yaml", "b.yaml")]
     said = with_places("Subcommand 'fit' does not accept option 'data.turnz'", configs)
     assert said.splitlines()[1:] == [f"  {tmp_path / 'b.yaml'}:2: data.turnz"]
     nested = 'Parser key "model":\n  Parser key "encoder":\n    Option \'namex\' is not accepted'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -27,6 +28,7 @@ from speech_xl.data.resume import can_go_on, changes, trained_on
 from speech_xl.data.split_report import report_evaluation, report_training
 from speech_xl.data.tasks import SCORED, TaskMixture
 from speech_xl.data.transcript import PLAIN, Transcript
+from speech_xl.data.transforms import CutTransform
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
@@ -47,6 +49,8 @@ class SpeechDataModule(pl.LightningDataModule):
 
     Args:
         corpus: where the sessions come from.
+        transforms: what changes its sessions before they are used, in this order, such as SpeedPerturbation. Null:
+            nothing.
         cache_dir: folder for what is computed once and kept, such as encoder frames.
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
         turns: the most questions a training sample carries in one dialogue.
@@ -89,6 +93,7 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: int = 0,
         num_buckets: int = 8,
         frames: EncoderFrames | None = None,
+        transforms: list[CutTransform] | None = None,
     ) -> None:
         super().__init__()
         number("data.eval_max_duration", eval_max_duration, above=0, unit="seconds")
@@ -97,6 +102,7 @@ class SpeechDataModule(pl.LightningDataModule):
                 whole(key, limit, least=1)
         whole("data.num_workers", num_workers)
         self.corpus = corpus
+        self.transforms = transforms or []
         self.cache_dir = cache_dir
         self.transcript = transcript or PLAIN
         self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, self.transcript)
@@ -127,8 +133,15 @@ class SpeechDataModule(pl.LightningDataModule):
     def _splits_of(self, stage: str | None) -> list[str]:
         return splits_of(stage) if self._evaluated is None or stage == "fit" else [self._evaluated]
 
+    def check(self, not_yet: Collection[Path] = ()) -> None:
+        """Raise where a file or folder that the user named is missing; `not_yet` as in `CutTransform.check`."""
+        self.corpus.check()
+        for transform in self.transforms:
+            transform.check(not_yet)
+
     def prepare_data(self) -> None:
         """Make the corpus where it is missing, and look at all audio files of the splits that will be read."""
+        self.check()
         self.corpus.prepare()
         if self.trainer is not None:
             for split in self._splits_of(self.trainer.state.fn):
@@ -154,6 +167,8 @@ class SpeechDataModule(pl.LightningDataModule):
         """The sessions of a split, limited by `limit_dev` or `limit_test`."""
         if split not in self._cuts:
             cuts = self.corpus.cuts(split)
+            for transform in self.transforms:
+                cuts = transform(cuts, split)
             if next(iter(cuts), None) is None:
                 raise ValueError(
                     f"corpus {self.corpus.name}: the split {split!r} has no sessions; delete the corpus folder and "
@@ -265,6 +280,7 @@ class SpeechDataModule(pl.LightningDataModule):
         """What decides the order of training batches, as plain data."""
         return {
             "corpus": self.corpus.name,
+            "transforms": [f"{type(one).__name__}{vars(one)}" for one in self.transforms],
             **vars(self.sampling) | {"excerpt": str(self.sampling.excerpt)},
             "world_size": self.trainer.world_size if self.trainer else 1,
         }

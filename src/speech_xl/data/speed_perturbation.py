@@ -9,22 +9,21 @@ from lhotse import CutSet, MonoCut
 from lhotse.utils import fastcopy
 
 from speech_xl.checks import number
-from speech_xl.data.corpus import Corpus, check_split
 from speech_xl.data.sessions import WORD_STARTS
+from speech_xl.data.transforms import CutTransform
 
 
-class SpeedPerturbation(Corpus):
-    """Another corpus whose train split is there once more at each speed; dev and test are left as they are.
+class SpeedPerturbation(CutTransform):
+    """The train split is there once more at each speed; dev and test are left as they are.
 
     Audio is resampled by lhotse when it is read, so nothing is written; encoder frames are cached for each speed.
-    Around `WordTimed`, not inside it: its times belong to the sessions as they were recorded.
+    Behind `WordTimes`, not before it: its times belong to the sessions as they were recorded.
 
     Args:
-        corpus: whose sessions these are.
         speeds: factors, such as 0.9 (slower) and 1.1 (faster).
     """
 
-    def __init__(self, corpus: Corpus, speeds: Sequence[float] = (0.9, 1.1)) -> None:
+    def __init__(self, speeds: Sequence[float] = (0.9, 1.1)) -> None:
         for place, speed in enumerate(speeds):
             if number(f"SpeedPerturbation.speeds[{place}]", speed, least=0.5, most=2) == 1:
                 raise ValueError(
@@ -32,16 +31,9 @@ class SpeedPerturbation(Corpus):
                 )
         if len(set(speeds)) < len(speeds):
             raise ValueError(f"SpeedPerturbation: speeds {list(speeds)} has one of them twice")
-        self.corpus, self.speeds, self.name = corpus, tuple(speeds), corpus.name
+        self.speeds = tuple(speeds)
 
-    def check(self) -> None:
-        self.corpus.check()
-
-    def prepare(self) -> None:
-        self.corpus.prepare()
-
-    def cuts(self, split: str) -> CutSet:
-        cuts = self.corpus.cuts(check_split(split, self.name))
+    def __call__(self, cuts: CutSet, split: str) -> CutSet:
         if split != "train":
             return cuts
         recorded = list(cast(Iterable[MonoCut], cuts))

@@ -1,12 +1,13 @@
 """Stages chained like Make: what a stage starts from, and the stages that have to be trained before it.
 
-`fit` trains the stage it starts from first where that one isn't finished. Nothing is trained before the commands of the
-whole chain are known; experiments/run.py has each of them parsed and made, without weights, before the first one runs.
+`fit` trains the stage it starts from first where that one isn't finished; of an experiment file it trains all that is
+missing. Nothing is trained before the commands of all of them are known, parsed and made without weights (`check.py`).
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from speech_xl.run.command import Command, ConfigError, find_config, is_for, parse_command, stage_of
+from speech_xl.run.command import Command, config_of_stage, find_config, parse_command, stage_of
+from speech_xl.run.configs import ConfigError
+from speech_xl.run.experiment import ConfigFile
 from speech_xl.run.run_folder import RunFolder
 from speech_xl.run.signals import EARLY, run_command
 
@@ -43,13 +46,44 @@ PASSED_ON = (
 )
 
 
+def pending(commands: list[Command], experiments: Path) -> list[Command]:
+    """The commands of `fit` that have to run, in order: of all that `commands` need, those that aren't finished.
+
+    The last one is run by this process. A single stage that is finished is in it too: whether it may be trained anew is
+    decided by `claimed`. Raises ConfigError where a start is missing.
+    """
+    goal = commands[-1]
+    if goal.experiment is None:
+        return [*untrained(goal, experiments), goal]
+    wanted = [command.stage for command in commands]
+    found = []
+    for name in goal.experiment.needed_for(wanted):
+        own = name in wanted
+        command = commands[wanted.index(name)] if own else _of_experiment(goal, name, experiments)
+        again = own and (command.overwrite or command.flag("--ckpt_path") is not None)
+        if again or not command.run_folder.finished:
+            found.append(command)
+            if command.flag("--ckpt_path") and command.init_from and not Path(command.init_from).is_file():
+                raise ConfigError(
+                    f"{command.stage}: the run began with {command.init_from}, which is missing. Restore it, name it "
+                    f"with --only {command.stage} --init_from PATH, or start over: --only {command.stage} --overwrite"
+                )
+            if command.of is not None and command.of.start not in goal.experiment.stages:
+                _check_path(command)
+    return found
+
+
+def _of_experiment(goal: Command, name: str, experiments: Path) -> Command:
+    command = parse_command(["fit", *goal.words, "--only", name], experiments)
+    assert command is not None
+    return command
+
+
 def untrained(command: Command, experiments: Path) -> list[Command]:
-    """The commands that train what `command` needs and isn't there, the earliest first; empty unless it is `fit`.
+    """The commands that train what a single stage needs and isn't there, the earliest first.
 
     Raises ConfigError where `init_from` goes in a circle, or names a file that is missing, anywhere in the chain.
     """
-    if command.subcommand != "fit":
-        return []
     found: list[Command] = []
     stages = [command.stage]
     while (earlier := before(command, experiments)) is not None:
@@ -61,6 +95,11 @@ def untrained(command: Command, experiments: Path) -> list[Command]:
             )
         if earlier.run_folder.finished:
             return found
+        if command.flag("--ckpt_path"):
+            raise ConfigError(
+                f"--ckpt_path: the run began with {earlier.run_folder.weights}, which is missing. Restore it, name it "
+                "with --init_from PATH, or leave --ckpt_path out to train both stages."
+            )
         found.insert(0, earlier)
         command = earlier
     _check_path(command)
@@ -68,8 +107,11 @@ def untrained(command: Command, experiments: Path) -> list[Command]:
 
 
 def before(command: Command, experiments: Path) -> Command | None:
-    """The command that trains the stage `command` starts from; None where it starts from a file or from nothing."""
-    config = None if command.init_from is None else stage_config(command.init_from, command, experiments)
+    """The command that trains the stage a single stage starts from; None where it starts from a file or from nothing.
+
+    A run of it that was broken off is gone on with.
+    """
+    config = None if command.init_from is None else config_of_stage(command.init_from, command.configs[0], experiments)
     if config is None:
         return None
     args, _ = _passed_on(command, config, experiments)
@@ -80,6 +122,11 @@ def before(command: Command, experiments: Path) -> Command | None:
 
 def _check_path(command: Command) -> None:
     if command.init_from is not None and not Path(command.init_from).is_file():
+        if command.of is not None and not command.init_from_cli:
+            raise ConfigError(
+                f"{command.of.place}: from: {command.of.start}: {command.init_from} is missing. Train that stage, "
+                "or name a .safetensors or .ckpt file"
+            )
         place = "--init_from" if command.init_from_cli else f"{command.configs[0]}: init_from:"
         raise ConfigError(
             f"{place} {command.init_from}: no such file, and no stage of that name. Give a .safetensors or .ckpt file, "
@@ -88,36 +135,31 @@ def _check_path(command: Command) -> None:
 
 
 def starting_weights(command: Command, experiments: Path) -> Path | None:
-    """The weights the model starts from; for `fit`, trains the stage that makes them where they are missing."""
-    resumed = command.flag("--ckpt_path")
+    """The weights the model begins with, for `fit` those of the stage before, which must be finished.
+
+    Raises ConfigError where they are missing.
+    """
     trains = command.subcommand == "fit"
-    config = None
-    if trains or command.init_from_cli:  # a config says where training starts from
-        config = None if command.init_from is None else stage_config(command.init_from, command, experiments)
-        if command.init_from is not None and config is None:
+    if command.init_from is not None and (trains or command.init_from_cli):
+        config = None
+        if command.experiment is None:
+            config = config_of_stage(command.init_from, command.configs[0], experiments)
+        if config is None:
             _check_path(command)
             return Path(command.init_from)
-        if not trains and config is None:
-            return None  # --init_from null: the model as it is before any training
-    if not trains:
-        own = command.run_folder if config is None else RunFolder(command.runs / command.variant / stage_of(config))
-        if not own.finished and not resumed:
-            raise ConfigError(
-                f"{command.subcommand}: {own.weights} is missing. Train it with `fit` and the same configs, name a "
-                "finished file with --init_from PATH, or a checkpoint with --ckpt_path PATH."
-            )
-        return own.weights if own.finished else None
-    if config is None:
+        folder = RunFolder(command.runs / command.variant / stage_of(ConfigFile.read(config)))
+    elif trains or command.init_from_cli:
+        return None  # from nothing, or the model as it is before any training
+    else:
+        folder = command.run_folder  # a config says where training starts from, not what is evaluated
+    if folder.weights.is_file():
+        return folder.weights
+    if not trains and command.flag("--ckpt_path"):
         return None
-    folder = RunFolder(command.runs / command.variant / stage_of(config))
-    if not folder.finished:
-        if resumed:
-            raise ConfigError(
-                f"--ckpt_path: the run began with {folder.weights}, which is missing. Restore it, name it with "
-                "--init_from PATH, or leave --ckpt_path out to train both stages."
-            )
-        train_first(command, config, folder, experiments)
-    return folder.weights
+    raise ConfigError(
+        f"{command.subcommand}: {folder.weights} is missing. Train it with `fit` and the same configs, name a finished "
+        "file with --init_from PATH, or a checkpoint with --ckpt_path PATH."
+    )
 
 
 @contextmanager
@@ -166,20 +208,13 @@ def rank() -> int:
     return next((int(value) for name in names if (value := os.environ.get(name, "")).isdigit()), 0)
 
 
-def stage_config(name: str, command: Command, experiments: Path) -> Path | None:
-    """The config of the stage `name`: beside the command's own stage, else where configs are looked for. None where
-    `name` is no stage, but a path."""
-    if Path(name).name != name:
-        return None
-    places = (command.configs[0].parent, Path(), experiments)
-    return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
-
-
 def _passed_on(command: Command, config: Path, experiments: Path) -> tuple[list[str], list[str]]:
     """The arguments of `fit` that train the stage of `config` for `command`, and those that are for `command` alone."""
     argv, own = ["-c", str(config)], []
-    for name in command.named[1:]:
-        (argv if is_for(find_config(name, experiments), stage_of(config)) else own).extend(["-c", name])
+    stage = stage_of(ConfigFile.read(config))
+    for name in command.config_names[1:]:
+        overlay = ConfigFile.read(find_config(name, experiments))
+        (argv if overlay.speaks_of(stage) else own).extend(["-c", name])
     flags = iter(command.flags)
     for flag in flags:
         key = flag.split("=")[0]
@@ -190,24 +225,31 @@ def _passed_on(command: Command, config: Path, experiments: Path) -> tuple[list[
     return [*argv, "--runs", str(command.runs), "--variant", command.variant], own
 
 
-def train_first(command: Command, config: Path, folder: RunFolder, experiments: Path) -> None:
-    """Train the stage of `config` with the overlays that aren't another's; a run that was broken off is resumed."""
-    script = experiments / "run.py"
-    argv, own = _passed_on(command, config, experiments)
-    resume = any(folder.last.parent.glob("*.ckpt"))
-    argv = ["fit", *argv, *(["--ckpt_path", "last"] if resume else [])]
-    what = f"going on with {config.stem}, which was broken off" if resume else f"training {config.stem} first"
-    print(f"\n{command.stage} starts from {folder.weights}, which is missing: {what}.", flush=True)
-    print(f"  python {script} {' '.join(argv)}", flush=True)
+def train_first(command: Command, after: Command, experiments: Path) -> None:
+    """Train one of the stages that `after` needs, in a process of its own; a run that was broken off is gone on with.
+
+    Raises ConfigError where it fails, SystemExit where it was stopped.
+    """
+    script, folder = experiments / "run.py", command.run_folder
+    resumes = any(folder.last.parent.glob("*.ckpt"))
+    if command.experiment is not None:
+        argv, own = ["fit", *command.words, "--only", command.stage], []
+    else:
+        argv, own = _passed_on(after, command.configs[0], experiments)
+        argv = ["fit", *argv, *(["--ckpt_path", "last"] if resumes else [])]
+    does = "making" if command.of is not None and command.of.make else "training"
+    what = f"going on with {command.stage}, which was broken off" if resumes else f"{does} {command.stage} first"
+    print(f"\n{after.stage} needs {folder.path}, which isn't finished: {what}.", flush=True)
+    print(f"  python {shlex.join([str(script), *argv])}", flush=True)
     if own:
         print(
-            f"  {' '.join(own)} is for {command.stage} alone; train {config.stem} by itself to have it there",
+            f"  {' '.join(own)} is for {after.stage} alone; train {command.stage} by itself to have it there",
             flush=True,
         )
     print(flush=True)
     status = run_command([sys.executable, str(script), *argv])
     if status in EARLY:
-        print(f"{config.stem} isn't finished, so {command.stage} wasn't begun; this command goes on", file=sys.stderr)
+        print(f"{command.stage} isn't finished, so {after.stage} wasn't begun; this command goes on", file=sys.stderr)
         raise SystemExit(status)
     if status:
-        raise ConfigError(f"{config.stem} failed (exit status {status}), so {command.stage} can't start from it")
+        raise ConfigError(f"{command.stage} failed (exit status {status}), so {after.stage} can't start from it")

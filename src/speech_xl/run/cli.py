@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks.progress import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 import speech_xl.run.known_classes  # noqa: F401  (so that plain class names are enough in a config)
 from speech_xl.callbacks.curriculum import RatioCurriculum
@@ -24,7 +25,7 @@ from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
 from speech_xl.run.best_and_last import BestAndLast
 from speech_xl.run.command import SUBCOMMANDS, Command, ConfigError
-from speech_xl.run.ending import KeepHandlers, as_rank, best_checkpoint, stopped_text, unfinished_text
+from speech_xl.run.ending import KeepHandlers, as_rank, best_checkpoint, set_aside, stopped_text, unfinished_text
 from speech_xl.run.evaluation_options import EvaluationOptions, add_evaluation_options
 from speech_xl.run.lineage import built_check, settings_of
 from speech_xl.run.lineage_keeper import LineageKeeper
@@ -32,12 +33,12 @@ from speech_xl.run.origin import Origin
 from speech_xl.run.precision import best_precision
 from speech_xl.run.quiet import quieten
 from speech_xl.run.recipes import load_recipes
-from speech_xl.run.run_folder import LAST, RunFolder
+from speech_xl.run.run_folder import LAST
 from speech_xl.run.signals import UNFINISHED, Stopped, StopSignals
 from speech_xl.run.strategies import checked_strategy, some_uncompressed
 from speech_xl.run.trainer_checks import check_trainer
 from speech_xl.run.trust import refuse_remote_code
-from speech_xl.run.user_errors import message_of, with_places
+from speech_xl.run.user_errors import with_places
 from speech_xl.storage.checkpoint_io import WholeCheckpointIO, read_checkpoint, resumable
 
 
@@ -47,11 +48,12 @@ class SpeechCLI(LightningCLI):
     Args:
         command: the command line, taken apart.
         initial: weights the model starts from; None: none.
-        runs: False only parses the command and makes its parts, without weights.
+        runs: False only parses the command; `make_parts` then makes its parts, without weights.
     """
 
     def __init__(self, command: Command, initial: Path | None, runs: bool = True) -> None:
         self.command, self.initial, self.runs = command, initial, runs
+        self.parsed: dict[str, Any] = {}  # configurations by stage, where `runs` is False
         self.signals = StopSignals()
         quieten()
         load_recipes()
@@ -118,7 +120,7 @@ class SpeechCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except argparse.ArgumentError as error:
-            raise ConfigError(with_places(str(error), self.command.configs)) from error
+            raise ConfigError(with_places(str(error), self.command.layers)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would lay the hyper-parameters of a checkpoint, class names among them, over the command."""
@@ -134,6 +136,8 @@ class SpeechCLI(LightningCLI):
         return options.get("ckpt_path")
 
     def before_instantiate_classes(self) -> None:
+        if not (self.runs or self.parsed):
+            return
         refuse_remote_code(self.config[str(self.subcommand)].as_dict(), self.command.flags, self.command.configs)
         check_trainer(self._get(self.config, "trainer"))
         checked_strategy(self._get(self.config, "trainer.strategy"), some_uncompressed=False)
@@ -176,9 +180,14 @@ class SpeechCLI(LightningCLI):
 
     # The four commands
 
+    def instantiate_classes(self) -> None:
+        if self.runs or self.parsed:
+            super().instantiate_classes()
+
     def _run_subcommand(self, subcommand: str) -> None:
         if self.runs:
             super()._run_subcommand(subcommand)
+        self.parsed[self.command.stage] = self.config
 
     def _run(self, name: str, kwargs: dict[str, Any]) -> None:
         self._check_models()
@@ -189,17 +198,29 @@ class SpeechCLI(LightningCLI):
         with self.signals:
             getattr(self.trainer, name)(**kwargs, weights_only=True)
 
-    def _check_models(self) -> None:
-        """Raise where an encoder's or LLM's folder or hub name can't be found, before anything is made for them."""
+    def _check_models(self, not_yet: Collection[Path] = ()) -> None:
+        """Raise where an encoder's or LLM's folder or hub name can't be found, before anything is made for them.
+
+        not_yet: folders that an earlier stage of the experiment will make
+        """
         for role in ("encoder", "llm"):
             part: Any = getattr(self.model.backbone, role)
-            if hasattr(part, "name"):
+            if hasattr(part, "name") and Path(part.name) not in not_yet:
                 check_config(role, part.name, part.trust_remote_code)
 
-    def check(self) -> None:
-        """Raise where what the command names is missing; quick, and makes nothing."""
-        self._check_models()
-        self.datamodule.corpus.check()
+    def parse(self, command: Command) -> None:
+        """Parse another command of the same kind."""
+        self.command = command
+        self.parse_arguments(self.parser, command.argv())
+        self.parsed[command.stage] = self.config
+
+    def make_parts(self, command: Command) -> None:
+        """Make the parts of a command that was parsed, without weights, and raise where what it names is missing."""
+        self.command, self.config = command, self.parsed[command.stage]
+        self.before_instantiate_classes()
+        self.instantiate_classes()
+        self._check_models(command.not_yet)
+        self.datamodule.check(command.not_yet)
 
     def fit(self, **kwargs: Any) -> None:
         trainer: Any = self.trainer  # its type lacks what it is given
@@ -276,23 +297,3 @@ class SpeechCLI(LightningCLI):
         if self.trainer.is_global_zero:
             write_report(self.jsonl, self.command.folder, self.evaluation.report)
             print((self.command.folder / f"{self.evaluation.report}.md").read_text(encoding="utf-8"))
-
-
-@rank_zero_only
-def set_aside(folder: RunFolder, resumes: bool) -> None:
-    """Make room for a run before anything is written: the whole of an earlier one, or, where it is resumed, the weights
-    that it ended with."""
-    folder.remove_drafts()
-    place = folder.set_weights_aside() if resumes else folder.set_aside()
-    if place is not None:
-        rank_zero_info(f"{folder.path} held an earlier {'end of this run' if resumes else 'run'}, set aside as {place}")
-
-
-def check(command: Command) -> None:
-    """Parse a command of `fit` and make its parts, without weights, so that what is wrong with it shows now."""
-    try:
-        SpeechCLI(command, None, runs=False).check()
-    except Exception as error:
-        if (message := message_of(error)) is None:
-            raise
-        raise ConfigError(f"{command.stage}: {message}") from error

@@ -1,7 +1,7 @@
 """Commands taken apart and configs found. Needs no torch, so that mistakes show at once.
 
-The first config of a command is a stage, the others are overlays; one with a ``stage`` of its own is for that stage
-alone. A stage writes to ``RUNS/VARIANT/STAGE``, where the variant is named after the overlays.
+The first config of a command is a stage or an experiment file, the others are overlays. A stage writes to
+``RUNS/VARIANT/STAGE``; the variant is named after the overlays, and of an experiment file after that as well.
 """
 
 from __future__ import annotations
@@ -12,43 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from speech_xl.run.configs import ConfigError, check_flags, folder_name, read_config
+from speech_xl.run.experiment import ConfigFile, Experiment, Stage
+from speech_xl.run.layers import ELSEWHERE, Layer, layer_of, with_class, with_folders
 from speech_xl.run.run_folder import CONFIG, LAST, WEIGHTS, RunFolder
+from speech_xl.run.words import split_configs, take, take_switch
 
-__all__ = ["CONFIG", "LAST", "SUBCOMMANDS", "USAGE", "WEIGHTS", "Command", "ConfigError", "parse_command"]
+__all__ = ["CONFIG", "LAST", "SUBCOMMANDS", "WEIGHTS", "Command", "ConfigError", "parse_command", "read_config"]
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-USAGE = """\
-Speech-XL Suite: train and evaluate long-form speech language models in three stages.
-
-  python experiments/run.py fit -c stage2.yaml                  trains stage 1 first if it isn't there
-  python experiments/run.py fit -c stage3.yaml -c models/whisper_base_smollm2.yaml -c data/spoken_digits.yaml
-  python experiments/run.py test -c stage3.yaml                 predictions, table and JSON of the test split
-  python experiments/run.py validate -c stage3.yaml             WER and Q&A accuracy of the dev split
-  python experiments/run.py predict -c stage3.yaml              predictions alone; a run broken off is gone on with
-  python experiments/run.py test -c stage2.yaml --compressor SnapKV --eval_ratios "[4, 8]" --split dev
-                                                                another way to keep less, on the weights of stage 2
-  python experiments/run.py score PREDICTIONS.jsonl ...         scores and tables again, from predictions alone
-  python experiments/run.py fit -c stage3.yaml --print_config   what a run would use
-  python experiments/run.py fit --help                          every key with its meaning
-  python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)
-  tensorboard --logdir runs                                     curves, samples, pictures
-
-The first -c is a stage, the others are overlays. They are looked for in the working directory, then in experiments/.
-Later ones and flags lie over earlier ones:
-
-  --model.encoder openai/whisper-base     --model.llm Qwen/Qwen2.5-0.5B-Instruct    another encoder, another LLM
-  --data.corpus SpokenDigits              --model.optimizer SGD                     a class by its name
-  --init_from PATH|null                   start from these weights, or from none
-  --ckpt_path PATH|last                   go on with a run that was broken off
-  --runs DIR  --variant NAME              write to DIR/NAME/STAGE (else runs/ and the overlays' names)
-  --overwrite                             train a finished stage anew; what it was is set aside, not deleted
-  --force                                 use weights otherwise than they were trained; the files say so afterwards
-"""
+REHEARSAL = {"trainer.max_steps": 2, "trainer.val_check_interval": 2, "data.limit_dev": 1, "data.excerpt": "null"}
+"""Flags that --rehearse lays over every stage: a few steps of everything, before hours are spent on it."""
 
 
 @dataclass
 class Command:
-    """A command line, taken apart."""
+    """A command line about one stage, taken apart."""
 
     subcommand: str
     configs: list[Path]
@@ -56,12 +34,19 @@ class Command:
     stage: str
     variant: str
     runs: Path
-    init_from: str | None
-    named: list[str] = field(default_factory=list)  # the configs as the user wrote them
+    init_from: str | None  # of an experiment file's stage: the weights file; else as a config or the command says it
+    config_names: list[str] = field(default_factory=list)  # the configs as the user wrote them
     init_from_cli: bool = False  # whether init_from is the command line's rather than a config's
     resumes_last: bool = False  # whether it goes on from whatever the run has that is whole (--ckpt_path last)
     overwrite: bool = False  # train a finished stage anew
     force: bool = False  # let weights be used with other settings than they were trained with
+    layers: list[Layer] = field(
+        default_factory=list
+    )  # what the configs say about the stage, the later over the earlier
+    of: Stage | None = None  # the stage of the experiment file, where the command has one
+    experiment: Experiment | None = None
+    words: list[str] = field(default_factory=list)  # of an experiment's command, what all its stages are given
+    rehearses: bool = False
 
     @property
     def folder(self) -> Path:
@@ -72,17 +57,24 @@ class Command:
         return RunFolder(self.folder)
 
     @property
-    def asks(self) -> bool:
+    def not_yet(self) -> list[Path]:
+        """Folders of stages that this one needs and that aren't finished."""
+        folders = [RunFolder(self.folder.with_name(name)) for name in (self.of.needs if self.of else ())]
+        return [folder.path for folder in folders if not folder.finished]
+
+    @property
+    def help_only(self) -> bool:
         """Whether only help or the configuration is wanted."""
         names = {flag.split("=")[0] for flag in self.flags}
         return bool(names & {"--print_config", "--help", "-h"}) or any(name.endswith(".help") for name in names)
 
     def flag(self, name: str) -> str | None:
         """The last value of ``--name value`` or ``--name=value``."""
-        return _take(list(self.flags), name, None)
+        return take(list(self.flags), name, None)
 
     def argv(self) -> list[str]:
-        return [self.subcommand, *(arg for path in self.configs for arg in ("-c", str(path))), *self.flags]
+        """Arguments of the parser. It takes a config's text as well as its path."""
+        return [self.subcommand, *(arg for layer in self.layers for arg in ("-c", layer.text())), *self.flags]
 
 
 def find_config(name: str, experiments: Path) -> Path:
@@ -95,105 +87,201 @@ def find_config(name: str, experiments: Path) -> Path:
     raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are:\n  {known}")
 
 
-def _take(flags: list[str], name: str, default: Any) -> Any:
-    """Remove ``--name value`` or ``--name=value`` from `flags`; its last value, or `default`."""
-    value = default
-    i = 0
-    while i < len(flags):
-        if flags[i] == name:
-            if i + 1 == len(flags):
-                raise ConfigError(f"{name}: a value must follow")
-            value = flags[i + 1]
-            del flags[i : i + 2]
-        elif flags[i].startswith(name + "="):
-            value = flags[i].split("=", 1)[1]
-            del flags[i]
-        else:
-            i += 1
-    return value
-
-
-def _take_switch(flags: list[str], name: str) -> bool:
-    """Remove ``--name``, which takes no value, from `flags`; whether it was there."""
-    there = name in flags
-    flags[:] = [flag for flag in flags if flag != name]
-    return there
-
-
-def _split(args: list[str]) -> tuple[list[str], list[str]]:
-    """The configs' names, and the other arguments in order."""
-    named, flags = [], []
-    rest = iter(args)
-    for arg in rest:
-        if arg in ("-c", "--config"):
-            name = next(rest, "")
-        elif arg.startswith("--config="):
-            name = arg.split("=", 1)[1]
-        elif arg.startswith("-c") and not arg.startswith("--"):
-            name = arg[2:].removeprefix("=")
-        else:
-            flags.append(arg)
-            continue
-        if not name:
-            raise ConfigError(f"{arg}: a config must follow, such as {arg} stage1.yaml")
-        named.append(name)
-    return named, flags
-
-
 def parse_command(argv: list[str], experiments: Path) -> Command | None:
-    """Take `argv` apart; None where no subcommand or no config is given (LightningCLI then speaks for itself)."""
+    """Take `argv` apart; None where no subcommand or no config is given (LightningCLI then speaks for itself).
+
+    Of an experiment file's stages the one named by --only, or the last.
+    """
+    commands = parse_commands(argv, experiments)
+    return commands[-1] if commands else None
+
+
+def parse_commands(argv: list[str], experiments: Path) -> list[Command]:
+    """The commands that `argv` asks for: one a stage, all of an experiment file's in their order where `fit` has no
+    --only. Empty where no subcommand or no config is given."""
     if not argv or argv[0] not in SUBCOMMANDS:
-        return None
-    named, flags = _split(argv[1:])
-    if not named:
-        return None
-    first = find_config(named[0], experiments)
+        return []
+    names, flags = split_configs(argv[1:])
+    if not names:
+        return []
+    first, *overlays = (ConfigFile.read(find_config(name, experiments)) for name in names)
+    for overlay in overlays:
+        _check_overlay(overlay)
+    if first.sections:
+        return _of_experiment(argv, names, flags, Experiment(first, overlays))
+    for name in ("--only", "--rehearse"):
+        if any(flag.split("=")[0] == name for flag in flags):
+            raise ConfigError(f"{name}: is for an experiment file; {first.path} has no `stages`, it is one stage")
+    return [_of_stage(argv[0], names, flags, first, overlays, experiments)]
+
+
+def _of_stage(
+    subcommand: str,
+    names: list[str],
+    flags: list[str],
+    first: ConfigFile,
+    overlays: list[ConfigFile],
+    experiments: Path,
+) -> Command:
+    """The command of a file that is one stage."""
     stage = stage_of(first)
-    configs = [first]
-    for name in named[1:]:
-        path = find_config(name, experiments)
-        if not is_for(path, stage):
-            raise ConfigError(
-                f"{path}: an overlay for {read_config(path)['stage']} alone, and this is {stage}. Leave it out."
-            )
-        configs.append(path)
-        # An overlay may say more for one stage alone: x.yaml, then x.stage2.yaml while stage 2 runs.
-        own = path.with_name(f"{path.stem}.{stage}.yaml")
-        configs += [own] if own.is_file() else []
-    for path in configs:
-        if given := sorted({"overwrite", "force"} & read_config(path).keys()):
-            raise ConfigError(f"{path}: {given[0]}: only on the command line, as --{given[0]}; take it out")
     merged: dict[str, Any] = {}
-    for path in configs:
-        merged |= {k: v for k, v in read_config(path).items() if k in ("init_from", "runs", "variant", "model")}
+    for keys in (first.keys, *(overlay.keys for overlay in overlays)):
+        merged |= {k: v for k, v in keys.items() if k in ("init_from", "runs", "variant", "model")}
     if "model" not in merged and not any(flag.startswith("--model") for flag in flags):
-        raise ConfigError(f"{first}: no stage, it has no model. Begin with a stage: -c stage1.yaml -c {named[0]}")
-    variant = _take(flags, "--variant", merged.get("variant"))
-    variant = variant or "+".join(Path(name).stem for name in named[1:]) or "default"
-    runs = Path(_take(flags, "--runs", merged.get("runs")) or "runs")
+        raise ConfigError(f"{first.path}: no stage, it has no model. Begin with a stage: -c stage1.yaml -c {names[0]}")
+    known, starts = [stage, *ancestors(first, experiments)], []
+    for overlay in overlays:
+        for name, section in overlay.sections.items():
+            if name not in known and config_of_stage(name, first.path, experiments) is None:
+                raise ConfigError(
+                    f"{section.place}: stages.{name}: there is no such stage; there are {', '.join(known)}"
+                )
+        if not overlay.speaks_of(stage):
+            only = ", ".join(overlay.sections) or "no stage"
+            raise ConfigError(f"{overlay.path}: an overlay for {only} alone, and this is {stage}. Leave it out")
+        start = overlay.sections[stage].start if stage in overlay.sections else None
+        if start is not None:
+            merged["init_from"] = start.value
+            starts.append(layer_of(overlay.path, {"init_from": _none(start.value)}))
+    runs, variant = _place(flags, merged, names[1:])
     init_from_cli = any(flag.split("=")[0] == "--init_from" for flag in flags)
-    init_from = _take(flags, "--init_from", merged.get("init_from"))
-    init_from = None if init_from in (None, "null", "None", "") else str(init_from)
-    switches = {name: _take_switch(flags, f"--{name}") for name in ("overwrite", "force")}
+    init_from = _none(take(flags, "--init_from", merged.get("init_from")))
+    overwrite, force = (take_switch(flags, name) for name in ("--overwrite", "--force"))
     check_flags(flags)
-    variant = folder_name("--variant", variant)
-    command = Command(argv[0], configs, flags, stage, variant, runs, init_from, named, init_from_cli, **switches)
+    layers = with_class([first.common, *(layer for overlay in overlays for layer in overlay.over(stage)), *starts])
+    paths = [first.path, *(overlay.path for overlay in overlays)]
+    command = Command(subcommand, paths, flags, stage, variant, runs, init_from, names, init_from_cli)
+    command.overwrite, command.force, command.layers = overwrite, force, layers
     _settle_checkpoint(command)
     return command
 
 
-def stage_of(config: Path) -> str:
-    return folder_name(f"{config}: stage", read_config(config).get("stage") or config.stem)
+def _of_experiment(argv: list[str], names: list[str], flags: list[str], experiment: Experiment) -> list[Command]:
+    """The commands of an experiment file: of the stage named by --only, else of all."""
+    path = experiment.file.path
+    for overlay in experiment.overlays:
+        if (node := overlay.common.value("init_from")) is not None:
+            raise ConfigError(
+                f"{overlay.common.place(node)}: init_from: {path} has several stages; write `from` in one's section"
+            )
+    only = take(flags, "--only", None)
+    if only is None:
+        known = ", ".join(experiment.stages)
+        if argv[0] != "fit":
+            raise ConfigError(f"{argv[0]}: which stage of {path}? Add --only NAME; there are {known}")
+        given = {flag.split("=")[0] for flag in flags}
+        if found := sorted(given & {"--init_from", "--ckpt_path", "--overwrite", "--print_config"}):
+            raise ConfigError(f"{found[0]}: of which stage of {path}? Add --only NAME; there are {known}")
+    _ = experiment.comparisons  # what is wrong with them shows now
+    wanted = experiment.stages.values() if only is None else [experiment.stage(only)]
+    words = _shared(argv[1:])
+    rehearses = take_switch(flags, "--rehearse")
+    runs, variant = place_of_runs(flags, experiment, names, rehearses)
+    init_from_cli = any(flag.split("=")[0] == "--init_from" for flag in flags)
+    given_start = _none(take(flags, "--init_from", None))
+    overwrite, force = (take_switch(flags, name) for name in ("--overwrite", "--force"))
+    check_flags(flags)
+    folders = {name: runs / variant / name for name in experiment.stages}
+    paths = [path, *(overlay.path for overlay in experiment.overlays)]
+    commands = []
+    for stage in wanted:
+        start = stage.start if not init_from_cli else given_start
+        if start in folders:
+            start = str(folders[start] / WEIGHTS)
+        elif start is not None and not init_from_cli and ELSEWHERE.fullmatch(start) and not Path(start).is_file():
+            start = str(runs / start / WEIGHTS)  # EXPERIMENT/STAGE
+        own = list(flags)
+        if rehearses and stage.make is None:
+            own += [f"--{key}={value}" for key, value in REHEARSAL.items()]
+        command = Command(argv[0], paths, own, stage.name, variant, runs, start, names, init_from_cli)
+        command.overwrite, command.force = overwrite, force
+        command.layers = [with_folders(layer, folders, runs) for layer in stage.layers]
+        command.of, command.experiment, command.words, command.rehearses = stage, experiment, words, rehearses
+        broken_off = not command.run_folder.finished and any(command.run_folder.last.parent.glob("*.ckpt"))
+        if argv[0] == "fit" and broken_off and not command.overwrite and command.flag("--ckpt_path") is None:
+            command.flags += ["--ckpt_path", "last"]
+        _settle_checkpoint(command)
+        commands.append(command)
+    return commands
 
 
-def is_for(overlay: Path, stage: str) -> bool:
-    """Whether an overlay may lie over `stage`: it names no stage, or this one."""
-    return read_config(overlay).get("stage") in (None, stage)
+def _shared(words: list[str]) -> list[str]:
+    """The words of an experiment's command without those about a single stage."""
+    shared = list(words)
+    for name in ("--only", "--init_from", "--ckpt_path"):
+        take(shared, name, None)
+    take_switch(shared, "--overwrite")
+    return shared
+
+
+def place_of_runs(flags: list[str], experiment: Experiment, names: list[str], rehearses: bool) -> tuple[Path, str]:
+    """The folder of all runs and the variant, for an experiment's stages; their flags are taken out."""
+    merged: dict[str, Any] = {}
+    for file in (experiment.file, *experiment.overlays):
+        merged |= {k: v for k, v in file.keys.items() if k in ("runs", "variant")}
+    runs, variant = _place(flags, merged, names)
+    return runs / "rehearsal" if rehearses else runs, variant
+
+
+def _place(flags: list[str], merged: dict[str, Any], names: list[str]) -> tuple[Path, str]:
+    """The folder of all runs and the variant, out of flags or configs; by default named after these configs."""
+    variant = take(flags, "--variant", merged.get("variant"))
+    variant = variant or "+".join(Path(name).stem for name in names) or "default"
+    runs = Path(take(flags, "--runs", merged.get("runs")) or "runs")
+    return runs, folder_name("--variant", variant)
+
+
+def _none(value: Any) -> str | None:
+    return None if value in (None, "null", "None", "") else str(value)
+
+
+def _check_overlay(overlay: ConfigFile) -> None:
+    """Raise ConfigError where an overlay is a stage or an experiment of its own."""
+    if (node := overlay.common.value("stage")) is not None:
+        raise ConfigError(
+            f"{overlay.common.place(node)}: stage: begin the command with a stage; what an overlay says about one "
+            "stage alone stands in it below stages: {NAME: {...}}"
+        )
+    for name, section in overlay.sections.items():
+        if section.like is not None or section.make is not None:
+            raise ConfigError(
+                f"{section.place}: stages.{name}: an overlay makes no stages; begin the command with this file"
+            )
+
+
+def stage_of(file: ConfigFile) -> str:
+    """The name of a file's stage: what it says, or the file's own name."""
+    node = file.common.value("stage")
+    return folder_name(f"{file.path}: stage", node.value if node is not None else file.path.stem)
+
+
+def config_of_stage(name: str, beside: Path, experiments: Path) -> Path | None:
+    """The config of the stage `name`: beside another config, else where configs are looked for. None where `name` is no
+    stage, but a path."""
+    if Path(name).name != name:
+        return None
+    places = (beside.parent, Path(), experiments)
+    return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
+
+
+def ancestors(file: ConfigFile, experiments: Path) -> list[str]:
+    """Names of the stages that a file's stage comes from, as the configs say it."""
+    found: list[str] = []
+    while (start := _none(file.keys.get("init_from"))) is not None:
+        path = config_of_stage(start, file.path, experiments)
+        if path is None or path.resolve() == file.path.resolve():
+            break
+        file = ConfigFile.read(path)
+        if stage_of(file) in found:
+            break
+        found.append(stage_of(file))
+    return found
 
 
 def _settle_checkpoint(command: Command) -> None:
     """``--ckpt_path last`` to its path; a path must be there before anything is made."""
-    path = _take(command.flags, "--ckpt_path", None)
+    path = take(command.flags, "--ckpt_path", None)
     if path in (None, "null"):
         return
     command.resumes_last = path == "last"
@@ -202,6 +290,6 @@ def _settle_checkpoint(command: Command) -> None:
     if others and not path.exists():
         print(f"{path} is missing: going on from {others[-1]}, the newest that is there", file=sys.stderr)
         path = others[-1]
-    if not path.exists() and not command.asks:
+    if not path.exists() and not command.help_only:
         raise ConfigError(f"--ckpt_path {path}: no such checkpoint. Leave --ckpt_path out to start the stage over.")
     command.flags += ["--ckpt_path", str(path)]

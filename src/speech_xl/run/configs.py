@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from speech_xl.run.layers import Layer, layer_of
+
+MERGE = "tag:yaml.org,2002:merge"  # of the key ``<<``
 MOST_ALIASED = 100_000
 """Nodes that a config may have once its aliases are resolved: a few lines of nested ones can hold billions."""
 
@@ -33,6 +36,39 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys, this one is a {type(content).__name__}")
     return content
+
+
+def read_layer(path: Path) -> Layer:
+    """A YAML config as a layer; raises ConfigError as `read_config` does."""
+    if not read_config(path):
+        return layer_of(path, {})
+    root = _composed(path)
+    assert isinstance(root, yaml.MappingNode)
+    _merge(root, set())
+    return Layer(path, root)
+
+
+def _merge(node: yaml.Node, seen: set[int]) -> None:
+    """Put what YAML's ``<<: *ALIAS`` stands for in its place, everywhere below a node. A mapping's own keys win, then
+    the earlier of several aliases (PyYAML's own merging isn't sure to keep to that)."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _merge(value, seen)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for _, value in node.value:
+        _merge(value, seen)
+    merged = [value for key, value in node.value if key.tag == MERGE]
+    sources = [one for value in merged for one in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+    own = [(key, value) for key, value in node.value if key.tag != MERGE]
+    named = {key.value for key, _ in own}
+    for source in sources:  # read_config has seen that they are mappings
+        own += [pair for pair in source.value if pair[0].value not in named]
+        named |= {key.value for key, _ in source.value}
+    node.value = own
 
 
 def _text_of(path: Path) -> str:
@@ -79,7 +115,7 @@ def _check_keys(root: yaml.Node, path: Path | str) -> None:
         lines: dict[str, int] = {}
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
-            if name in lines and isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if name in lines and isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
                 raise ConfigError(
                     f"{path}:{line}: the key {prefix}{name} is in line {lines[name]} already; keep one of the two"
                 )

@@ -1,4 +1,4 @@
-"""How a training ends: whether it reached what was asked for, and where it didn't, how it is gone on with."""
+"""Where a training begins and how it ends: what is set aside, whether it reached what was asked for, how it goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from speech_xl.run.run_folder import RunFolder
 from speech_xl.run.signals import Stopped, StopSignals
 
 
@@ -99,3 +101,13 @@ def best_checkpoint(callback: Any) -> Path | None:
         if path and (own := folder / Path(path).name).is_file():
             return own
     return None
+
+
+@rank_zero_only
+def set_aside(folder: RunFolder, resumes: bool) -> None:
+    """Make room for a run before anything is written: the whole of an earlier one, or, where it is resumed, the weights
+    that it ended with."""
+    folder.remove_drafts()
+    place = folder.set_weights_aside() if resumes else folder.set_aside()
+    if place is not None:
+        rank_zero_info(f"{folder.path} held an earlier {'end of this run' if resumes else 'run'}, set aside as {place}")

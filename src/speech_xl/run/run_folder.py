@@ -16,6 +16,7 @@ from speech_xl.storage.files import check_writable
 WEIGHTS = "weights.safetensors"
 CONFIG = Path("tensorboard") / "config.yaml"  # what Lightning saves beside the curves
 LAST = Path("checkpoints") / "last.ckpt"
+MADE = "made.json"  # what a stage that isn't trained was made by, and with
 
 
 class RunFolderError(RuntimeError):
@@ -24,7 +25,8 @@ class RunFolderError(RuntimeError):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``RUNS/VARIANT/STAGE``. A stage is finished once its weights stand there; nothing else says so."""
+    """``RUNS/VARIANT/STAGE``. A stage is finished once its weights stand there, one that is made (`makers.py`) once the
+    record of its making does; nothing else says so."""
 
     path: Path
 
@@ -41,8 +43,12 @@ class RunFolder:
         return self.path / LAST
 
     @property
+    def made(self) -> Path:
+        return self.path / MADE
+
+    @property
     def finished(self) -> bool:
-        return self.weights.is_file()
+        return self.weights.is_file() or self.made.is_file()
 
     def holds(self, file: Path) -> bool:
         """Whether a file lies in this folder."""

@@ -73,7 +73,12 @@ def _own_arguments(
     checked = {}
     for argument, value in arguments.items():
         place = f"{key}.{argument}"
-        if argument in objects and value is not None:
+        if argument in objects and isinstance(value, list):
+            checked[argument] = [
+                _own_class(one, objects[argument], f"{place}[{number}]", source, packages, deepest - 1)
+                for number, one in enumerate(value)
+            ]
+        elif argument in objects and value is not None:
             checked[argument] = _own_class(value, objects[argument], place, source, packages, deepest - 1)
         elif argument in records and not isinstance(value, (dict, type(None))):
             raise ConfigError(f"{source}: {place}: got {value!r:.80}; give a mapping, or null")
@@ -144,7 +149,8 @@ def _objects(kind: type, packages: tuple[str, ...]) -> tuple[dict[str, tuple[typ
         if "__init__" not in vars(each) or _package(each) not in packages:
             continue
         for name, hint in get_type_hints(each.__init__).items():
-            kinds = [one for one in get_args(hint) or (hint,) if isinstance(one, type) and _package(one) in packages]
+            inner = [part for one in get_args(hint) or (hint,) for part in get_args(one) or (one,)]
+            kinds = [one for one in inner if isinstance(one, type) and _package(one) in packages]
             objects.pop(name, None)
             records.discard(name)
             if any(is_dataclass(one) for one in kinds):

@@ -14,7 +14,8 @@ from pickle import UnpicklingError
 
 import yaml
 
-from speech_xl.run.command import ConfigError
+from speech_xl.run.configs import ConfigError
+from speech_xl.run.layers import Layer
 from speech_xl.run.recipes import recipe_folders
 from speech_xl.storage.files import FileError, reason_of
 
@@ -75,7 +76,7 @@ def _is_ours(filename: str) -> bool:
     return any(folder.resolve() in Path(filename).resolve().parents for folder in (PACKAGE, *recipe_folders()))
 
 
-def with_places(message: str, configs: Iterable[Path]) -> str:
+def with_places(message: str, layers: Iterable[Layer]) -> str:
     """A parser's message, and below it the lines of the configs that hold the key or value it names.
 
     The parser sees all configs as one, so that it can't say itself which file a key stands in.
@@ -84,12 +85,12 @@ def with_places(message: str, configs: Iterable[Path]) -> str:
     # A message goes from the outermost key to the innermost: the last name is the one that is wrong.
     name = names[-1] if names else None
     places = []
-    for path in configs if name else ():
-        for line, key, value in _entries(yaml.compose(path.read_text(encoding="utf-8")), ""):
+    for layer in layers if name else ():
+        for line, key, value in _entries(layer.node, ""):
             plain = key.replace(".init_args", "")
             if f".{plain}".endswith(f".{name}") or value == name:
-                places.append(f"  {path}:{line}: {key}")
-    return "\n".join([message, *places])
+                places.append(f"  {layer.path}:{line}: {key}")
+    return "\n".join([message, *dict.fromkeys(places)])
 
 
 def _entries(node: yaml.Node | None, prefix: str) -> Iterator[tuple[int, str, str | None]]:

@@ -7,7 +7,7 @@ from lhotse.utils import fastcopy
 from speech_xl.data.sessions import WORD_STARTS
 from speech_xl.data.tasks import asr_turn
 from speech_xl.extensions.timestamps.transcript import Timestamps
-from speech_xl.extensions.timestamps.word_times import WordTimed, pieces, with_times, write_times
+from speech_xl.extensions.timestamps.word_times import WordTimes, pieces, with_times, write_times
 
 
 def test_words_have_marks_of_their_own_where_their_times_are_known():
@@ -33,20 +33,20 @@ def test_too_few_times_are_an_error_naming_the_supervision():
         pieces(said, words=True)
 
 
-def test_a_corpus_gets_its_times_from_files(tiny_corpus, tmp_path):
+def test_sessions_get_their_times_from_files(tiny_corpus, tmp_path):
     corpus = tiny_corpus(sessions=3)
     first = next(iter(corpus.cuts("train")))
     others = {WORD_STARTS: [0.5], "kept": 1}
-    timed = WordTimed(corpus, str(tmp_path / "times"))
+    timed = WordTimes(str(tmp_path / "times"))
     with pytest.raises(FileNotFoundError, match=r"speech_xl\.extensions\.timestamps\.align"):
-        timed.prepare()
+        timed.check()
+    timed.check(not_yet=[tmp_path / "times"])
     write_times(tmp_path / "times", "train", {first.supervisions[0].id: [0.03125]})
-    timed.prepare()
-    assert corpus.prepared == 1 and timed.name == "tiny"
-    with pytest.warns(UserWarning, match=r"utterances of tiny's split train have no word times .* align again"):
-        said = [s for cut in timed.cuts("train") for s in cut.supervisions]
+    timed.check()
+    with pytest.warns(UserWarning, match=r"utterances of the split train have no word times .* align again"):
+        said = [s for cut in timed(corpus.cuts("train"), "train") for s in cut.supervisions]
     assert [s.custom for s in said] == [{WORD_STARTS: [0.031]}] + [None] * (len(said) - 1)
-    assert [cut.id for cut in timed.cuts("dev")] == [cut.id for cut in corpus.cuts("dev")]
+    assert [cut.id for cut in timed(corpus.cuts("dev"), "dev")] == [cut.id for cut in corpus.cuts("dev")]
     one = fastcopy(said[0], custom=others)
     (kept,) = with_times(dummy_cut(0, supervisions=[one]), {one.id: [0.25]}).supervisions
     assert kept.custom == {WORD_STARTS: [0.25], "kept": 1}

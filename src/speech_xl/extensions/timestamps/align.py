@@ -2,8 +2,8 @@
 `python -m speech_xl.extensions.timestamps.align RUN/stage1 DIR`.
 
 An adapter that scores tokens (PosteriorAdapter) knows where each token is spoken. The likeliest path of an utterance's
-own tokens through its scores says when every word begins; `data.corpus: WordTimed` reads what is written here. Prints
-the word error rate of the likeliest token of every frame as well: what the LLM can go by.
+own tokens through its scores says when every word begins; `data.transforms: [WordTimes]` reads what is written here.
+Prints the word error rate of the likeliest token of every frame as well: what the LLM can go by.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from tqdm import tqdm
 from speech_xl.data.audio import load_audio
 from speech_xl.data.corpus import SPLITS
 from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.transcript import ASR_INSTRUCTION
 from speech_xl.evaluation.metrics import error_rate
+from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.ctc.token_scores import greedy_text
 from speech_xl.extensions.timestamps.word_times import write_times
 from speech_xl.model import SpeechLLM
@@ -115,9 +117,16 @@ def align(
             assert scores is not None
             starts = word_starts(model, cut, scores[0].float().log_softmax(-1).cpu())  # thousands of small steps
             reference = " ".join(s.text for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text)
+            hypothesis = greedy_text(model.llm.prompt.tokenizer, scores[0])
             records.append(
-                {"id": cut.id, "reference": reference, "hypothesis": greedy_text(model.llm.prompt.tokenizer, scores[0])}
-                | {"timestamps": None}
+                Prediction(
+                    cut_id=cut.id,
+                    task="asr",
+                    ratio=1,
+                    instruction=ASR_INSTRUCTION,
+                    reference=reference,
+                    hypothesis=hypothesis,
+                )
             )
             without += len(cut.supervisions) - len(starts)
             times |= starts

@@ -7,7 +7,7 @@ are in, but not their alignments.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,9 +16,10 @@ from lhotse.utils import fastcopy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl.checks import number
-from speech_xl.data.corpus import SPLITS, Corpus, check_split
+from speech_xl.data.corpus import SPLITS, check_split
 from speech_xl.data.manifest_lines import json_lines
 from speech_xl.data.sessions import WORD_STARTS
+from speech_xl.data.transforms import CutTransform
 from speech_xl.storage.files import write_text
 
 
@@ -71,32 +72,26 @@ def read_times(path: Path) -> dict[str, list[float]]:
     return times
 
 
-class WordTimed(Corpus):
-    """Another corpus with the word times that `extensions.timestamps.align` found. Utterances without any stay whole.
+class WordTimes(CutTransform):
+    """Adds the word times that `extensions.timestamps.align` found. Utterances without any stay whole.
 
     Args:
-        corpus: whose sessions these are.
-        times: folder of train.jsonl, dev.jsonl and test.jsonl. A split without such a file has no word times.
+        folder: of train.jsonl, dev.jsonl and test.jsonl. A split without such a file has no word times.
     """
 
-    def __init__(self, corpus: Corpus, times: str) -> None:
-        self.corpus, self.times = corpus, Path(times)
-        self.name = corpus.name
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
 
-    def check(self) -> None:
-        if not any(times_path(self.times, split).is_file() for split in SPLITS):
+    def check(self, not_yet: Collection[Path] = ()) -> None:
+        if self.folder not in not_yet and not any(times_path(self.folder, split).is_file() for split in SPLITS):
             raise FileNotFoundError(
-                f"WordTimed: times {self.times} has no train.jsonl, dev.jsonl or test.jsonl; make them with "
-                f"python -m speech_xl.extensions.timestamps.align RUN/stage1 {self.times}, or use the corpus by itself"
+                f"WordTimes: {self.folder} has no train.jsonl, dev.jsonl or test.jsonl; make them with "
+                f"python -m speech_xl.extensions.timestamps.align RUN/stage1 {self.folder}, or leave WordTimes out of "
+                "data.transforms"
             )
-        self.corpus.check()
 
-    def prepare(self) -> None:
-        self.check()
-        self.corpus.prepare()
-
-    def cuts(self, split: str) -> CutSet:
-        cuts, path = self.corpus.cuts(check_split(split, self.name)), times_path(self.times, split)
+    def __call__(self, cuts: CutSet, split: str) -> CutSet:
+        path = times_path(self.folder, check_split(split, "WordTimes"))
         if not path.is_file():
             return cuts
         times = read_times(path)
@@ -104,8 +99,8 @@ class WordTimed(Corpus):
         said = [s.id for cut in rows for s in cut.supervisions]
         if without := sum(name not in times for name in said):
             rank_zero_warn(
-                f"{path}: {without} of the {len(said)} utterances of {self.name}'s split {split} have no word times "
-                "there and stay whole; times go with the sessions they were found in: align again after changing those"
+                f"{path}: {without} of the {len(said)} utterances of the split {split} have no word times there and "
+                "stay whole; times go with the sessions they were found in: align again after changing those"
             )
         return CutSet.from_cuts(with_times(cut, times) for cut in rows)
 
