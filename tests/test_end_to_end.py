@@ -387,7 +387,6 @@ LISTENED_OTHERWISE = {
     "model.sst.positions": ("model.init_args.sst.init_args.positions", "compact"),
     "model.sst.placement": ("model.init_args.sst.init_args.placement", "appended"),
     "model.sst.start": ("model.init_args.sst.init_args.start", "mean"),
-    "model.frame_code": ("model.init_args.frame_code", {"class_path": "TimeCode"}),
     "data.transcript": ("data.transcript", {"class_path": "Timestamps"}),
     "data.partition.seconds": ("data.partition.init_args.seconds", 0.2),
 }

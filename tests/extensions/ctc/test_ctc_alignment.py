@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
 from speech_xl.extensions.ctc import CTCAlignment, PosteriorAdapter, TokenCTC
 from speech_xl.model import SemanticAdapter, SpeechLLM
+from speech_xl.phases.evaluation_loops import Evaluation
 from tests.phases.parts import Given, batch, fit, phase
 
 ROW = ("one", 0.7, [("say", "ada")])
@@ -27,6 +29,15 @@ def test_the_adapter_learns_to_spell_and_the_llm_is_not_run(folders, tmp_path, m
     metrics = fit(model, Validated([batch(tmp_path, ROW)], tmp_path), 40, **every).callback_metrics
     assert not ran and "train/loss" not in metrics and metrics["train/token_ctc"] < 1
     assert metrics["val/wer_1x"] == metrics["val/errors"] == 0
+    with PredictionWriter(tmp_path / "predictions.jsonl") as writer:
+        model.evaluate_by(Evaluation(writer=writer))
+        model.predict_step(batch(tmp_path, ROW), 0)
+    (prediction,) = read_predictions(tmp_path / "predictions.jsonl")
+    assert (prediction.hypothesis, prediction.compressor, prediction.kept_kv_bytes) == (
+        "ada",
+        "greedy CTC",
+        0,
+    ) and not ran
     step = model.observations.step
     assert step.llm_tokens == 0 and step.audio_seconds == pytest.approx(0.7)
 

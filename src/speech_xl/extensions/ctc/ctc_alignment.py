@@ -12,6 +12,7 @@ from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import OnePass, Ratios, Speech
 from speech_xl.phases.phase import Phase
 
+NAME = "greedy CTC"  # in place of a compressor's
 COSTS: dict[str, Any] = {"finished": True, "kept_kv_tokens": 0, "kept_kv_bytes": 0}  # of an LLM that isn't run
 
 
@@ -47,7 +48,7 @@ class CTCAlignment(Phase):
         lengths = speech.lengths.tolist()
         texts = [greedy_text(tokenizer, row[:n]) for row, n in zip(speech.scores, lengths, strict=True)]
         return [
-            Prediction.of(cut, turn, 1, text, total_kv_tokens=length, **COSTS)
+            Prediction.of(cut, turn, 1, text, compressor=NAME, total_kv_tokens=length, **COSTS)
             for cut, turns, text, length in zip(batch.cuts, batch.turns, texts, lengths, strict=True)
             for turn in turns
         ]
