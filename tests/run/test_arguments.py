@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments.benchmarks import ablations, compression, training_speed
+from experiments.benchmarks import training_speed
 from speech_xl import listen
 from speech_xl.extensions.timestamps import align
 
@@ -46,13 +46,6 @@ def test_aligning(capsys, option, value):
 @pytest.mark.parametrize(
     ("module", "args", "option", "value"),
     [
-        (compression, ["t", "--base", "b", "--sst", "s"], "--ratios", "0"),
-        (compression, ["t", "--base", "b", "--sst", "s"], "--sessions", "-1"),
-        (compression, ["t", "--base", "b", "--sst", "s"], "--together", "0"),
-        (compression, ["t", "--base", "b", "--sst", "s"], "--device", "nonsense"),
-        (ablations, ["--base", "b"], "--seeds", "-1"),
-        (ablations, ["--base", "b"], "--sessions", "0"),
-        (ablations, ["--base", "b"], "--steps", "-5"),
         (training_speed, [], "--layers", "0"),
         (training_speed, [], "--frames", "-1"),
         (training_speed, [], "--repeats", "0"),

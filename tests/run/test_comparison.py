@@ -139,6 +139,11 @@ def test_sessions_tasks_and_data_are_as_the_entry_says(folders, tmp_path):
         compared("few", folders, tmp_path, sst="two", data={"partition.init_args.second": 0.2})
 
 
+def test_a_device_that_is_not_there_is_refused(folders, tmp_path):
+    with pytest.raises(ConfigError, match="--device: got 'nonsense'; give cpu"):
+        run_comparison(Comparison.of("few", {"sst": "two"}, STAGES), folders, tmp_path, device="nonsense")
+
+
 def test_whispers_own_transcripts_stand_below(folders, tmp_path, monkeypatch):
     """Its weights are not on this machine: its decoder says the same of everything."""
     heard = []

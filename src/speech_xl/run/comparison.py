@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -50,6 +51,7 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech import Speech
 from speech_xl.phases import MeanPooling
 from speech_xl.phases.weights import weights_tag
+from speech_xl.run.arguments import device_name
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.storage.files import write_text
@@ -75,7 +77,10 @@ def run_comparison(
     """
     comparison.check_installed()
     commit = commit_of_tree()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = device_name(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except ArgumentTypeError as error:
+        raise ConfigError(f"--device: {error}") from error
     stages = {name: TrainedStage.of(folders[name]) for name in comparison.needed}
     asking = _Asking(comparison, stages, Path(out) / "predictions" / comparison.name, device)
     found, about = asking.predictions()

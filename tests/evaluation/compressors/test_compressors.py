@@ -188,3 +188,12 @@ def test_every_compressor_answers(model):
 def test_an_unknown_press_is_an_error_that_names_the_known_ones():
     with pytest.raises(ValueError, match="press='H2O': choose one of StreamingLLM"):
         Eviction("H2O")
+
+
+@torch.no_grad()
+def test_bytes_are_those_of_the_formula(tmp_path):
+    model = listener(llm_folder(tmp_path)).eval()
+    memory = MeanPooled().prefill(model, speech([10, 7]), 4)
+    # 2 (keys, values) x 2 layers x 2 heads x 8 numbers x 8 bytes a token
+    assert memory.bytes == (len(model.llm.prompt.prefix) + 3 + 2) * 2 * 2 * 2 * 8 * 8
+    assert memory.audio_bytes(len(model.llm.prompt.prefix)) == [(3 + 2) * 2 * 2 * 2 * 8 * 8]
