@@ -4,7 +4,8 @@ import pytest
 
 from speech_xl.data.dataset import Excerpt
 from speech_xl.data.loaders import TrainSampling
-from speech_xl.data.tasks import asr_turn, begins
+from speech_xl.data.session_part import session_offset
+from speech_xl.data.tasks import asr_turn
 from speech_xl.extensions.timestamps.marks import timed_parts
 from speech_xl.extensions.timestamps.transcript import Timestamps
 
@@ -40,13 +41,13 @@ def test_an_excerpt_may_keep_its_place_in_the_session(tiny_corpus):
     for cut in tiny_corpus(sessions=10).cuts("train"):
         for epoch in range(5):
             part, placed = (Excerpt(0.3, 0.8, absolute_time=keep)(cut, 0, epoch) for keep in (False, True))
-            assert part.id == placed.id and begins(part) == 0.0
+            assert part.id == placed.id and session_offset(part) == 0.0
             if placed.id == cut.id:
                 continue
             first, last = map(int, placed.id.removeprefix(f"{cut.id}-").split("-"))
-            assert begins(placed) == pytest.approx(cut.supervisions[first].start)
+            assert session_offset(placed) == pytest.approx(cut.supervisions[first].start)
             session, own = (timed_parts(asr_turn(one, marks).answer) for one in (cut, placed))
             assert own == session[first : last + 1]
             assert timed_parts(asr_turn(part, marks).answer)[0][0] == 0.0
-            late += begins(placed) > 0
+            late += session_offset(placed) > 0
     assert late > 10

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import Excerpt
+from speech_xl.data.session_part import SessionPart
 from speech_xl.extensions.time_code import SHARE, TimeCode
 from speech_xl.model import LLM, Lora, SSTs
 from speech_xl.model.prompt import Prompt, Suffix
@@ -312,8 +313,8 @@ def test_a_row_that_begins_later_in_its_session_has_the_sessions_time(folders, t
     rate, coded = model.backbone.frame_rate, plain.shape[2] // SHARE
     begins = 2.32  # number 29 at 12.5 frames a second, though 2.32 * 12.5 is a little less
     assert begins * rate < round(begins * rate) == 29
-    given.cuts[1].custom = {"begins": begins}
-    assert given.begins == [0.0, begins]
+    given.cuts[1] = SessionPart(0.0, 60.0, offset=begins).written(given.cuts[1])
+    assert given.session_offsets == [0.0, begins]
     placed = model.speech(given).frames
     assert torch.equal(placed[0], plain[0]) and torch.equal(placed[1, :, :-coded], plain[1, :, :-coded])
     codes = model.backbone.frame_code(plain[1:], 29)[..., -coded:]

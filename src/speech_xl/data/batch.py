@@ -6,7 +6,8 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from speech_xl.data.tasks import Turn, begins
+from speech_xl.data.session_part import session_offset
+from speech_xl.data.tasks import Turn
 
 
 class SpeechBatch:
@@ -51,9 +52,9 @@ class SpeechBatch:
         return f"SpeechBatch({len(self)} rows, {self.audio_seconds:.1f} s, {cached} from the cache, epoch {self.epoch})"
 
     @property
-    def begins(self) -> list[float]:
+    def session_offsets(self) -> list[float]:
         """Seconds of the session before each row's audio: what its frames and timestamps count on from."""
-        return [begins(cut) for cut in self.cuts]
+        return [session_offset(cut) for cut in self.cuts]
 
     @property
     def audio_seconds(self) -> float:

@@ -15,8 +15,11 @@ from speech_xl.data.audio import load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.partition import Partition
+from speech_xl.data.session_part import SessionPart
 from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
 from speech_xl.data.transcript import PLAIN, Transcript
+
+TRUTHS = ("questions", "caption")  # custom fields about a whole session
 
 
 class FillerId(str):
@@ -122,16 +125,14 @@ class Excerpt:
         start = max(0.0, supervisions[first].start)
         end = min(cut.duration, max(s.end for s in supervisions[first : last + 1]))
         part = cut.truncate(offset=start, duration=end - start)
-        custom = {k: v for k, v in (getattr(cut, "custom", None) or {}).items() if k not in ("questions", "caption")}
-        return dataclasses.replace(
+        about = SessionPart(cut.start, cut.duration, self.fixed, start if self.absolute_time else 0.0)
+        excerpt = dataclasses.replace(
             part,
             id=f"{cut.id}-{first}-{last}",
             supervisions=[s for s in part.supervisions if s.id in kept],  # by rounding a neighbour may touch the border
-            custom=custom
-            | {"excerpt": "fixed" if self.fixed else "random"}
-            | {"session": {"start": cut.start, "duration": cut.duration}}
-            | ({"begins": start} if self.absolute_time else {}),
+            custom={k: v for k, v in (getattr(cut, "custom", None) or {}).items() if k not in TRUTHS},
         )
+        return about.written(excerpt)
 
 
 def _span(supervisions: list, first: int, last: int) -> float:
@@ -175,9 +176,8 @@ class SpeechDataset(Dataset):
         )
 
     def _turns(self, cut: Cut) -> list[Turn]:
-        custom = getattr(cut, "custom", None) or {}
         if isinstance(self.turns, EvaluationTurns):
             return [] if isinstance(cut.id, FillerId) else self.turns(cut)
-        if custom.get("excerpt"):
+        if SessionPart.of(cut) is not None:
             return [asr_turn(cut, self.turns.transcript)]
         return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lhotse import Recording
 from lhotse.cut import Cut, MixedCut, MonoCut, MultiCut, PaddingCut
-from lhotse.utils import fastcopy
 from safetensors import safe_open
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from speech_xl.data.session_part import SessionPart
 from speech_xl.storage.files import check_writable, naming, replacing, write_text
 
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ def _forget(path: Path, error: Exception) -> None:
 
 def session_of(cut: Cut) -> MonoCut | MultiCut | None:
     """The session a random excerpt was cut out of, without its labels; None for any other cut."""
-    custom = getattr(cut, "custom", None) or {}
-    if custom.get("excerpt") != "random" or not isinstance(cut, (MonoCut, MultiCut)):
+    part = SessionPart.of(cut)
+    if part is None or part.fixed or not isinstance(cut, (MonoCut, MultiCut)):
         return None
-    return fastcopy(cut, supervisions=[], custom=None, **custom["session"])
+    return part.session(cut)
 
 
 def _digest(text: str) -> str:

@@ -36,11 +36,6 @@ class Turn:
     timestamps: float | None = None
 
 
-def begins(cut: Cut) -> float:
-    """The second of the session at the cut's beginning: 0 but for an excerpt that has `absolute_time`."""
-    return float((getattr(cut, "custom", None) or {}).get("begins", 0.0))
-
-
 def asr_turn(cut: Cut, transcript: Transcript = PLAIN) -> Turn:
     """Transcribe the whole cut.
 

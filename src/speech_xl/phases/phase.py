@@ -201,7 +201,7 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
     def speech(self, batch: SpeechBatch) -> Speech:
         """Audio (or cached frames) of a batch to speech frames and intervals."""
         rate = self.backbone.frame_rate
-        first = torch.tensor([floor(second * rate + TICK) for second in batch.begins], device=self.device)
+        first = torch.tensor([floor(second * rate + TICK) for second in batch.session_offsets], device=self.device)
         adapted = self.backbone.adapt(self.frames.of(batch, self.device), first)
         intervals = [
             interval_frames(ends, n, rate)

@@ -13,7 +13,7 @@ from lhotse.cut import Cut
 from transformers import LogitsProcessor
 
 from speech_xl.checks import number
-from speech_xl.data.tasks import begins
+from speech_xl.data.session_part import session_offset
 from speech_xl.data.transcript import Transcript
 from speech_xl.extensions.timestamps.marks import (
     FINEST_STEP,
@@ -48,7 +48,7 @@ class Timestamps(Transcript):
     def text(self, cut: Cut) -> str:
         supervisions = sorted(cut.supervisions, key=lambda s: s.start)
         timed = [part for s in supervisions for part in pieces(s, self.by_words)]
-        marks = [time_mark(begins(cut) + start, self.step_seconds) for start, _ in timed]
+        marks = [time_mark(session_offset(cut) + start, self.step_seconds) for start, _ in timed]
         fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
         return " ".join(" ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, timed, strict=True)).split())
 
