@@ -98,7 +98,7 @@ def test_what_is_wrong_is_named_with_its_mend(tmp_path):
     with pytest.raises(ValueError, match=r"metadata.csv:2: has no transcription"):
         list(corpus.cuts("train"))
     (tmp_path / "test" / "test.wav").unlink()
-    with pytest.raises(ValueError, match="no recording for the split 'test'"):
+    with pytest.raises(ValueError, match="recordings is for the split 'test'"):
         corpus.prepare()
     record(tmp_path / "stray.wav")
     with pytest.warns(UserWarning, match="1 recordings such as stray.wav lie in none of the folders"):
