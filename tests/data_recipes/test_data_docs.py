@@ -56,11 +56,13 @@ def test_the_configs_name_classes_and_arguments_that_exist():
     modules = {
         "MiniLibriSpeech": "data_recipes.corpora",
         "WordTimes": "speech_xl.extensions.timestamps.word_times",
+        "AudioFolder": "speech_xl.data.audio_folder",
+        "ManifestCorpus": "speech_xl.data.manifests",
         "SpeedPerturbation": "speech_xl.data.speed_perturbation",
     }
     blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
     configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]
-    assert len(configs) == 4
+    assert len(configs) == 5
     for config in configs:
         corpus = config["data"]["corpus"]
         path, _, name = corpus["class_path"].rpartition(".")
