@@ -91,6 +91,14 @@ def test_what_runs_make_is_ignored(made):
     assert subprocess.run(["git", "check-ignore", "-q", made], cwd=ROOT).returncode == 0
 
 
+def test_ci_tries_the_oldest_transformers_that_is_admitted():
+    script = (ROOT / ".ci" / "run").read_text()
+    oldest = next(Requirement(r).specifier for r in PROJECT["dependencies"] if Requirement(r).name == "transformers")
+    (lowest,) = (one.version for one in oldest if one.operator == ">=")
+    assert f"'transformers=={lowest}.*'" in script
+    assert f"'{PROJECT['optional-dependencies']['baselines'][0]}'" in script
+
+
 def test_ci_script_is_executable():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
