@@ -10,6 +10,15 @@ from typing import Literal
 from lhotse import CutSet, MonoCut
 from lhotse.recipes.librispeech import download_librispeech
 
+from data_recipes.librispeech_utterances import (
+    LibriSpeechUtterance,
+    Session,
+    chapter_sessions,
+    mix_sessions,
+    read_genders,
+    read_part,
+    share_speakers,
+)
 from data_recipes.prepared import (
     is_prepared,
     making,
@@ -20,16 +29,7 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
-from experiments.tiny_models.answer_evidence import reading_truths
-from experiments.tiny_models.librispeech_texts import (
-    Reading,
-    Session,
-    chapter_sessions,
-    mix_sessions,
-    read_genders,
-    read_part,
-    share_speakers,
-)
+from data_recipes.session_truths import reading_truths
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, read_split, write_split
@@ -118,24 +118,24 @@ class MiniLibriSpeech(Corpus):
             raise ValueError(
                 f"{corpus}: speaker {min(both)} is in {self.train_part} and in {dev_part}; name other parts"
             )
-        readings = {"train": train}
-        readings["dev"], readings["test"] = share_speakers(dev, dev_part)
+        utterances = {"train": train}
+        utterances["dev"], utterances["test"] = share_speakers(dev, dev_part)
         facts: dict[str, dict] = {self.train_part: train_unpaired, dev_part: dev_unpaired}
         for split in SPLITS:
-            cuts = self._make_split(split, readings[split])
+            cuts = self._make_split(split, utterances[split])
             write_split(self.folder, split, cuts)
             facts[split] = split_facts(cuts)
             logger.info("%s %s: %s", self.name, split, facts[split])
         mark_prepared(self.folder, self.settings, facts)
 
-    def _make_split(self, split: str, readings: list[Reading]) -> list[MonoCut]:
+    def _make_split(self, split: str, utterances: list[LibriSpeechUtterance]) -> list[MonoCut]:
         rng = random.Random(f"{self.seed}-{split}")
         if self.unit == "session":
-            sessions = chapter_sessions(readings, self.max_seconds)
+            sessions = chapter_sessions(utterances, self.max_seconds)
             sessions = mix_sessions(sessions, self.mixed, rng, self.max_seconds, f"{split}-mixed")
             cuts = parallel_map(lambda s: self._write(split, s), sessions, f"{self.name} {split}", "session")
         else:
-            cuts = [reading.cut() for reading in readings]
+            cuts = [utterance.cut() for utterance in utterances]
         several = self.unit == "session" and self.mixed > 0  # else the answer is always one
         truths = reading_truths({cut.id: cut.supervisions for cut in cuts}, rng, ask_count=several)
         for cut in cuts:
@@ -143,7 +143,7 @@ class MiniLibriSpeech(Corpus):
         return cuts
 
     def _write(self, split: str, session: Session) -> MonoCut:
-        spoken = [Utterance(read_mono(r.recording), r.text, r.speaker, r.gender) for r in session.readings]
+        spoken = [Utterance(read_mono(r.recording), r.text, r.speaker, r.gender) for r in session.utterances]
         path = self.folder / "audio" / split / f"{session.id}.flac"
         return assemble_session(session.id, spoken, [0.0] * (len(spoken) + 1), path)
 

@@ -28,8 +28,7 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
-from experiments.tiny_models.answer_evidence import question
-from experiments.tiny_models.pseudo_frames import Asked
+from data_recipes.session_truths import Asked, question
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split

@@ -21,9 +21,9 @@ from data_recipes.prepared import (
     settings_folder,
     split_facts,
 )
+from data_recipes.session_truths import SEX, people, question
 from data_recipes.voice_corpora import CORPORA, EMODB_URL, SPEECHOCEAN_URL, Clip, split_speakers
 from data_recipes.voice_pool import MOST_SPEAKERS, VoicePool, in_turns
-from experiments.tiny_models.answer_evidence import SEX, people, question
 from speech_xl.checks import number, whole
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.sessions import Utterance, assemble_session, draw_pauses, read_split, write_split

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_recipes.prepared import folder_with, named_files
-from experiments.tiny_models.answer_evidence import SEX
+from data_recipes.session_truths import SEX
 from speech_xl.data.corpus import SPLITS
 
 logger = logging.getLogger(__name__)

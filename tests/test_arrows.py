@@ -98,6 +98,16 @@ def test_nothing_but_tests_imports_tests():
     assert not wrong
 
 
+def test_a_recipe_imports_no_experiment():
+    wrong = {
+        (str(path.relative_to(ROOT)), module)
+        for path in files("data_recipes")
+        for module in imports(path)
+        if module.split(".")[0] == "experiments"
+    }
+    assert not wrong
+
+
 def test_these_tests_see_what_is_imported(tmp_path):
     path = tmp_path / "module.py"
     path.write_text("import a.b\nfrom speech_xl import run\ndef f():\n    from speech_xl.data import corpus\n")

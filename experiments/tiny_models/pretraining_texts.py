@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 
 import data_recipes.corpora  # noqa: F401  (so that their plain class names are enough)
 from data_recipes.grammar import Sentence, draw_cast, draw_turns, make_caption, make_questions, vocabulary
-from experiments.tiny_models.answer_evidence import mention_text
-from experiments.tiny_models.pseudo_frames import Asked, Reading, cut_up, piece
+from data_recipes.session_truths import Asked, mention_text
+from experiments.tiny_models.pseudo_frames import Reading, cut_up, piece
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 

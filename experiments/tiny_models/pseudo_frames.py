@@ -8,22 +8,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from data_recipes.session_truths import Asked
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words
 FRAME_RATE = 12.5  # Hz, unless another is given
 MISUNDERSTOOD = 0.12  # share of words, at most, that sound like another one or like nothing from begin to end
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question or a caption about a reading, its answer, and for each word of the answer the words of the text that
-    tell it, counted through; no words where nothing does by itself."""
-
-    instruction: str
-    answer: str
-    evidence: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from data_recipes.session_truths import Asked
 from experiments.tiny_models.pretraining import descend, learning_rate
 from experiments.tiny_models.pretraining_texts import (
     AsksAboutWords,
@@ -33,7 +34,7 @@ from experiments.tiny_models.pretraining_texts import (
     corpus_of,
     texts_of,
 )
-from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Asked, Reading, Stretched, stretch
+from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Reading, Stretched, stretch
 from experiments.tiny_models.tiny_llm_weights import (
     begin_as,
     begin_as_stage,

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from data_recipes.grammar import split_of
+from data_recipes.session_truths import Asked
 from experiments.tiny_models.pretraining_texts import (
     FEWEST_ASKED,
     HELD_OUT,
@@ -18,7 +19,6 @@ from experiments.tiny_models.pretraining_texts import (
     corpus_of,
     texts_of,
 )
-from experiments.tiny_models.pseudo_frames import Asked
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 from tests.data.conftest import TinyCorpus
 

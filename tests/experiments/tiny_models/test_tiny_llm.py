@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from data_recipes.session_truths import Asked
 from experiments.tiny_models.pretraining import learning_rate
 from experiments.tiny_models.pretraining_texts import GrammarReadings
-from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Asked, Reading, Stretched
+from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Reading, Stretched
 from experiments.tiny_models.tiny_llm import (
     TIME_CODE,
     Guidance,

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from lhotse import SupervisionSegment
 
-from experiments.tiny_models.answer_evidence import caption, mention_questions, people
+from data_recipes.session_truths import caption, mention_questions, people
 
 SHARED = ["apple", "bridge", "candle", "dragon", "engine", "forest"]
 

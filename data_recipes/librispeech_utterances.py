@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reading:
+class LibriSpeechUtterance:
     """One utterance of the corpus; its id is speaker-chapter-number. `gender` is "F", "M" or None if unknown."""
 
     id: str
@@ -60,11 +60,11 @@ class Session:
     """Utterances in the order they are heard."""
 
     id: str
-    readings: list[Reading]
+    utterances: list[LibriSpeechUtterance]
 
     @property
     def seconds(self) -> float:
-        return sum(reading.seconds for reading in self.readings)
+        return sum(utterance.seconds for utterance in self.utterances)
 
 
 def read_genders(corpus: Path) -> dict[str, str]:
@@ -77,7 +77,9 @@ def read_genders(corpus: Path) -> dict[str, str]:
     return {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
 
 
-def read_part(corpus: Path, part: str, genders: dict[str, str]) -> tuple[list[Reading], dict[str, list[str]]]:
+def read_part(
+    corpus: Path, part: str, genders: dict[str, str]
+) -> tuple[list[LibriSpeechUtterance], dict[str, list[str]]]:
     """The utterances of a part, sorted by id; and the ids that have only audio or only a transcript.
 
     lhotse leaves those out with little or no word; here they are reported, and the recipe keeps them in recipe.json.
@@ -89,8 +91,8 @@ def read_part(corpus: Path, part: str, genders: dict[str, str]) -> tuple[list[Re
     except Exception as error:  # each of lhotse's audio backends has its own exception types
         raise ValueError(f"{folder}: lhotse cannot read it ({error}); unpack the corpus again") from error
     recordings = {r.id: r for r in cast(Iterable[Recording], manifests["recordings"])}
-    readings = [
-        Reading(s.id, str(s.speaker), genders.get(str(s.speaker)), str(s.text), recordings[s.recording_id])
+    utterances = [
+        LibriSpeechUtterance(s.id, str(s.speaker), genders.get(str(s.speaker)), str(s.text), recordings[s.recording_id])
         for s in cast(Iterable[SupervisionSegment], manifests["supervisions"])
     ]
     spoken = {path.stem for path in folder.rglob("*.flac")}
@@ -100,9 +102,9 @@ def read_part(corpus: Path, part: str, genders: dict[str, str]) -> tuple[list[Re
             logger.warning(
                 "%s: %d utterances %s left out: %s", folder, len(ids), what.replace("_", " "), ", ".join(ids)
             )
-    if not readings:
+    if not utterances:
         raise ValueError(f"{folder}: no utterance has both audio and a transcript; unpack the corpus again")
-    return sorted(readings, key=lambda r: r.id), unpaired
+    return sorted(utterances, key=lambda r: r.id), unpaired
 
 
 def _transcribed_ids(folder: Path) -> set[str]:
@@ -117,32 +119,34 @@ def _transcribed_ids(folder: Path) -> set[str]:
     return ids
 
 
-def share_speakers(readings: Sequence[Reading], part: str) -> tuple[list[Reading], list[Reading]]:
+def share_speakers(
+    utterances: Sequence[LibriSpeechUtterance], part: str
+) -> tuple[list[LibriSpeechUtterance], list[LibriSpeechUtterance]]:
     """Two halves without a speaker in common: sorted by sex, then by id, speakers go to each half in turn."""
-    genders = {reading.speaker: reading.gender or "" for reading in readings}
+    genders = {utterance.speaker: utterance.gender or "" for utterance in utterances}
     if len(genders) < 2:
         raise ValueError(f"{part} has one speaker only, dev and test need one each at least; name another dev_part")
     order = sorted(genders, key=lambda speaker: (genders[speaker], len(speaker), speaker))
     first = set(order[::2])
-    return [r for r in readings if r.speaker in first], [r for r in readings if r.speaker not in first]
+    return [r for r in utterances if r.speaker in first], [r for r in utterances if r.speaker not in first]
 
 
-def pack(readings: Iterable[Reading], max_seconds: float | None) -> list[list[Reading]]:
+def pack(utterances: Iterable[LibriSpeechUtterance], max_seconds: float | None) -> list[list[LibriSpeechUtterance]]:
     """Consecutive utterances in runs of at most `max_seconds`; an utterance is never split, nor left out."""
-    runs: list[list[Reading]] = []
-    for reading in readings:
-        if runs and (max_seconds is None or sum(r.seconds for r in runs[-1]) + reading.seconds <= max_seconds):
-            runs[-1].append(reading)
+    runs: list[list[LibriSpeechUtterance]] = []
+    for utterance in utterances:
+        if runs and (max_seconds is None or sum(r.seconds for r in runs[-1]) + utterance.seconds <= max_seconds):
+            runs[-1].append(utterance)
         else:
-            runs.append([reading])
+            runs.append([utterance])
     return runs
 
 
-def chapter_sessions(readings: Sequence[Reading], max_seconds: float | None) -> list[Session]:
-    """Every chapter in its reading order, in sessions named by their first and last utterance."""
-    chapters: dict[str, list[Reading]] = {}
-    for reading in readings:
-        chapters.setdefault(reading.chapter, []).append(reading)
+def chapter_sessions(utterances: Sequence[LibriSpeechUtterance], max_seconds: float | None) -> list[Session]:
+    """Every chapter in its utterance order, in sessions named by their first and last utterance."""
+    chapters: dict[str, list[LibriSpeechUtterance]] = {}
+    for utterance in utterances:
+        chapters.setdefault(utterance.chapter, []).append(utterance)
     runs = [run for chapter in chapters.values() for run in pack(chapter, max_seconds)]
     return [Session(f"{run[0].id}-{run[-1].number}", run) for run in runs]
 
@@ -161,7 +165,7 @@ def mix_sessions(
     while waiting:
         group, size = [waiting.pop(0)], rng.randint(2, 3)
         for other in list(waiting):
-            if len(group) < size and other.readings[0].speaker not in {s.readings[0].speaker for s in group}:
+            if len(group) < size and other.utterances[0].speaker not in {s.utterances[0].speaker for s in group}:
                 group.append(other)
                 waiting.remove(other)
         if len(group) == 1:  # everybody who still waits has this voice
@@ -172,15 +176,15 @@ def mix_sessions(
     return kept + mixed
 
 
-def _take_turns(group: list[Session], rng: random.Random) -> list[Reading]:
+def _take_turns(group: list[Session], rng: random.Random) -> list[LibriSpeechUtterance]:
     """Everybody's utterances in order, in about as many turns each, so that nobody is left alone at the end."""
-    shortest = min(len(session.readings) for session in group)
+    shortest = min(len(session.utterances) for session in group)
     turns = max(2, round(shortest / 2))
-    rounds: list[list[Reading]] = [[] for _ in range(turns)]
+    rounds: list[list[LibriSpeechUtterance]] = [[] for _ in range(turns)]
     for session in group:
-        readings = session.readings
-        count = min(turns, len(readings))
-        borders = [0, *sorted(rng.sample(range(1, len(readings)), count - 1)), len(readings)]
+        utterances = session.utterances
+        count = min(turns, len(utterances))
+        borders = [0, *sorted(rng.sample(range(1, len(utterances)), count - 1)), len(utterances)]
         for index, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
-            rounds[index] += readings[start:end]
-    return [reading for one_round in rounds for reading in one_round]
+            rounds[index] += utterances[start:end]
+    return [utterance for one_round in rounds for utterance in one_round]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lhotse import SupervisionSegment
 
@@ -14,6 +15,16 @@ RARE = 0.05  # a word asked for occurs in at most this share of a split's sessio
 LETTERS = 4  # and has at least so many letters
 SEX = {"F": "woman", "M": "man"}
 PLURALS = {"man": "men", "woman": "women", "child": "children", "speaker": "speakers"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question or a caption about a text, its answer, and its evidence: for each word of the answer the places of the
+    words in the text that give it away; no places where no word does by itself."""
+
+    instruction: str
+    answer: str
+    evidence: list[list[int]] = field(default_factory=list)
 
 
 def question(kind: str, text: str, answer: str) -> dict[str, str]:
