@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 # Set before huggingface_hub, torch or matplotlib are imported, since they read these once. Subprocesses inherit them.
@@ -24,9 +25,9 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def parser():
-    """What parses the commands of `experiments/run.py`; making it takes seconds, so there is one for all tests."""
+@cache
+def made_parser(subcommand: str):
+    """What parses such commands of `experiments/run.py`; making it takes seconds, so there is one for all tests."""
     from speech_xl.run.cli import SpeechCLI
     from speech_xl.run.command import parse_command
 
@@ -39,7 +40,19 @@ def parser():
         def _run_subcommand(self, subcommand: str) -> None:
             pass
 
-    return Parsed(parse_command(["fit", "-c", "stage1.yaml"], ROOT / "experiments"), None).parser
+    return Parsed(parse_command([subcommand, "-c", "stage1.yaml"], ROOT / "experiments"), None).parser
+
+
+@pytest.fixture(scope="session")
+def parser():
+    """The parser of `fit`."""
+    return made_parser("fit")
+
+
+@pytest.fixture(scope="session")
+def evaluation_parser():
+    """The parser of `test`, which has the options of an evaluation too."""
+    return made_parser("test")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,12 +2,13 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 import experiments.run  # noqa: F401  (which registers makers)
-from speech_xl.run.command import parse_command
+from speech_xl.run.command import find_config, parse_command
 from speech_xl.run.compare import comparisons_of
 from speech_xl.run.experiment import ConfigFile, Experiment
 
@@ -28,18 +29,21 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("text", COMMANDS)
-def test_every_command_parses(parser, text, tmp_path, monkeypatch):
+def test_every_command_parses(parser, evaluation_parser, text, tmp_path, monkeypatch):
     script, *argv = shlex.split(text, comments=True)
     assert (ROOT / script).is_file()
     (tmp_path / "runs/default/stage3/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/default/stage3/checkpoints/last.ckpt").touch()
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "experiments" / "own_folder.yaml", tmp_path / "mine.yaml")  # as the README does
     if argv[0] == "compare":
-        experiment = Experiment(ConfigFile.read(ROOT / "experiments" / argv[argv.index("-c") + 1]))
-        assert comparisons_of(experiment)
+        assert comparisons_of(
+            Experiment(ConfigFile.read(find_config(argv[argv.index("-c") + 1], ROOT / "experiments")))
+        )
         return
     command = parse_command(argv, ROOT / "experiments")
-    config = parser.parse_args([arg for arg in command.argv() if arg != "--print_config"])
+    chosen = parser if command.subcommand == "fit" else evaluation_parser
+    config = chosen.parse_args([arg for arg in command.argv() if arg != "--print_config"])
     model = config[command.subcommand].model
     assert model.class_path
     tuned = [pattern for pattern in model.init_args.trainable if "lora_" in pattern]
