@@ -166,7 +166,6 @@ MODEL = [
     key("learning rate 0", "model.trainable", {"adapter.*": 0.0}, "trainable", due="either"),
     key("learning rate a text", "model.trainable", {"adapter.*": "fast"}, "trainable"),
     key("answer noise 1", "model.extensions", [of_class("AnswerNoise", share=1.0)], "AnswerNoise.share"),
-    key("extension unknown", "model.extensions", [of_class("Nothing")], "Nothing"),
     key("warmup_steps negative", "model.warmup_steps", -5, "warmup_steps"),
     key("warmup_steps above max_steps", "model.warmup_steps", 500, "warmup_steps", due="either"),
     key("max_tokens_per_second negative", "model.max_tokens_per_second", -8.0, "max_tokens_per_second"),

@@ -53,7 +53,7 @@ def test_the_positions_of_the_page_are_the_layouts():
     assert [scheme for scheme, _ in rows] == list(POSITIONS)
     for scheme, cells in rows:
         layout = build_layout(1, [4, 4], [2, 2], 1, scheme)
-        places = zip(layout.position, layout.memory, strict=True)
+        places = zip(layout.position, layout.position_after, strict=True)
         wanted = [number(p) if p == m else f"{number(p)}→{number(m)}" for p, m in places]
         assert wanted == cells.strip("| ").split(" | ")
 

@@ -280,7 +280,7 @@ class SpeechDataModule(pl.LightningDataModule):
         """What decides the order of training batches, as plain data."""
         return {
             "corpus": self.corpus.name,
-            "transforms": [f"{type(one).__name__}{vars(one)}" for one in self.transforms],
+            "transforms": ", ".join(f"{type(one).__name__}{vars(one)}" for one in self.transforms),
             **vars(self.sampling) | {"excerpt": str(self.sampling.excerpt)},
             "world_size": self.trainer.world_size if self.trainer else 1,
         }

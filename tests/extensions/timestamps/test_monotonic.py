@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LogitsProcessor
 
+from experiments import random_models as tiny
 from experiments.random_models import tokenizer as characters
 from experiments.tiny_models.tokenizer import make_tokenizer
 from speech_xl.extensions.timestamps.marks import time_mark
 from speech_xl.extensions.timestamps.monotonic import SPARE, MonotonicTimestamps, unknown_marks
 from speech_xl.model.prompt import Prompt
-from tests.model import tiny
 
 TINY = "experiments/models/tiny/llm"
 
