@@ -52,6 +52,7 @@ def run(argv: list[str], experiments: Path) -> None:
         needed = pending(commands, experiments)
         if not needed:
             print(f"all is finished that {command.configs[0]} asks for: {command.folder.parent}")
+            print_stale(commands)
             return
         command = needed[-1]
     # An evaluation makes nothing: what it lacks shows before its folder is touched.
@@ -67,6 +68,15 @@ def run(argv: list[str], experiments: Path) -> None:
         for one in needed[:-1]:
             train_first(one, command, experiments)
         execute(command, starting_weights(command, experiments) if needed else initial)
+
+
+def print_stale(commands: list[Command]) -> None:
+    """Say which finished stages began with weights that have been trained again since."""
+    from speech_xl.run.lineage import stale_because  # torch comes with it
+
+    for command in commands:
+        for line in stale_because(command.run_folder.weights):
+            print(f"warning: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

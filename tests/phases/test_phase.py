@@ -425,8 +425,8 @@ def test_weights_of_another_shape_of_model_are_refused(folders, tmp_path):
 
 
 def test_a_misspelt_pattern_stops_the_run(folders, tmp_path):
-    with pytest.raises(ValueError, match="the pattern 'adaptor.*' matches no parameter"):
-        fit(phase(SemanticAlignment, folders, {"adaptor.*": 0.1}), Given([batch(tmp_path, SHORT)], tmp_path))
+    with pytest.raises(ValueError, match="the pattern 'adapter.contxt' matches no parameter"):
+        fit(phase(SemanticAlignment, folders, {"adapter.contxt": 0.1}), Given([batch(tmp_path, SHORT)], tmp_path))
 
 
 # Extensions

@@ -95,7 +95,9 @@ def test_a_flag_without_its_value_is_named(experiments, args):
         parse_command(["fit", *args], experiments)
 
 
-@pytest.mark.parametrize("text, said", [("a: [1", "not valid YAML"), ("- 1", "a list"), ("x: 1", "no model")])
+@pytest.mark.parametrize(
+    "text, said", [("a: [1", "not valid YAML"), ("- 1", "a list"), ("x: 1", "neither a model nor stages")]
+)
 def test_a_config_that_is_none_is_named(experiments, text, said):
     Path("bad.yaml").write_text(text)
     with pytest.raises(ConfigError, match=rf"(?s)bad\.yaml.*{said}"):

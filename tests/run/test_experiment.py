@@ -201,12 +201,12 @@ def test_an_evaluation_asks_for_its_stage_and_finds_its_weights(experiments, sub
 
 WRONG = {
     "like: sst": ("like: sstt", r"e\.yaml:13: stages\.pooled\.like: there is no stage 'sstt' \(meant: sst\?\)"),
-    "from: more": ("from: mroe", r"e\.yaml:11: from: there is no stage 'mroe' \(meant: more\?\)"),
+    "from: more": ("from: moer", r"e\.yaml:11: from: there is no stage 'moer' \(meant: more\?\)"),
     "from: align": ("from: sst", r"e\.yaml:9: from: there is no stage 'sst'; there are llm, align above it"),
     "${stage:llm}": ("${stage:lmm}", r"e\.yaml:1: \$\{stage:lmm\}: there is no stage 'lmm' \(meant: llm\?\)"),
     "make: WordTimes": ("make: os.system", r"e\.yaml:4: stages\.llm\.make: there is no maker 'os\.system'"),
     "init_args: {splits": ("initargs: {splits", r"e\.yaml:4: initargs: stages\.llm, which is made by WordTimes, takes"),
-    "base: more": ("base: mor", r"e\.yaml:18: compare\.all: there is no stage 'mor' \(meant: more\?\)"),
+    "base: more": ("base: moer", r"e\.yaml:18: compare\.all: there is no stage 'moer' \(meant: more\?\)"),
     "sst: [sst]": ("rows: {SSTs: [sst, ss]}", r"e\.yaml:18: compare\.all: there is no stage 'ss' \(meant: sst\?\)"),
     "all: {base": ("all: 3\n  b: {base", r"e\.yaml:18: compare\.all: give a mapping"),
     "from: null": ("turns: 3", r"e\.yaml:5: stages\.align: where does it start\? Add from: STAGE, or from: null"),

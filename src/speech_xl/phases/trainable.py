@@ -9,6 +9,7 @@ from torch import nn
 
 from speech_xl.checks import number
 
+TRAINED_PARTS = ("encoder", "adapter", "frame_code", "llm", "sst", "extensions")  # that names of parameters begin with
 SHOWN = 4  # names of parameters in a warning
 FROZEN_BY_MODEL = "frozen_by_model"  # marks a parameter that its own model keeps fixed, such as Whisper's sinusoids
 
@@ -20,6 +21,12 @@ def check_learning_rates(patterns: Mapping[str, float]) -> dict[str, float]:
             "model.trainable: got {}, which trains nothing; give name patterns with learning rates, such as "
             '{"adapter.*": 1.0e-3}'
         )
+    for pattern in patterns:
+        if not any(fnmatchcase(part, pattern.partition(".")[0]) for part in TRAINED_PARTS):
+            raise ValueError(
+                f"model.trainable: the pattern {pattern!r} begins with no part of the model; these are "
+                f"{', '.join(TRAINED_PARTS)}"
+            )
     return {pattern: number(f"model.trainable[{pattern!r}]", rate, least=0) for pattern, rate in patterns.items()}
 
 

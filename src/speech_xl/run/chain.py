@@ -18,6 +18,7 @@ import yaml
 from speech_xl.run.command import Command, config_of_stage, find_config, parse_command, stage_of
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.experiment import ConfigFile
+from speech_xl.run.given import check_given
 from speech_xl.run.run_folder import RunFolder
 from speech_xl.run.signals import EARLY, run_command
 
@@ -61,6 +62,8 @@ def pending(commands: list[Command], experiments: Path) -> list[Command]:
         own = name in wanted
         command = commands[wanted.index(name)] if own else _of_experiment(goal, name, experiments)
         again = own and (command.overwrite or command.flag("--ckpt_path") is not None)
+        if not again and command.run_folder.finished:
+            check_given(command)
         if again or not command.run_folder.finished:
             found.append(command)
             if command.flag("--ckpt_path") and command.init_from and not Path(command.init_from).is_file():

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from speech_xl.run.chain import rank
 from speech_xl.run.cli import SpeechCLI
 from speech_xl.run.command import Command, ConfigError
 from speech_xl.run.compare import comparisons_of
+from speech_xl.run.given import write_given
 from speech_xl.run.layers import with_folders
 from speech_xl.run.makers import Making, check_maker, maker_class
 from speech_xl.run.user_errors import message_of, with_places
@@ -72,6 +74,8 @@ def execute(command: Command, initial: Path | None) -> None:
         for name in command.of.needs if command.of is not None else ():
             _check_made(command, name)
         SpeechCLI(command, initial)
+        if command.subcommand == "fit" and not command.help_only and command.run_folder.finished and rank() == 0:
+            write_given(command)
         return
     if command.subcommand != "fit":
         raise ConfigError(f"{command.subcommand}: {command.stage} is made by {command.of.make} and isn't trained")

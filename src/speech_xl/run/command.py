@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from speech_xl.run.configs import ConfigError, check_flags, folder_name, read_config
 from speech_xl.run.experiment import ConfigFile, Experiment, Stage
 from speech_xl.run.layers import ELSEWHERE, Layer, layer_of, with_class, with_folders
@@ -129,7 +131,10 @@ def _of_stage(
     for keys in (first.keys, *(overlay.keys for overlay in overlays)):
         merged |= {k: v for k, v in keys.items() if k in ("init_from", "runs", "variant", "model")}
     if "model" not in merged and not any(flag.startswith("--model") for flag in flags):
-        raise ConfigError(f"{first.path}: no stage, it has no model. Begin with a stage: -c stage1.yaml -c {names[0]}")
+        raise ConfigError(
+            f"{first.path}: has neither a model nor stages. Begin with a stage (-c stage1.yaml -c {names[0]}), or with "
+            "an experiment file, which has sections below `stages`"
+        )
     known, starts = [stage, *ancestors(first, experiments)], []
     for overlay in overlays:
         for name, section in overlay.sections.items():
@@ -253,6 +258,8 @@ def _check_overlay(overlay: ConfigFile) -> None:
 def stage_of(file: ConfigFile) -> str:
     """The name of a file's stage: what it says, or the file's own name."""
     node = file.common.value("stage")
+    if node is not None and not isinstance(node, yaml.ScalarNode):
+        raise ConfigError(f"{file.common.place(node)}: stage: give a name; sections of stages stand below `stages`")
     return folder_name(f"{file.path}: stage", node.value if node is not None else file.path.stem)
 
 

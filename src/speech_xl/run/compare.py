@@ -16,6 +16,7 @@ from speech_xl.run.command import find_config, place_of_runs
 from speech_xl.run.comparison import run_comparison
 from speech_xl.run.configs import ConfigError, check_flags
 from speech_xl.run.experiment import COMPARE, ConfigFile, Experiment
+from speech_xl.run.given import remarks_about
 from speech_xl.run.run_folder import RunFolder
 from speech_xl.run.words import split_configs, take, take_switch
 
@@ -75,7 +76,8 @@ def compare(argv: list[str], experiments: Path) -> list[Path]:
     for one in comparisons:
         words = [word for name in names for word in ("-c", Path(name).name)]
         command = shlex.join(["python", "experiments/run.py", "compare", *words, "--only", one.name, *flags])
-        written.append(run_comparison(one, folders, folder, command=command, device=device))
+        remarks = [line for name in one.needed for line in remarks_about(experiment.stages[name], folders[name])]
+        written.append(run_comparison(one, folders, folder, command=command, device=device, remarks=remarks))
         print(f"written: {written[-1]}", f"table: {folder / one.name}.md", sep="\n")
     return written
 

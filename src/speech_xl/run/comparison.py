@@ -53,6 +53,8 @@ from speech_xl.phases import MeanPooling
 from speech_xl.phases.weights import weights_tag
 from speech_xl.run.arguments import device_name
 from speech_xl.run.configs import ConfigError
+from speech_xl.run.lineage import stale_because
+from speech_xl.run.run_folder import WEIGHTS
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.storage.files import write_text
 
@@ -66,6 +68,7 @@ def run_comparison(
     *,
     command: str | None = None,
     device: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Carry out a comparison and write NAME.json, NAME.csv, NAME.md and NAME.png into `out`; the path of the JSON.
 
@@ -73,6 +76,7 @@ def run_comparison(
     stages were trained again asks anew.
 
     folders: of the trained stages, by name. command: that was given, for the record. device: None: a GPU if any.
+    remarks: what the table and the record must say about the stages; stale ones are remarked upon here.
     Raises ImportError where a compressor isn't installed, ConfigError where a stage or a key of its data is missing.
     """
     comparison.check_installed()
@@ -93,10 +97,13 @@ def run_comparison(
     title = f"{count} {comparison.split} sessions of {corpus}"
     write_csv(rows, Path(out) / f"{comparison.name}.csv")
     picture(rows, Path(out) / f"{comparison.name}.png")
-    page = [f"# {comparison.name}", f"{title}.", method_table(rows, comparison.differs_from), EXPLAINED]
+    remarks = [*remarks, *(line for name in comparison.needed for line in stale_because(folders[name] / WEIGHTS))]
+    warned = [f"**Note:** {line}" for line in remarks]
+    page = [f"# {comparison.name}", f"{title}.", *warned, method_table(rows, comparison.differs_from), EXPLAINED]
     write_text(Path(out) / f"{comparison.name}.md", "\n\n".join(page) + "\n")
+    noted = {"remarks": remarks} if remarks else {}
     command = command or f"python experiments/run.py compare --only {comparison.name}"
-    return write_record(comparison.name, summary, command, title, count, commit=commit, folder=out, rows=rows)
+    return write_record(comparison.name, summary, command, title, count, commit=commit, folder=out, rows=rows, **noted)
 
 
 EXPLAINED = (

@@ -24,6 +24,8 @@ def score(argv: Sequence[str]) -> None:
         out, name = given.out or file.parent, f"{file.stem}.results"
         if out / f"{name}.json" in written:
             raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
+        if not read_predictions(file):
+            raise ValueError(f"{file}: holds no predictions; run predict (or test) first, or name another file")
         write_report(file, out, name)
         rows += named(rows_of(read_predictions(file)), file.stem, rows)
         written.append(out / f"{name}.json")

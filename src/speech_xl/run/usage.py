@@ -8,9 +8,9 @@ One stage:
   python experiments/run.py fit -c stage3.yaml -c models/whisper_base_smollm2.yaml -c data/mini_librispeech.yaml
   python experiments/run.py test -c stage3.yaml                 predictions, table and JSON of the test split
   python experiments/run.py validate -c stage3.yaml             WER and Q&A accuracy of the dev split
-  python experiments/run.py predict -c stage3.yaml              predictions alone; a run broken off is gone on with
+  python experiments/run.py predict -c stage3.yaml              predictions alone; an interrupted run is resumed
   python experiments/run.py test -c stage2.yaml --compressor SnapKV --eval_ratios "[4, 8]" --split dev
-                                                                another way to keep less, on the weights of stage 2
+                                                                another KV compressor, on the weights of stage 2
   python experiments/run.py score PREDICTIONS.jsonl ...         scores and tables again, from predictions alone
 
 An experiment file: all stages of an experiment in one YAML, and what is compared at the end
@@ -25,6 +25,8 @@ Help:
   python experiments/run.py fit -c stage3.yaml --print_config   what a run would use (of an experiment: --only STAGE)
   python experiments/run.py fit --help                          every key with its meaning
   python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)
+  python experiments/run.py compare --help                      options of a comparison
+  python -m speech_xl.listen --help                             listen with a trained stage (.export: give it away)
   tensorboard --logdir runs                                     curves, samples, pictures
 
 The first -c is a stage or an experiment file, the others are overlays. They are looked for in the working directory,
@@ -34,8 +36,10 @@ over that stage alone.
   --model.encoder openai/whisper-base     --model.llm Qwen/Qwen2.5-0.5B-Instruct    another encoder, another LLM
   --data.corpus SpokenDigits              --model.optimizer SGD                     a class by its name
   --init_from PATH|null                   start from these weights, or from none
-  --ckpt_path PATH|last                   go on with a run that was broken off
+  --ckpt_path PATH|last                   resume an interrupted run
   --runs DIR  --variant NAME              write to DIR/NAME/STAGE (else runs/ and the overlays' or experiment's names)
   --overwrite                             train a finished stage anew; what it was is set aside, not deleted
+  --only STAGE  --rehearse                of an experiment file: one stage and what it needs; two steps of everything
+  --compressor NAME  --eval_ratios LIST  --split dev|test      of validate, test and predict
   --force                                 use weights otherwise than they were trained; the files say so afterwards
 """

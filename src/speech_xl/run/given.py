@@ -1,0 +1,108 @@
+"""What an experiment file said about a stage when it was trained, held against what it says now. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from speech_xl.run.command import Command
+from speech_xl.run.configs import ConfigError
+from speech_xl.run.experiment import Stage
+from speech_xl.run.run_folder import RunFolder
+from speech_xl.storage.files import write_text
+
+GIVEN = "given.json"
+MOST = 6  # differences that a message lists
+# Where and how a stage is trained, but not what it becomes.
+PLACES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.precision")
+PLACES += ("trainer.logger", "trainer.callbacks", "trainer.enable", "trainer.log_every", "data.num_workers")
+PLACES += ("data.cache_dir", "checkpoint")
+
+
+def write_given(command: Command) -> None:
+    """Keep beside a stage's weights what it was trained with; nothing for a stage of no experiment file."""
+    if command.of is not None:
+        given = {"keys": dict(keys_of(command.of)), "flags": dict(_flags(command.flags))}
+        write_text(command.folder / GIVEN, json.dumps(given, indent=2, default=str) + "\n")
+
+
+def keys_of(stage: Stage) -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of all that an experiment file says about a stage, but for where it is trained."""
+    merged: dict[str, Any] = {}
+    for layer in stage.layers:
+        merged = _over(merged, json.loads(json.dumps(layer.plain(), default=str)))
+    yield from ((key, value) for key, value in _flat(merged, "") if not key.startswith(PLACES))
+
+
+def differences(stage: Stage, folder: RunFolder, flags: Sequence[str] | None = None) -> list[str]:
+    """A line for each key that a finished stage was trained with otherwise than its file says now.
+
+    flags: of the command, which are compared too; None leaves them out. A stage without a record of what it was given
+    has no differences.
+    """
+    path = folder.path / GIVEN
+    if not path.is_file():
+        return []
+    before = json.loads(path.read_text(encoding="utf-8"))
+    pairs = [(before["keys"], dict(keys_of(stage)))]
+    pairs += [] if flags is None else [(before["flags"], dict(_flags(flags)))]
+    return [
+        f"{key}: trained with {_shown(old, key)}, here {_shown(new, key)}"
+        for old, new in pairs
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def check_given(command: Command) -> None:
+    """Raise ConfigError where a finished stage was trained otherwise than its experiment file and the flags say."""
+    if command.of is None or command.of.make is not None or command.force:
+        return
+    if found := differences(command.of, command.run_folder, command.flags):
+        more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
+        raise ConfigError(
+            f"{command.folder} is finished, and was trained otherwise than {command.of.place} and the flags say:\n  "
+            + "\n  ".join(found[:MOST])
+            + f"{more}\nTrain it anew with --only {command.stage} --overwrite, all beside it with --variant NAME, or "
+            "take the changes back; --force goes on with it as it is"
+        )
+
+
+def remarks_about(stage: Stage, folder: Path) -> list[str]:
+    """What a table must say about a stage: where it was trained otherwise than the file says now."""
+    found = differences(stage, RunFolder(folder))
+    return [f"{stage.name} was trained otherwise than the file says now: {'; '.join(found[:MOST])}"] if found else []
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return f"{values[key]!r:.60}" if key in values else "nothing"
+
+
+def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping over another, key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def _flags(flags: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Flag and value of all that change what a stage becomes."""
+    words = iter(flags)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals and name != "--force":
+            value = next(words, "")
+        if not name.removeprefix("--").startswith((*PLACES, "ckpt_path", "print_config", "force")):
+            yield name, value

@@ -1,0 +1,87 @@
+"""A finished stage is held against what its experiment file says now: another value is refused, or noted in a table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from speech_xl.run.chain import pending
+from speech_xl.run.command import parse_commands
+from speech_xl.run.configs import ConfigError
+from speech_xl.run.given import GIVEN, differences, remarks_about, write_given
+from speech_xl.run.run_folder import WEIGHTS
+
+FILE = """
+model:
+  init_args: {encoder: some/encoder, llm: some/llm, adapter: SemanticAdapter}
+data: {corpus: EmbeddedSpeech, num_workers: 1}
+stages:
+  one: {from: null, model: {class_path: SemanticAlignment, init_args: {trainable: {"adapter.*": 1.0e-3}}}}
+  two: {like: one, from: one, model: {class_path: SSTCompression, init_args: {sst: {projections: full}}}}
+"""
+
+
+STEPS = ["--trainer.max_steps", "7"]
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Makes the commands of `fit` from the file's text; the stages of the first are finished by it."""
+    monkeypatch.chdir(tmp_path)
+
+    def made(text=FILE, *flags):
+        Path("tones.yaml").write_text(text)
+        return parse_commands(["fit", "-c", "tones.yaml", *flags], tmp_path)
+
+    for command in made(FILE, "--trainer.max_steps", "7"):
+        command.folder.mkdir(parents=True)
+        (command.folder / WEIGHTS).touch()
+        write_given(command)
+    return made
+
+
+def test_a_file_that_says_the_same_asks_for_nothing(commands, tmp_path):
+    steps = ("--trainer.max_steps", "7")
+    assert pending(commands(FILE, *steps), tmp_path) == []
+    elsewhere = ("--trainer.accelerator", "cpu", "--data.num_workers=0")
+    assert pending(commands(FILE.replace("num_workers: 1", "num_workers: 4"), *steps, *elsewhere), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "line"),
+    [
+        (
+            FILE.replace("1.0e-3", "0.5"),
+            STEPS,
+            "model.init_args.trainable.adapter.*: trained with",
+        ),
+        (
+            FILE.replace("full", "lora"),
+            STEPS,
+            "sst.projections: trained with 'full', here 'lora'",
+        ),
+        (FILE, [], "--trainer.max_steps: trained with '7', here nothing"),
+    ],
+)
+def test_another_value_is_refused_with_both_and_the_mend(commands, tmp_path, text, flags, line):
+    with pytest.raises(ConfigError) as refused:
+        pending(commands(text, *flags), tmp_path)
+    assert line in str(refused.value) and "--overwrite" in str(refused.value) and "tones.yaml:" in str(refused.value)
+    again = commands(text, *flags, "--only", "two", "--overwrite", "--force")
+    assert [command.stage for command in pending(again, tmp_path)] == ["two"]
+
+
+def test_a_table_notes_what_the_file_says_otherwise_and_leaves_flags_out(commands):
+    *_, two = commands(FILE.replace("full", "lora"))
+    (remark,) = remarks_about(two.of, two.folder)
+    assert remark.startswith("two was trained otherwise than the file says now: model.init_args.sst.projections")
+    *_, two = commands()
+    assert remarks_about(two.of, two.folder) == []
+
+
+def test_shared_keys_are_compared_and_no_record_is_no_difference(commands):
+    *_, two = commands()
+    given = json.loads((two.folder / GIVEN).read_text())["keys"]
+    assert given["model.class_path"] == "SSTCompression" and given["model.init_args.encoder"] == "some/encoder"
+    (two.folder / GIVEN).unlink()
+    assert differences(two.of, two.run_folder, []) == []
