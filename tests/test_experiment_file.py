@@ -161,6 +161,7 @@ def test_a_slip_is_shown_within_seconds_of_the_command(work):
     assert seconds(str(EXPERIMENTS / "run.py"), "fit", "-c", name) - imports < 10
 
 
+@pytest.mark.slow  # minutes of subprocesses; tests/test_first_steps.py walks the same way in every run
 def test_all_stages_are_trained_by_one_command(trained, capsys):
     for stage in ("spell", "sst", "pooled"):
         with safe_open(trained / stage / WEIGHTS, "pt") as file:
@@ -180,6 +181,7 @@ def test_all_stages_are_trained_by_one_command(trained, capsys):
         assert lineage.parent.run == read_lineage(trained / "spell" / WEIGHTS).run
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_left_and_what_is_gone_is_trained_again(trained, capfd):
     kept = {path: path.stat().st_mtime_ns for path in trained.rglob("*.safetensors")}
     main(["fit", "-c", "tones.yaml"], EXPERIMENTS)
@@ -191,6 +193,7 @@ def test_what_is_finished_is_left_and_what_is_gone_is_trained_again(trained, cap
     assert changed == {trained / "pooled" / WEIGHTS}
 
 
+@pytest.mark.slow
 def test_a_stage_is_trained_anew_only_on_request(trained, capsys):
     before = read_lineage(trained / "pooled" / WEIGHTS).run
     main(["fit", "-c", "tones.yaml", "--only", "pooled"], EXPERIMENTS)
@@ -200,17 +203,20 @@ def test_a_stage_is_trained_anew_only_on_request(trained, capsys):
     assert (trained / "pooled-earlier-1" / WEIGHTS).is_file()
 
 
+@pytest.mark.slow
 def test_a_stage_is_tested_by_its_name(trained, capsys):
     main(["test", "-c", "tones.yaml", "--only", "sst"], EXPERIMENTS)
     assert "| 2x |" in capsys.readouterr().out and (trained / "sst" / "results.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_stage_that_would_now_be_made_otherwise_is_not_taken_for_it(trained, capsys):
     name = written(trained.parents[1], lambda config: config["stages"]["times"]["init_args"].update(sessions=1))
     said = refused(capsys, "fit", "-c", name, "--variant", "tones", "--only", "pooled", "--overwrite")
     assert "runs/tones/times was made otherwise" in said and "sessions: made with None, here 1" in said
 
 
+@pytest.mark.slow
 def test_the_stages_are_compared(trained, capsys):
     main(["compare", "-c", "tones.yaml", "--methods", "[full KV, SSTs, 'mean pooling, trained']"], EXPERIMENTS)
     folder = trained / "compare"

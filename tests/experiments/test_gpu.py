@@ -11,6 +11,7 @@ from speech_xl.model.attention import query_chunks
 CPU = torch.device("cpu")
 
 
+@pytest.mark.slow
 def test_the_quick_run_measures_every_cell_and_writes_result_and_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu_training, "CAP", 0.0)  # one step of each
     gpu.main(["--quick", "--out", str(tmp_path)])

@@ -133,6 +133,7 @@ def test_ctc_takes_any_alignment_of_the_words(encoder):
         assert model.ctc(scores, torch.tensor([5]), [clip_of("met i")]).item() > 10
 
 
+@pytest.mark.slow
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(TINY, tmp_path / "encoder", ignore=shutil.ignore_patterns("*.safetensors"))

@@ -235,6 +235,7 @@ def test_guidance_reads_the_latest_pass():
     assert attentions[1].q_proj.weight.grad[guidance.head :].abs().max() == 0  # the last layer's other heads are free
 
 
+@pytest.mark.slow
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
     folder = tmp_path / "llm"
     shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
