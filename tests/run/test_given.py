@@ -60,7 +60,6 @@ def test_a_file_that_says_the_same_asks_for_nothing(commands, tmp_path):
             STEPS,
             "sst.projections: trained with 'full', here 'lora'",
         ),
-        (FILE, [], "--trainer.max_steps: trained with '7', here nothing"),
     ],
 )
 def test_another_value_is_refused_with_both_and_the_mend(commands, tmp_path, text, flags, line):
@@ -69,6 +68,14 @@ def test_another_value_is_refused_with_both_and_the_mend(commands, tmp_path, tex
     assert line in str(refused.value) and "--overwrite" in str(refused.value) and "tones.yaml:" in str(refused.value)
     again = commands(text, *flags, "--only", "two", "--overwrite", "--force")
     assert [command.stage for command in pending(again, tmp_path)] == ["two"]
+
+
+def test_other_flags_are_warned_of_since_they_may_be_meant_for_other_stages(commands, tmp_path, capsys):
+    assert pending(commands(FILE), tmp_path) == []
+    assert (
+        "left as it is, though flags differ: --trainer.max_steps: trained with '7', here nothing"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_table_notes_what_the_file_says_otherwise_and_leaves_flags_out(commands):
@@ -84,4 +91,4 @@ def test_shared_keys_are_compared_and_no_record_is_no_difference(commands):
     given = json.loads((two.folder / GIVEN).read_text())["keys"]
     assert given["model.class_path"] == "SSTCompression" and given["model.init_args.encoder"] == "some/encoder"
     (two.folder / GIVEN).unlink()
-    assert differences(two.of, two.run_folder, []) == []
+    assert differences(two.of, two.run_folder) == []

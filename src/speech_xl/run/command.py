@@ -42,9 +42,8 @@ class Command:
     resumes_last: bool = False  # whether it goes on from whatever the run has that is whole (--ckpt_path last)
     overwrite: bool = False  # train a finished stage anew
     force: bool = False  # let weights be used with other settings than they were trained with
-    layers: list[Layer] = field(
-        default_factory=list
-    )  # what the configs say about the stage, the later over the earlier
+    # what the configs say about the stage, the later over the earlier
+    layers: list[Layer] = field(default_factory=list)
     of: Stage | None = None  # the stage of the experiment file, where the command has one
     experiment: Experiment | None = None
     words: list[str] = field(default_factory=list)  # of an experiment's command, what all its stages are given
@@ -131,10 +130,7 @@ def _of_stage(
     for keys in (first.keys, *(overlay.keys for overlay in overlays)):
         merged |= {k: v for k, v in keys.items() if k in ("init_from", "runs", "variant", "model")}
     if "model" not in merged and not any(flag.startswith("--model") for flag in flags):
-        raise ConfigError(
-            f"{first.path}: has neither a model nor stages. Begin with a stage (-c stage1.yaml -c {names[0]}), or with "
-            "an experiment file, which has sections below `stages`"
-        )
+        raise ConfigError(f"{first.path}: has neither a model nor stages. Begin with a stage, as -c stage1.yaml")
     known, starts = [stage, *ancestors(first, experiments)], []
     for overlay in overlays:
         for name, section in overlay.sections.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,34 +37,29 @@ def keys_of(stage: Stage) -> Iterator[tuple[str, Any]]:
     yield from ((key, value) for key, value in _flat(merged, "") if not key.startswith(PLACES))
 
 
-def differences(stage: Stage, folder: RunFolder, flags: Sequence[str] | None = None) -> list[str]:
+def differences(stage: Stage, folder: RunFolder) -> list[str]:
     """A line for each key that a finished stage was trained with otherwise than its file says now.
 
-    flags: of the command, which are compared too; None leaves them out. A stage without a record of what it was given
-    has no differences.
+    A stage without a record of what it was given has no differences.
     """
-    path = folder.path / GIVEN
-    if not path.is_file():
-        return []
-    before = json.loads(path.read_text(encoding="utf-8"))
-    pairs = [(before["keys"], dict(keys_of(stage)))]
-    pairs += [] if flags is None else [(before["flags"], dict(_flags(flags)))]
-    return [
-        f"{key}: trained with {_shown(old, key)}, here {_shown(new, key)}"
-        for old, new in pairs
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    return _unlike(_before(folder)["keys"], dict(keys_of(stage))) if (folder.path / GIVEN).is_file() else []
 
 
 def check_given(command: Command) -> None:
-    """Raise ConfigError where a finished stage was trained otherwise than its experiment file and the flags say."""
-    if command.of is None or command.of.make is not None or command.force:
+    """Raise ConfigError where a finished stage was trained otherwise than its experiment file says, and warn of other
+    flags: these may be meant for the stages that are still to be trained."""
+    if command.of is None or command.of.make is not None or not (command.folder / GIVEN).is_file() or command.force:
         return
-    if found := differences(command.of, command.run_folder, command.flags):
+    if found := _unlike(_before(command.run_folder)["flags"], dict(_flags(command.flags))):
+        print(
+            f"warning: {command.folder} is finished and left as it is, though flags differ: {'; '.join(found[:MOST])}. "
+            f"--only {command.stage} --overwrite trains it anew",
+            file=sys.stderr,
+        )
+    if found := differences(command.of, command.run_folder):
         more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
         raise ConfigError(
-            f"{command.folder} is finished, and was trained otherwise than {command.of.place} and the flags say:\n  "
+            f"{command.folder} is finished, and was trained otherwise than {command.of.place} says:\n  "
             + "\n  ".join(found[:MOST])
             + f"{more}\nTrain it anew with --only {command.stage} --overwrite, all beside it with --variant NAME, or "
             "take the changes back; --force goes on with it as it is"
@@ -74,6 +70,15 @@ def remarks_about(stage: Stage, folder: Path) -> list[str]:
     """What a table must say about a stage: where it was trained otherwise than the file says now."""
     found = differences(stage, RunFolder(folder))
     return [f"{stage.name} was trained otherwise than the file says now: {'; '.join(found[:MOST])}"] if found else []
+
+
+def _before(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    return json.loads((folder.path / GIVEN).read_text(encoding="utf-8"))
+
+
+def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key}: trained with {_shown(old, key)}, here {_shown(new, key)}" for key in keys]
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
