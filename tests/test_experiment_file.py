@@ -145,6 +145,7 @@ def test_a_slip_anywhere_is_shown_before_anything_is_trained(work, capsys, slip)
     assert not list((work / "runs").rglob("*.ckpt")) and not list((work / "runs").rglob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_slip_is_shown_within_seconds_of_the_command(work):
     """Less than ten seconds of a processor beyond what Python takes to import its packages."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}

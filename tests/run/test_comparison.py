@@ -22,6 +22,8 @@ from tests.test_end_to_end import EXPERIMENTS, ROOT, stages
 FREE = ["full_KV", "uniform_stride", "SSTs"]
 STAGES = ["one", "two", "other"]
 
+pytestmark = pytest.mark.slow  # stages are trained and asked; tests/test_first_steps.py compares in every run
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
