@@ -4,6 +4,8 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -104,16 +106,23 @@ def stages(folder: Path) -> None:
     (folder / "second.yaml").write_text(yaml.safe_dump(second))
 
 
+@contextmanager
+def working_in(folder: Path) -> Iterator[Path]:
+    """Commands run in this folder, and stages that they train in processes of their own find the code."""
+    before = Path.cwd()
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    yield folder
+    os.chdir(before)
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A working directory with both stages, and both trained by one command."""
     folder = tmp_path_factory.mktemp("work")
     stages(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # the stage before runs in a process of its own
-    yield folder
-    os.chdir(before)
+    with working_in(folder):
+        yield folder
 
 
 def run(*args: str) -> None:

@@ -15,7 +15,7 @@ from experiments.random_models import encoder_folder, llm_folder
 from experiments.run import main
 from speech_xl.run.lineage import read_lineage
 from speech_xl.run.run_folder import WEIGHTS
-from tests.test_end_to_end import manifest
+from tests.test_end_to_end import manifest, working_in
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -86,11 +86,8 @@ def work(tmp_path_factory):
     """A working directory with tones.yaml, an experiment that nothing of is trained yet."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "tones.yaml").write_text(yaml.safe_dump(experiment(folder), sort_keys=False))
-    before = Path.cwd()
-    os.chdir(folder)
-    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"  # stages run in processes of their own
-    yield folder
-    os.chdir(before)
+    with working_in(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")

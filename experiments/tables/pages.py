@@ -37,8 +37,3 @@ def filled(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     if closed != table_names(text) or len(closed) != text.count(END):
         raise ValueError(f"each marker <!-- table: NAME --> needs one {END} below it, and each {END} a marker")
     return TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]()}\n\n{found[4]}", text)
-
-
-def without_tables(text: str) -> str:
-    """What people wrote: a page's text without its generated tables."""
-    return TABLE.sub("", text)

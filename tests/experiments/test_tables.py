@@ -10,7 +10,7 @@ from experiments.tables import __main__ as command
 from experiments.tables import records
 from experiments.tables.markdown import MEBIBYTES, PERCENT, POINTS, scientific, table
 from experiments.tables.methods import TRAINING_FREE, Column, every_method, line, method_table
-from experiments.tables.pages import filled, pages, table_names, without_tables
+from experiments.tables.pages import TABLE, filled, pages, table_names
 from experiments.tables.registry import TABLES
 
 MEND = "run: python -m experiments.tables"
@@ -19,6 +19,11 @@ WITHOUT_TABLE = {
     "real_speech_first_run.json",
     "unchanged_losses.json",
 }  # reported in words, in the log and reliability.md
+
+
+def without_tables(text: str) -> str:
+    """What people wrote: a page's text without its generated tables."""
+    return TABLE.sub("", text)
 
 
 def name_of(path: Path) -> str:

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import shutil
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,7 +15,7 @@ from speech_xl.evaluation.record import KEYS, check
 from speech_xl.evaluation.rows import WHISPER
 from speech_xl.run.comparison import changed, run_comparison
 from speech_xl.run.configs import ConfigError
-from tests.test_end_to_end import EXPERIMENTS, ROOT, stages
+from tests.test_end_to_end import EXPERIMENTS, stages, working_in
 
 FREE = ["full_KV", "uniform_stride", "SSTs"]
 STAGES = ["one", "two", "other"]
@@ -30,14 +28,12 @@ def folders(tmp_path_factory):
     """Stages one (uncompressed), two and other (SSTs of another seed), trained for a few steps."""
     folder = tmp_path_factory.mktemp("work")
     stages(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-    main(["fit", "-c", "second.yaml"], EXPERIMENTS)
     start = ["--init_from", "runs/default/one/weights.safetensors", "--model.init_args.seed", "5", "--data.seed", "5"]
-    main(["fit", "-c", "second.yaml", "--variant", "other", *start], EXPERIMENTS)
-    yield {name: folder / "runs" / "default" / name for name in ("one", "two")} | {"other": folder / "runs/other/two"}
-    os.chdir(before)
+    with working_in(folder):
+        main(["fit", "-c", "second.yaml"], EXPERIMENTS)
+        main(["fit", "-c", "second.yaml", "--variant", "other", *start], EXPERIMENTS)
+        own = {name: folder / "runs" / "default" / name for name in ("one", "two")}
+        yield own | {"other": folder / "runs/other/two"}
 
 
 def compared(name, folders, out, **entry):

@@ -1,11 +1,9 @@
 """--compressor, --eval_ratios, --split and `score`, on stages that were really trained."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,19 +12,16 @@ from speech_xl.evaluation.compressors import registry
 from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
 from speech_xl.run.score import score
 from tests.predictions import make_prediction
-from tests.test_end_to_end import EXPERIMENTS, ROOT, stages
+from tests.test_end_to_end import EXPERIMENTS, stages, working_in
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     stages(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    os.environ["PYTHONPATH"] = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-    run("fit", "-c", "second.yaml")
-    yield folder / "runs" / "default"
-    os.chdir(before)
+    with working_in(folder):
+        run("fit", "-c", "second.yaml")
+        yield folder / "runs" / "default"
 
 
 def run(*args):

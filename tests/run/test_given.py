@@ -92,3 +92,11 @@ def test_shared_keys_are_compared_and_no_record_is_no_difference(commands):
     assert given["model.class_path"] == "SSTCompression" and given["model.init_args.encoder"] == "some/encoder"
     (two.folder / GIVEN).unlink()
     assert differences(two.of, two.run_folder) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"keys": 3, "flags": {}}', "\x00"])
+def test_a_damaged_record_is_named(commands, tmp_path, content):
+    *_, two = commands()
+    (two.folder / GIVEN).write_text(content)
+    with pytest.raises(ConfigError, match=r"two/given\.json: .*--overwrite"):
+        pending(commands(FILE, *STEPS), tmp_path)

@@ -21,6 +21,7 @@ from speech_xl.run.experiment import ConfigFile
 from speech_xl.run.given import check_given
 from speech_xl.run.run_folder import RunFolder
 from speech_xl.run.signals import EARLY, run_command
+from speech_xl.run.words import flags_with_values
 
 # Flags that an earlier stage takes over too, and all below them: what is heard, what hears, and on which machine.
 PASSED_ON = (
@@ -218,12 +219,9 @@ def _passed_on(command: Command, config: Path, experiments: Path) -> tuple[list[
     for name in command.config_names[1:]:
         overlay = ConfigFile.read(find_config(name, experiments))
         (argv if overlay.speaks_of(stage) else own).extend(["-c", name])
-    flags = iter(command.flags)
-    for flag in flags:
-        key = flag.split("=")[0]
+    for key, words in flags_with_values(command.flags):
         passed_on = any(key == name or key.startswith(f"{name}.") for name in PASSED_ON)
         if passed_on or key.startswith("--data."):
-            words = [flag] if "=" in flag else [flag, next(flags, "")]
             (argv if passed_on else own).extend(words)
     return [*argv, "--runs", str(command.runs), "--variant", command.variant], own
 

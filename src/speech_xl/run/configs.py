@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,29 @@ def _count(node: yaml.Node, sizes: dict[int, int], path: Path) -> int:
         raise ConfigError(f"{path}:{node.start_mark.line + 1}: its aliases stand for more than {MOST_ALIASED} entries")
     sizes[id(node)] = total
     return total
+
+
+def unlike(before: Mapping[str, Any], now: Mapping[str, Any], done: str) -> list[str]:
+    """A line for each key with another value; done: what was done with the values before, such as "trained"."""
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    old, new = ({key: repr(values[key]) for key in keys if key in values} for values in (before, now))
+    return [f"{key}: {done} with {old.get(key, 'nothing')}, here {new.get(key, 'nothing')}" for key in keys]
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any]:
+    """The JSON object that a run wrote beside its results, with a mapping at each of these keys.
+
+    Raises ConfigError, which names the file, where it holds anything else.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: can't be read ({error}); train or make the stage anew with --overwrite") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), dict) for key in keys):
+        raise ConfigError(
+            f"{path}: lacks {' or '.join(keys)}, as a run writes them; train or make the stage anew with --overwrite"
+        )
+    return content
 
 
 def check_flags(flags: list[str]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from speech_xl.run.command import Command
-from speech_xl.run.configs import ConfigError
+from speech_xl.run.configs import ConfigError, read_record, unlike
 from speech_xl.run.experiment import Stage
+from speech_xl.run.layers import merged
 from speech_xl.run.run_folder import RunFolder
+from speech_xl.run.words import flags_with_values
 from speech_xl.storage.files import write_text
 
 GIVEN = "given.json"
@@ -31,10 +33,8 @@ def write_given(command: Command) -> None:
 
 def keys_of(stage: Stage) -> Iterator[tuple[str, Any]]:
     """Dotted key and value of all that an experiment file says about a stage, but for where it is trained."""
-    merged: dict[str, Any] = {}
-    for layer in stage.layers:
-        merged = _over(merged, json.loads(json.dumps(layer.plain(), default=str)))
-    yield from ((key, value) for key, value in _flat(merged, "") if not key.startswith(PLACES))
+    plain = json.loads(json.dumps(merged(stage.layers).plain(), default=str))  # as the record has it
+    yield from ((key, value) for key, value in _flat(plain, "") if not key.startswith(PLACES))
 
 
 def differences(stage: Stage, folder: RunFolder) -> list[str]:
@@ -42,7 +42,8 @@ def differences(stage: Stage, folder: RunFolder) -> list[str]:
 
     A stage without a record of what it was given has no differences.
     """
-    return _unlike(_before(folder)["keys"], dict(keys_of(stage))) if (folder.path / GIVEN).is_file() else []
+    given = folder.path / GIVEN
+    return unlike(read_record(given, "keys")["keys"], dict(keys_of(stage)), "trained") if given.is_file() else []
 
 
 def check_given(command: Command) -> None:
@@ -50,7 +51,7 @@ def check_given(command: Command) -> None:
     flags: these may be meant for the stages that are still to be trained."""
     if command.of is None or command.of.make is not None or not (command.folder / GIVEN).is_file() or command.force:
         return
-    if found := _unlike(_before(command.run_folder)["flags"], dict(_flags(command.flags))):
+    if found := unlike(read_record(command.folder / GIVEN, "flags")["flags"], dict(_flags(command.flags)), "trained"):
         print(
             f"warning: {command.folder} is finished and left as it is, though flags differ: {'; '.join(found[:MOST])}. "
             f"--only {command.stage} --overwrite trains it anew",
@@ -72,26 +73,11 @@ def remarks_about(stage: Stage, folder: Path) -> list[str]:
     return [f"{stage.name} was trained otherwise than the file says now: {'; '.join(found[:MOST])}"] if found else []
 
 
-def _before(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    return json.loads((folder.path / GIVEN).read_text(encoding="utf-8"))
-
-
-def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return [f"{key}: trained with {_shown(old, key)}, here {_shown(new, key)}" for key in keys]
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return f"{values[key]!r:.60}" if key in values else "nothing"
-
-
-def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping over another, key by key."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
+def _flags(flags: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Flag and value of all that change what a stage becomes."""
+    for name, words in flags_with_values(flags):
+        if not name.removeprefix("--").startswith((*PLACES, "ckpt_path")):
+            yield name, words[-1].removeprefix(f"{name}=")
 
 
 def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -100,14 +86,3 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(inner, f"{key}.{name}" if key else str(name))
     else:
         yield key, value
-
-
-def _flags(flags: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Flag and value of all that change what a stage becomes."""
-    words = iter(flags)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals and name != "--force":
-            value = next(words, "")
-        if not name.removeprefix("--").startswith((*PLACES, "ckpt_path", "print_config", "force")):
-            yield name, value

@@ -89,9 +89,16 @@ def with_class(layers: list[Layer]) -> list[Layer]:
 def with_seeds(layer: Layer, number: int) -> Layer:
     """The layer with the three seeds of a training; those that it says itself stay."""
     keys = {"seed_everything": number, "data": {"seed": number}, "model": {"init_args": {"seed": number}}}
-    merged = _over(layer.node, layer_of(layer.path, keys).node)
-    assert isinstance(merged, yaml.MappingNode)
-    return Layer(layer.path, merged)
+    return merged([layer_of(layer.path, keys), layer])
+
+
+def merged(layers: Sequence[Layer]) -> Layer:
+    """All keys of these layers, the later over the earlier, whatever their class. Parsers get layers one by one."""
+    node: yaml.Node = layers[0].node
+    for layer in layers[1:]:
+        node = _over(layer.node, node)
+    assert isinstance(node, yaml.MappingNode)
+    return Layer(layers[-1].path, node)
 
 
 def _over(node: yaml.Node, below: yaml.Node) -> yaml.Node:

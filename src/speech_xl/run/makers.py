@@ -13,9 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from speech_xl.run.configs import ConfigError
+from speech_xl.run.configs import ConfigError, read_record, unlike
 from speech_xl.run.layers import Layer
 from speech_xl.run.run_folder import MADE, WEIGHTS, RunFolder
+from speech_xl.run.words import flags_with_values
 from speech_xl.storage.files import write_text
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Making:
         if has_data:
             parser.add_class_arguments(SpeechDataModule, "data")
         argv = [word for layer in layers for word in ("-c", layer.text())]
-        argv += _flags(flags, "--data.") if has_data else []
+        if has_data:
+            argv += [word for name, words in flags_with_values(flags) if name.startswith("--data.") for word in words]
         for key, value in (kind.rehearsal if rehearses else {}).items():
             argv += [f"--init_args.{key}", json.dumps(value)]
         parsed = parser.parse_args(argv)
@@ -86,13 +88,9 @@ class Making:
 
     def differences(self, folder: RunFolder) -> list[str]:
         """A line for each argument of the maker that a finished folder was made with otherwise."""
-        before = json.loads(folder.made.read_text(encoding="utf-8"))["settings"].get("init_args", {})
+        before = read_record(folder.made, "settings")["settings"].get("init_args", {})
         now = self.settings.get("init_args", {})
-        return [
-            f"{key}: made with {before.get(key)!r}, here {now.get(key)!r}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key)
-        ]
+        return unlike(before, now, "made")
 
     def run(self, folder: RunFolder, start: Path | None) -> None:
         """Make the stage's folder. A run that is killed leaves a draft beside it and no finished stage."""
@@ -122,13 +120,3 @@ def check_maker(name: str, start: str | None, place: str) -> None:
         raise ConfigError(f"{place}: make: {name} works on a stage; add from: STAGE")
     if not kind.starts_from_stage and start is not None:
         raise ConfigError(f"{place}: make: {name} starts from nothing; take `from: {start}` out")
-
-
-def _flags(flags: list[str], prefix: str) -> list[str]:
-    """Of a command's flags those with a prefix, with their values."""
-    found: list[str] = []
-    rest = iter(flags)
-    for flag in rest:
-        words = [flag] if "=" in flag or not flag.startswith("--") else [flag, next(rest, "")]
-        found += words if flag.startswith(prefix) else []
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from speech_xl.run.configs import ConfigError
@@ -30,6 +31,13 @@ def take_switch(flags: list[str], name: str) -> bool:
     there = name in flags
     flags[:] = [flag for flag in flags if flag != name]
     return there
+
+
+def flags_with_values(flags: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each flag's name, and its words as they stand: ``--name=value``, or ``--name`` and the value behind it."""
+    rest = iter(flags)
+    for flag in rest:
+        yield flag.partition("=")[0], [flag] if "=" in flag or not flag.startswith("--") else [flag, next(rest, "")]
 
 
 def split_configs(args: list[str]) -> tuple[list[str], list[str]]:
