@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from experiments.benchmarks.record import DOCS, RESULTS, ROOT
 from experiments.drills.__main__ import DRILLS
+from experiments.measurements.record import DOCS, RESULTS, ROOT
 
 TEXT = (DOCS / "reliability.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import speech_xl
-from experiments.benchmarks.record import RESULTS, ROOT
 from experiments.drills import (
     at_once,
     bad_inputs,
@@ -30,6 +29,7 @@ from experiments.drills import (
 from experiments.drills.results import merge
 from experiments.drills.rows import Drill, chosen, figure
 from experiments.drills.runs import environment
+from experiments.measurements.record import RESULTS, ROOT
 
 MODULES = (kills, damaged, hostile, bad_inputs, two_processes, poisoned, at_once, signals, retrained)
 DRILLS: dict[str, Drill] = {module.DRILL.name: module.DRILL for module in MODULES}

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import Attempt
 from experiments.drills.runs import environment
+from experiments.measurements.record import ROOT
 
 MOST = 12  # processes of one command; a healthy one has a few
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.benchmarks.record import ROOT
 from experiments.drills.apart import run_apart
 from experiments.drills.attempt import Attempt, attempt
 from experiments.drills.rows import Row
 from experiments.drills.trial import Corrupt, Trial
+from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
 
 Due = Literal["refused", "handled", "reported", "either"]

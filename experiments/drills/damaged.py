@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import Attempt, attempt
 from experiments.drills.cases import judged
 from experiments.drills.checkpoints import step_of
 from experiments.drills.rows import Drill, Row
 from experiments.drills.trial import STAGE, Trial, make_models
+from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
 
 STEPS = 6  # after the resume; the run that is damaged had a validation at step 3, and one at step 5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import attempt
 from experiments.drills.trial import STAGE, Trial, with_ssts
+from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
 
 

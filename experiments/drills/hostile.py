@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from experiments.benchmarks.record import ROOT
 from experiments.drills.attempt import attempt
 from experiments.drills.cases import judged
 from experiments.drills.hostile_files import FILES, HostileFile, TrainedFixture
@@ -14,6 +13,7 @@ from experiments.drills.hostile_stages import STAGES, HostileStage, code_ran, ra
 from experiments.drills.rows import Drill, Row
 from experiments.drills.tones import session
 from experiments.drills.trial import Trial, make_models
+from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
 from speech_xl.export import main as export
 from speech_xl.extensions.timestamps.align import main as align

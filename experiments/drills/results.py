@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, record
 from experiments.drills.rows import Row
+from experiments.measurements.record import ROOT, commit_of_tree, record
 
 DATA = "embedded corpus of 14 short sessions with the repository's tiny models; tones with random models"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from experiments.benchmarks.record import ROOT
+from experiments.measurements.record import ROOT
 
 Event = dict[str, Any]
 LONGEST = 1200  # seconds that a run may take before it counts as one without end; a busy machine is slow

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from experiments.benchmarks.record import ROOT
+from experiments.measurements.record import ROOT
 from experiments.tables.pages import filled, pages, table_names
 from experiments.tables.registry import TABLES
 

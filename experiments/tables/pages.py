@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from experiments.benchmarks.record import DOCS, ROOT
+from experiments.measurements.record import DOCS, ROOT
 
 BEGIN, END = re.compile(r"<!-- table: (\S+) -->"), "<!-- end -->"
 TABLE = re.compile(rf"({BEGIN.pattern}\n)(.*?)({END})", re.DOTALL)

@@ -6,7 +6,7 @@ import functools
 import json
 from typing import Any
 
-from experiments.benchmarks.record import RESULTS
+from experiments.measurements.record import RESULTS
 
 
 @functools.cache

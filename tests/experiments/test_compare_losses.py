@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from experiments.benchmarks.compare_losses import main
+from experiments.measurements.compare_losses import main
 
 
 def run(folder: Path, losses: list[float], stage: str = "stage1") -> Path:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import gpu, gpu_training
+from experiments.measurements import gpu, gpu_training
 from speech_xl.model.attention import query_chunks
 
 CPU = torch.device("cpu")

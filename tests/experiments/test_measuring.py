@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from experiments.benchmarks import efficiency, main_job
-from experiments.benchmarks.counting import INTERVAL, RATE, TEXT, Counted, counts_agree, full_cache, with_ssts
-from experiments.benchmarks.record import ROOT
-from experiments.benchmarks.sizes import smollm2_135m
+from experiments.measurements import efficiency, main_job
+from experiments.measurements.counting import INTERVAL, RATE, TEXT, Counted, counts_agree, full_cache, with_ssts
+from experiments.measurements.record import ROOT
+from experiments.measurements.sizes import smollm2_135m
 
 
 def test_the_main_jobs_summary_holds_minutes_rates_and_their_intervals():
@@ -42,7 +42,7 @@ def test_flatness_is_of_the_last_tenth_over_the_second():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["exactness", "training_speed", "efficiency"])
 def test_each_quick_run_writes_its_record_and_picture(name, tmp_path):
-    command = [sys.executable, f"experiments/benchmarks/{name}.py", "--quick", "--out", str(tmp_path)]
+    command = [sys.executable, f"experiments/measurements/{name}.py", "--quick", "--out", str(tmp_path)]
     subprocess.run(command, check=True, cwd=ROOT)
     assert json.loads((tmp_path / "results" / f"{name}.json").read_text())["summary"]
     assert (tmp_path / "pictures" / f"{name}.png").stat().st_size > 10_000

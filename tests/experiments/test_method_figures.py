@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.benchmarks.record import ROOT
 from experiments.figures.method import FIGURES, held_tokens, main, visible
+from experiments.measurements.record import ROOT
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.model.layout import POSITIONS, Kind, build_layout
 

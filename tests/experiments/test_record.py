@@ -1,4 +1,4 @@
-"""experiments/benchmarks/record.py: what a results file holds, what it refuses, and those already in docs/results."""
+"""experiments/measurements/record.py: what a results file holds, what it refuses, and those already in docs/results."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments.benchmarks.record import KEYS, RESULTS, check, commit_of_tree, machine, record
+from experiments.measurements.record import KEYS, RESULTS, check, commit_of_tree, machine, record
 
 GOOD = {
     "summary": {"wer_1x": 0.03, "minutes": 12},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.record import DOCS, RESULTS, ROOT
+from experiments.measurements.record import DOCS, RESULTS, ROOT
 from experiments.tables import __main__ as command
 from experiments.tables import records
 from experiments.tables.markdown import MEBIBYTES, PERCENT, POINTS, scientific, table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.record import machine
+from experiments.measurements.record import machine
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "espeakng-loader")

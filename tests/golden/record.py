@@ -83,7 +83,7 @@ def record_transcripts(reference: str) -> None:
 def record_exactness() -> None:
     about = origin("exactness")
     with tempfile.TemporaryDirectory() as folder:
-        benchmark = [sys.executable, "experiments/benchmarks/exactness.py", "--out", folder]
+        benchmark = [sys.executable, "experiments/measurements/exactness.py", "--out", folder]
         subprocess.run(benchmark, cwd=ROOT, check=True)
         table = json.loads((Path(folder) / "results" / "exactness.json").read_text())
     write(HERE / "exactness.json", about | {key: table[key] for key in ("data", "summary", "rows", "controls")})

@@ -1,6 +1,6 @@
 """One pass and streaming differ by rounding alone, as in exactness.json, and every broken path is noticed by as much.
 
-exactness.json is the whole table of `experiments/benchmarks/exactness.py`; here some of its rows are made again.
+exactness.json is the whole table of `experiments/measurements/exactness.py`; here some of its rows are made again.
 The differences of the broken paths depend on every number of the models. In float64 they hold to ten digits where the
 random weights of the models are the recorded ones.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.exactness import CONTROLS, NOTICED, compare, control
+from experiments.measurements.exactness import CONTROLS, NOTICED, compare, control
 from experiments.random_models import llm_folder
 from tests.golden.conditions import conditions
 

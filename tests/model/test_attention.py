@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments.benchmarks.two_paths import allowed
+from experiments.measurements.two_paths import allowed
 from experiments.random_models import listener, llm_folder
 from speech_xl.model.attention import (
     QUERY_CHUNK,

@@ -7,7 +7,7 @@ CPUs don't have. Heads are 64 wide, as real ones are: compiled FlexAttention doe
 import pytest
 import torch
 
-from experiments.benchmarks.two_paths import INTERVALS, RATIOS, SCHEMES, TURNS, gradients, sample, streamed
+from experiments.measurements.two_paths import INTERVALS, RATIOS, SCHEMES, TURNS, gradients, sample, streamed
 from experiments.random_models import audio, encoder_folder, listener, llm_folder, row_of, suffixes
 from speech_xl.model import HFEncoder, Listener
 from tests.model.test_listener import INTERVAL, SECONDS, WHAT, WHO, backbone, compress_interval, same

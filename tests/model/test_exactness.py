@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from experiments.benchmarks.two_paths import (
+from experiments.measurements.two_paths import (
     CONTROLS,
     FAMILIES,
     INTERVALS,

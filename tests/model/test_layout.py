@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.benchmarks.two_paths import allowed
+from experiments.measurements.two_paths import allowed
 from speech_xl.model.layout import (
     Groups,
     Kind,

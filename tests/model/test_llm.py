@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Gemma2Config, GptOssConfig, LlamaConfig
 
-from experiments.benchmarks.two_paths import RATIOS, TURNS, sample, streamed
+from experiments.measurements.two_paths import RATIOS, TURNS, sample, streamed
 from experiments.random_models import DECODERS, listener, llm_folder, speech, suffixes
 from speech_xl.model import LLM, Adapter, Encoder, Lora, SpeechLLM, SSTs
 from speech_xl.model.llm import rope_types

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from experiments.benchmarks import training_speed
+from experiments.measurements import training_speed
 from speech_xl import listen
 from speech_xl.extensions.timestamps import align
 

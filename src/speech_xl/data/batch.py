@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
@@ -24,6 +26,7 @@ class SpeechBatch:
         interval_ends: seconds from the row's start, the last one being its duration.
         turns: instructions with answers, all about the row's audio.
         epoch: the epoch this batch was drawn in.
+        failed: sessions of a benchmark whose audio can't be used, with their turns and the reason; they are no rows.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class SpeechBatch:
         interval_ends: list[list[float]],
         turns: list[list[Turn]],
         epoch: int = 0,
+        failed: Sequence[tuple[Cut, list[Turn], str]] = (),
     ) -> None:
         self.ids = ids
         self.cuts = cuts
@@ -43,6 +47,7 @@ class SpeechBatch:
         self.interval_ends = interval_ends
         self.turns = turns
         self.epoch = epoch
+        self.failed = failed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +66,12 @@ class SpeechBatch:
         """Seconds of audio in all rows together."""
         return sum(cut.duration for cut in self.cuts)
 
+    def row(self, row: int) -> SpeechBatch:
+        """One session of the batch."""
+        part = slice(row, row + 1)
+        columns = (self.ids, self.cuts, self.audio, self.frames, self.interval_ends, self.turns)
+        return SpeechBatch(*(column[part] for column in columns), epoch=self.epoch)
+
     def to(self, device: torch.device | str, non_blocking: bool = True) -> SpeechBatch:
         """The same batch with its tensors on `device`."""
         return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -78,4 +89,5 @@ class SpeechBatch:
             self.interval_ends,
             self.turns,
             self.epoch,
+            self.failed,
         )

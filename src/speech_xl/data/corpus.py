@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from lhotse import CutSet
 
+from speech_xl.data.items import Coverage
+
 SPLITS = ("train", "dev", "test")
 
 
@@ -17,7 +19,8 @@ class Corpus(ABC):
 
         {"questions": [{"task": "qa", "question": str, "answer": str, "kind": str}], "caption": str}
 
-    where either key may be missing if the corpus has no such truth.
+    where either key may be missing if the corpus has no such truth. A benchmark's cuts have "items" instead, a list of
+    `speech_xl.data.items.Item.to_json()`.
     """
 
     name: str
@@ -33,6 +36,10 @@ class Corpus(ABC):
     @abstractmethod
     def cuts(self, split: str) -> CutSet:
         """The sessions of one split, after `prepare`."""
+
+    def coverage(self, split: str) -> Coverage | None:
+        """Of a benchmark, how much of its split is here, after `prepare`. None of other corpora."""
+        return None
 
 
 def check_split(split: str, corpus: str) -> str:

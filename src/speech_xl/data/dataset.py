@@ -11,12 +11,13 @@ from lhotse.cut import Cut, MixedCut
 from torch.utils.data import Dataset
 
 from speech_xl.checks import number, whole
-from speech_xl.data.audio import load_audio
+from speech_xl.data.audio import AudioError, load_audio
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.frame_cache import FrameCache
+from speech_xl.data.items import items_of
 from speech_xl.data.partition import Partition
 from speech_xl.data.session_part import SessionPart
-from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, qa_turns
+from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, item_turns, qa_turns
 from speech_xl.data.transcript import PLAIN, Transcript
 
 TRUTHS = ("questions", "caption")  # custom fields about a whole session
@@ -28,7 +29,7 @@ class FillerId(str):
 
 @dataclass
 class EvaluationTurns:
-    """Every turn a session is evaluated on, each asked on its own.
+    """Every turn a session is evaluated on, each asked on its own. A benchmark's session is asked its items alone.
 
     Args:
         tasks: tasks to ask, of "asr", "caption" and "qa".
@@ -48,6 +49,9 @@ class EvaluationTurns:
         whole("data.eval_questions", self.questions, least=1)
 
     def __call__(self, cut: Cut) -> list[Turn]:
+        if items := item_turns(cut, self.transcript):
+            step = self.transcript.step_seconds
+            return [dataclasses.replace(turn, timestamps=step) for turn in items if turn.task in self.tasks]
         turns = [asr_turn(cut, self.transcript)] if "asr" in self.tasks else []
         if "caption" in self.tasks and (caption := caption_turn(cut)):
             turns.append(caption)
@@ -163,16 +167,27 @@ class SpeechDataset(Dataset):
         self.epoch = 0
 
     def __getitem__(self, cuts: CutSet) -> SpeechBatch:
-        rows = list(cuts)
-        frames = [self.cache.load(cut) if self.cache else None for cut in rows]
+        rows, frames, audio, failed = [], [], [], []
+        for cut in cuts:
+            kept = self.cache.load(cut) if self.cache else None
+            try:
+                audio.append(load_audio(cut) if kept is None else None)
+            except AudioError as error:
+                if not isinstance(self.turns, EvaluationTurns) or not items_of(cut):
+                    raise
+                failed.append((cut, self._turns(cut), str(error)))  # a benchmark goes on, and counts its failures
+                continue
+            rows.append(cut)
+            frames.append(kept)
         return SpeechBatch(
             ids=[cut.id for cut in rows],
             cuts=rows,
-            audio=[load_audio(cut) if row is None else None for cut, row in zip(rows, frames, strict=True)],
+            audio=audio,
             frames=frames,
             interval_ends=[self.partition(cut) for cut in rows],
             turns=[self._turns(cut) for cut in rows],
             epoch=self.epoch,
+            failed=failed,
         )
 
     def _turns(self, cut: Cut) -> list[Turn]:

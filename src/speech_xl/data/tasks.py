@@ -12,6 +12,7 @@ from lhotse.cut import Cut
 
 from speech_xl.checks import number, whole
 from speech_xl.data.cut_checks import check_caption, check_questions
+from speech_xl.data.items import Item, items_of
 from speech_xl.data.transcript import PLAIN, Transcript
 
 TASKS = ("asr", "caption", "qa")
@@ -26,6 +27,7 @@ class Turn:
     kind        the sort of question, for reports
     occurrence  which of the session's turns with this instruction it is, from 1: their answers are told apart by it
     timestamps  the step in seconds of the timestamps in the corpus's transcripts, None where they have none
+    item        of a benchmark, where it is one
     """
 
     task: str
@@ -34,6 +36,7 @@ class Turn:
     kind: str = ""
     occurrence: int = 1
     timestamps: float | None = None
+    item: Item | None = None
 
 
 def asr_turn(cut: Cut, transcript: Transcript = PLAIN) -> Turn:
@@ -68,6 +71,19 @@ def qa_turns(cut: Cut) -> list[Turn]:
         question = entry["question"]
         asked[question] += 1
         turns.append(Turn("qa", question, entry["answer"], entry.get("kind", ""), asked[question]))
+    return turns
+
+
+def item_turns(cut: Cut, transcript: Transcript = PLAIN) -> list[Turn]:
+    """The benchmark items of a cut, in their order: "asr" where an item is asked with the model's own instruction,
+    else "qa". The same prompt may be there several times."""
+    turns: list[Turn] = []
+    asked: Counter[str] = Counter()
+    for item in items_of(cut):
+        prompt = transcript.instruction if item.prompt is None else item.prompt
+        asked[prompt] += 1
+        task = "asr" if item.prompt is None else "qa"
+        turns.append(Turn(task, prompt, item.answer, item.task, asked[prompt], item=item))
     return turns
 
 
@@ -113,7 +129,7 @@ class TaskMixture:
             offers["asr"] = [asr_turn(cut, self.transcript)]
         if "caption" in self.weights and (caption := caption_turn(cut)):
             offers["caption"] = [caption]
-        if "qa" in self.weights and (questions := qa_turns(cut)):
+        if "qa" in self.weights and (questions := [*qa_turns(cut), *self._asked_items(cut)]):
             offers["qa"] = questions
         if not offers:
             raise ValueError(
@@ -121,6 +137,10 @@ class TaskMixture:
                 "add a task it has truth for: asr needs text, caption and qa the corpus's custom fields"
             )
         return offers
+
+    def _asked_items(self, cut: Cut) -> list[Turn]:
+        """Items with a prompt of their own; the others are the task asr."""
+        return [turn for turn in item_turns(cut) if turn.task == "qa"]
 
     def draw(self, cut: Cut, rng: random.Random) -> list[Turn]:
         """The turns of one sample; the same for the same cut and generator state."""

@@ -20,6 +20,7 @@ from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import Answer, Speech
 
+HEARD_FRAMES = 2  # frames by which what is heard may differ from the audio: encoders round at its end
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
 
 Asked = list[tuple[int, Turn]]  # a row of the batch, and what is asked about it
@@ -64,6 +65,13 @@ class Evaluator:
             for prediction in self(cuts, turns, speech(), writer.done):
                 writer.write(prediction)
 
+    def write_failure(self, writer: PredictionWriter, cut: Cut, turns: Sequence[Turn], reason: str) -> None:
+        """Write that nothing could be answered about a session, and why, for every turn and ratio not answered yet."""
+        for turn in self._wanted(turns):
+            for ratio in self.ratios:
+                about = {"split": self.split, "compressor": self.compressor.name, "finished": False, "failed": reason}
+                writer.write(Prediction.of(cut, turn, ratio, "", **about))
+
     @torch.no_grad()
     def __call__(
         self,
@@ -98,7 +106,7 @@ class Evaluator:
             if memory is None or self.compressor.needs_question:
                 start = now(device)
                 memory = self.compressor.prefill(self.model, speech, ratio, asked[group[0]][1].instruction)
-                heard = self._costs(memory, speech, now(device) - start)
+                heard = self._costs(memory, cuts, speech, now(device) - start)
             start = now(device)
             answers = self._answers(memory, cuts, [asked[place] for place in group])
             spent = (now(device) - start) / len(group)
@@ -113,8 +121,9 @@ class Evaluator:
         """Places of what is answered at once. Long and short answers are generated apart: a batch runs until its
         longest answer ends."""
         size = 1 if self.compressor.needs_question else QUESTIONS_AT_ONCE
-        for task in sorted({turn.task for _, turn in asked}):
-            places = [place for place, (_, turn) in enumerate(asked) if turn.task == task]
+        kinds = [(turn.task, 0 if turn.item is None else turn.item.max_tokens) for _, turn in asked]
+        for kind in sorted(set(kinds)):
+            places = [place for place, other in enumerate(kinds) if other == kind]
             for start in range(0, len(places), size):
                 yield places[start : start + size]
 
@@ -122,11 +131,14 @@ class Evaluator:
         decoding = self.decoding or self.model.decoding
         rows, instructions = [row for row, _ in asked], [turn.instruction for _, turn in asked]
         seconds = [cuts[row].duration for row in rows]
-        limits = [decoding.limit(turn.task, cuts[row].duration) for row, turn in asked]
+        limits = [
+            decoding.limit(turn.task, cuts[row].duration) if turn.item is None else turn.item.max_tokens
+            for row, turn in asked
+        ]
         rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
         return self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
 
-    def _costs(self, memory: KVMemory, speech: Speech, seconds: float) -> list[dict[str, Any]]:
+    def _costs(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, seconds: float) -> list[dict[str, Any]]:
         """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""
         prefix, token = len(self.model.llm.prompt.prefix), memory.token_bytes
         alone = (
@@ -137,11 +149,25 @@ class Evaluator:
                 "kept_kv_bytes": size,
                 "kept_kv_tokens": round(size / token) if token else 0,
                 "total_kv_tokens": int(frames),
+                "audio_seconds_heard": self._heard(cut, int(frames)),
                 "device": name_of(self.model.device),
             }
             | alone
-            for size, frames in zip(memory.audio_bytes(prefix), speech.lengths.tolist(), strict=True)
+            for cut, size, frames in zip(cuts, memory.audio_bytes(prefix), speech.lengths.tolist(), strict=True)
         ]
+
+    def _heard(self, cut: Cut, frames: int) -> float | None:
+        """Seconds of a session that the LLM is given frames of; None of a model without an encoder, to which frames
+        come from elsewhere. Raises RuntimeError where that isn't all of it."""
+        if self.model.encoder is None:
+            return None
+        seconds = frames / self.model.frame_rate
+        if abs(seconds - cut.duration) * self.model.frame_rate > HEARD_FRAMES:
+            raise RuntimeError(
+                f"session {cut.id} lasts {cut.duration:.2f} s, and {seconds:.2f} s of it are heard: the encoder gave "
+                f"{frames} frames at {self.model.frame_rate:g} a second; its answers would be about another audio"
+            )
+        return round(min(seconds, cut.duration), 4)
 
     def _prediction(self, cut: Cut, turn: Turn, ratio: int, answer: Answer, costs: dict[str, Any]) -> Prediction:
         return Prediction.of(

@@ -135,6 +135,8 @@ def summarise(predictions: Iterable[Prediction]) -> dict[int, dict[str, Rate]]:
     """
     groups: dict[int, dict[str, list[Prediction]]] = defaultdict(lambda: defaultdict(list))
     for prediction in predictions:
+        if prediction.failed is not None:
+            continue
         tasks = groups[prediction.ratio]
         tasks[prediction.task].append(prediction)
         if prediction.task == "qa" and prediction.kind:

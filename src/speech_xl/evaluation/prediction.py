@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from lhotse.cut import Cut
@@ -34,16 +34,19 @@ class Prediction:
         occurrence        which of the session's turns with this instruction it is, from 1
         ratio             speech frames per KV token that is kept; 1 is uncompressed
         compressor        how the KV memory was made, by its name in tables; "" in older files
+        item              of a benchmark, as `speech_xl.data.items.Item` has it; None of other corpora
 
     The texts:
         reference         the truth, as the corpus has it
         hypothesis        the answer, as it was generated
         finished          False where the token limit ended the answer, or its timestamps end before the audio does
         reached_seconds   the last time that the tokenizer can write, where the audio goes on after it
-        language          of the speech; None where the supervisions don't say one
+        failed            why there is no answer, which is empty then; None where there is one
+        language          of the speech, or of an item's answer; None where nothing says it
         timestamps        step in seconds of the timestamps in the reference; None: it has none; 0: an older file, in
                           which whatever looks like a timestamp is taken for one
-        duration          seconds of audio
+        duration          seconds of audio in the session
+        audio_seconds_heard  seconds of audio that the LLM was given frames of
 
     What it cost. All answers about a session at one ratio come from one KV memory and have the same figures, but for
     compressors that must know the question, which hear the session again for each:
@@ -73,6 +76,7 @@ class Prediction:
     language: str | None = None
     timestamps: float | None = None
     duration: float | None = None
+    audio_seconds_heard: float | None = None
     kept_kv_bytes: int | None = None
     kept_kv_tokens: int | None = None
     total_kv_tokens: int | None = None
@@ -80,6 +84,8 @@ class Prediction:
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
     device: str | None = None
+    item: dict | None = field(default=None, hash=False)
+    failed: str | None = None
 
     @classmethod
     def of(cls, cut: Cut, turn: Turn, ratio: int, hypothesis: str, **known: Any) -> Prediction:
@@ -93,7 +99,8 @@ class Prediction:
             hypothesis=hypothesis,
             kind=turn.kind,
             occurrence=turn.occurrence,
-            language=language_of(cut),
+            language=language_of(cut) if turn.item is None else turn.item.language,
+            item=None if turn.item is None else turn.item.to_json(),
             timestamps=turn.timestamps,
             duration=cut.duration,
             **known,
@@ -111,7 +118,7 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Its line of a predictions file; what is None is left out, but `language` and `timestamps`."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {"id": self.id} | {k: v for k, v in values.items() if v is not None or k in ("language", "timestamps")}
 
     @classmethod
@@ -123,18 +130,18 @@ class Prediction:
         given = {key: value for key, value in line.items() if key not in DERIVED and key != "id"}
         given.setdefault("cut_id", line.get("id"))  # as the oldest files name the session
         given.setdefault("timestamps", UNKNOWN_STEP)
-        known = {field.name: field for field in fields(cls)}
+        known = {one.name: one for one in fields(cls)}
         if unknown := sorted(given.keys() - known.keys()):
             raise ValueError(
                 f"{where}: unknown key {unknown[0]!r}; a prediction has {', '.join(known)}. Read a newer version's "
                 "file with that version, or take the key out"
             )
-        for name, field in known.items():
-            if name not in given and field.default is MISSING:
+        for name, one in known.items():
+            if name not in given and one.default is MISSING:
                 raise ValueError(f"{where}: the key {name!r} is missing; take the line out, and predict again")
-            if name in given and not _fits(given[name], str(field.type)):
+            if name in given and not _fits(given[name], str(one.type)):
                 raise ValueError(
-                    f"{where}: {name} is {given[name]!r:.80}, and must be {field.type}; take the line out, and predict "
+                    f"{where}: {name} is {given[name]!r:.80}, and must be {one.type}; take the line out, and predict "
                     "again"
                 )
         return cls(**given)
@@ -164,6 +171,7 @@ def language_of(cut: Cut) -> str | None:
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a JSON value is of a field's type, such as "int | None"."""
     types: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+    types["dict"] = (dict,)
     for name in annotation.split(" | "):
         if name == "None" and value is None:
             return True

@@ -63,7 +63,8 @@ class PredictionWriter:
         repair(self.path)
         # What other ranks, or an earlier run on another number of ranks, wrote is done too.
         files = prediction_files(base)
-        self._done = {line["id"] for file in files for _, line in _lines(file, being_written=file != self.path)}
+        lines = (line for file in files for _, line in _lines(file, being_written=file != self.path))
+        self._done = {line["id"] for line in lines if line.get("failed") is None}
         self._writer = SequentialJsonlWriter(self.path, overwrite=False)
 
     def done(self, id: str) -> bool:
@@ -75,7 +76,8 @@ class PredictionWriter:
         if prediction.id in self._done:
             return False
         self._writer.write(prediction.to_json() | _counts(prediction), flush=True)
-        self._done.add(prediction.id)
+        if prediction.failed is None:
+            self._done.add(prediction.id)
         return True
 
     def close(self) -> None:
@@ -96,14 +98,14 @@ def prediction_files(path: str | Path) -> list[Path]:
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """All answers of a prediction run, each once, over all its ranks' files."""
+    """All answers of a prediction run, each once, over all its ranks' files; a failure where there is no answer."""
     files = prediction_files(path)
     if not files:
         raise FileNotFoundError(f"{path}: no predictions here; run predict (or test) first, or correct the path")
     found: dict[str, Prediction] = {}
     for file in files:
         for number, line in _lines(file):
-            if line["id"] not in found:
+            if line["id"] not in found or found[line["id"]].failed is not None:
                 found[line["id"]] = Prediction.from_json(line, f"{file}, line {number}")
     return list(found.values())
 

@@ -19,7 +19,7 @@ from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Speech
 from speech_xl.model.speech_llm import SpeechLLM
 from speech_xl.phases.observations import Example, Observations
-from speech_xl.phases.out_of_memory import naming_sessions
+from speech_xl.phases.out_of_memory import OutOfMemoryError, naming_sessions
 
 
 @dataclass(frozen=True)
@@ -122,5 +122,18 @@ class EvaluationLoops:
         writer = None if self.evaluation is None else self.evaluation.writer
         if writer is None:
             raise RuntimeError("predictions go to a JSONL file: call `evaluate_by` first (experiments/run.py does)")
-        with naming_sessions(batch):
-            self.evaluator.write(writer, batch.cuts, batch.turns, lambda: self.speech(batch))
+        for cut, turns, reason in batch.failed:
+            self.evaluator.write_failure(writer, cut, turns, reason)
+        if not len(batch):
+            return
+        try:
+            with naming_sessions(batch):
+                self.evaluator.write(writer, batch.cuts, batch.turns, lambda: self.speech(batch))
+        except (OutOfMemoryError, ValueError) as error:
+            if not all(turn.item is not None for turns in batch.turns for turn in turns):
+                raise
+            if len(batch) > 1:  # a benchmark goes on, session by session, and counts what can't be answered
+                for row in range(len(batch)):
+                    self.predict_step(batch.row(row), batch_index)
+            else:
+                self.evaluator.write_failure(writer, batch.cuts[0], batch.turns[0], str(error))

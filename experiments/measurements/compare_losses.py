@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether a change left training as it was: the losses of two runs of the same stages, step by step.
 
-    python experiments/benchmarks/compare_losses.py BEFORE AFTER
+    python experiments/measurements/compare_losses.py BEFORE AFTER
 
 BEFORE and AFTER are folders of runs, such as runs/default of two checkouts, that hold the same stages trained with the
 same configuration on the same machine. Every step's training loss is compared, and every validation's errors. The exit
@@ -14,7 +14,7 @@ import argparse
 import math
 from pathlib import Path
 
-from experiments.benchmarks.record import RESULTS, record
+from experiments.measurements.record import RESULTS, record
 from experiments.plot_run import read_runs
 
 TAGS = ("train/loss", "val/errors")
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             key = f"{stage}_{tag.replace('/', '_')}"
             summary |= {f"{key}_values": count, f"{key}_largest_difference": largest}
     items = sum(count for tags in found.values() for count, _ in tags.values())
-    command = given.command or "python experiments/benchmarks/compare_losses.py BEFORE AFTER"
+    command = given.command or "python experiments/measurements/compare_losses.py BEFORE AFTER"
     print(record("unchanged_losses", summary, command, given.data, items, folder=given.out))
     return 0 if all(math.isclose(largest, 0.0) for tags in found.values() for _, largest in tags.values()) else 1
 

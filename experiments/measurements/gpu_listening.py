@@ -8,9 +8,9 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedConfig, SuppressTokensLogitsProcessor
 
-from experiments.benchmarks.device import begin, gib, peak
-from experiments.benchmarks.gpu_training import INTERVAL, MINUTE, RATIO
-from experiments.benchmarks.sizes import speech_llm_of
+from experiments.measurements.device import begin, gib, peak
+from experiments.measurements.gpu_training import INTERVAL, MINUTE, RATIO
+from experiments.measurements.sizes import speech_llm_of
 from speech_xl.evaluation.timing import now
 from speech_xl.model import SpeechLLM, SSTs
 from speech_xl.model.kv_memory import KVMemory

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config, WhisperConfig, WhisperFeatureExtractor
 
-from experiments.benchmarks.record import ROOT
+from experiments.measurements.record import ROOT
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM, SSTs
 
 TOKENIZER = ROOT / "experiments" / "models" / "tiny" / "llm"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What one GPU makes of the suite: training steps with SmolLM2-135M's shape, an hour of listening with Qwen2.5-7B's.
 
-    python experiments/benchmarks/gpu.py            # some minutes of a GPU; none has run it yet
-    python experiments/benchmarks/gpu.py --quick    # small shapes; runs on a CPU too, without FlexAttention
+    python experiments/measurements/gpu.py            # some minutes of a GPU; none has run it yet
+    python experiments/measurements/gpu.py --quick    # small shapes; runs on a CPU too, without FlexAttention
 
 Random weights and frames, intervals of 50 frames at 12.5 Hz. Training is forward and backward under bfloat16 autocast
 with all weights trained, SSTs at 8x and an answer as long as a transcript; peak memory is counted beyond the weights.
@@ -21,11 +21,11 @@ import matplotlib
 import torch
 from transformers import LlamaConfig
 
-from experiments.benchmarks.device import begin
-from experiments.benchmarks.gpu_listening import listening
-from experiments.benchmarks.gpu_training import INTERVAL, METHODS, MINUTE, training
-from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
-from experiments.benchmarks.sizes import qwen2_5_7b, smollm2_135m
+from experiments.measurements.device import begin
+from experiments.measurements.gpu_listening import listening
+from experiments.measurements.gpu_training import INTERVAL, METHODS, MINUTE, training
+from experiments.measurements.record import commit_of_tree, out_option, publish, results_and_pictures
+from experiments.measurements.sizes import qwen2_5_7b, smollm2_135m
 
 SHAPES = ((16, 1), (4, 5), (1, 20), (1, 60))  # rows, minutes
 VARYING = (800, 1200, 850, 1150, 900, 1100, 950, 1050)  # frames, one step each

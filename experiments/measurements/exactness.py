@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """One pass against streaming, in float64, over every admitted family of decoders, position scheme and projection.
 
-    python experiments/benchmarks/exactness.py            # all combinations
-    python experiments/benchmarks/exactness.py --quick    # one projection
+    python experiments/measurements/exactness.py            # all combinations
+    python experiments/measurements/exactness.py --quick    # one projection
 
 For each: the largest difference between the two paths' losses (summed over the answers' tokens) and between their
 gradients, on a ragged batch with ratios mixed per interval; and whether each negative control, which breaks one thing,
@@ -22,8 +22,8 @@ import matplotlib
 import torch
 from tqdm import tqdm
 
-from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
-from experiments.benchmarks.two_paths import (
+from experiments.measurements.record import commit_of_tree, out_option, publish, results_and_pictures
+from experiments.measurements.two_paths import (
     CONTROLS,
     FAMILIES,
     RATIOS,

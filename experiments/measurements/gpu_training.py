@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from experiments.benchmarks.device import begin, gib, peak
-from experiments.benchmarks.sizes import speech_llm_of
-from experiments.benchmarks.training_speed import ANSWER
-from experiments.benchmarks.two_paths import streamed
+from experiments.measurements.device import begin, gib, peak
+from experiments.measurements.sizes import speech_llm_of
+from experiments.measurements.training_speed import ANSWER
+from experiments.measurements.two_paths import streamed
 from speech_xl.evaluation.timing import now
 from speech_xl.model import SSTs, speech_llm
 from speech_xl.model.attention import block_mask, query_chunks

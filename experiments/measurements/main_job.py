@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The main job, measured: install, stages 1 to 3 by their default configs, test; writes docs/results/main_job.json.
 
-    python experiments/benchmarks/main_job.py --work /tmp/main_job
+    python experiments/measurements/main_job.py --work /tmp/main_job
 
 makes a new virtual environment, a new corpus and new runs under --work, so that nothing made before is used. A run that
 was broken off goes on where it stopped when the same folder is given; the minutes of finished steps are kept.
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, record
+from experiments.measurements.record import ROOT, commit_of_tree, record
 
 STEPS = {
     "venv": "python3 -m venv {work}/venv",
@@ -72,7 +72,7 @@ def main() -> None:
     path = record(
         "main_job",
         summarise(times, rows),
-        command="python experiments/benchmarks/main_job.py --work DIR",
+        command="python experiments/measurements/main_job.py --work DIR",
         data=f"embedded corpus, split test, {scores['sessions']} sessions",
         items=scores["items"],
         commit=commit,

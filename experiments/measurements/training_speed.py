@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A training step in one pass, against back-propagation interval by interval, and against plain tokens without SSTs.
 
-    python experiments/benchmarks/training_speed.py            # SmolLM2-135M's shape, 1,500 frames
-    python experiments/benchmarks/training_speed.py --quick    # four layers of it, under two minutes
+    python experiments/measurements/training_speed.py            # SmolLM2-135M's shape, 1,500 frames
+    python experiments/measurements/training_speed.py --quick    # four layers of it, under two minutes
 
 Same model (random weights), same frames, same ratio, same loss; forward and backward. The three take turns, so that a
 machine that slows down slows them all. Peak memory is measured in a process for each.
@@ -27,8 +27,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM
 
-from experiments.benchmarks.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
-from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
+from experiments.measurements.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
+from experiments.measurements.sizes import smollm2_135m, speech_llm_of
 from speech_xl.model import SSTs
 from speech_xl.model.layout import Kind
 from speech_xl.model.prompt import IGNORE

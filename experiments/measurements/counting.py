@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from experiments.benchmarks.sizes import smollm2_135m, speech_llm_of
+from experiments.measurements.sizes import smollm2_135m, speech_llm_of
 from speech_xl.model import SSTs
 from speech_xl.model.attention import NAME
 from speech_xl.model.kv_memory import KVMemory

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What listening costs from 30 s to 2 h of audio: FLOPs and KV bytes counted, host memory and time measured.
 
-    python experiments/benchmarks/efficiency.py            # about a quarter of an hour on two cores
-    python experiments/benchmarks/efficiency.py --quick    # five minutes of audio measured in place of an hour
+    python experiments/measurements/efficiency.py            # about a quarter of an hour on two cores
+    python experiments/measurements/efficiency.py --quick    # five minutes of audio measured in place of an hour
 
 Counted, after the paper's figure 4: Whisper-small and Qwen2.5-7B at 12.5 Hz with SSTs at 1x to 16x, against
 Qwen2.5-Omni-7B at 25 Hz with its full cache. The LLMs' FLOPs come from a FLOP counter over their real sizes on meta
@@ -28,7 +28,7 @@ import matplotlib
 import torch
 from tqdm import tqdm
 
-from experiments.benchmarks.counting import (
+from experiments.measurements.counting import (
     ANSWER,
     INTERVAL,
     RATE,
@@ -39,8 +39,8 @@ from experiments.benchmarks.counting import (
     whisper_flops,
     with_ssts,
 )
-from experiments.benchmarks.record import commit_of_tree, out_option, publish, results_and_pictures
-from experiments.benchmarks.sizes import encoder_folder, llm_folder, qwen2_5_7b, smollm2_135m, whisper
+from experiments.measurements.record import commit_of_tree, out_option, publish, results_and_pictures
+from experiments.measurements.sizes import encoder_folder, llm_folder, qwen2_5_7b, smollm2_135m, whisper
 from speech_xl import SAMPLE_RATE
 from speech_xl.model import LLM, HFEncoder, Listener, SemanticAdapter, SpeechLLM, SSTs
 
