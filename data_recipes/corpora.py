@@ -2,7 +2,8 @@
 
 from data_recipes.embedded import EmbeddedSpeech
 from data_recipes.mini_librispeech import MiniLibriSpeech
+from data_recipes.several_corpora import SeveralCorpora
 from data_recipes.spoken_digits import SpokenDigits
 from data_recipes.voice_attributes import VoiceAttributes
 
-__all__ = ["EmbeddedSpeech", "MiniLibriSpeech", "SpokenDigits", "VoiceAttributes"]
+__all__ = ["EmbeddedSpeech", "MiniLibriSpeech", "SeveralCorpora", "SpokenDigits", "VoiceAttributes"]
