@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import experiments.run  # noqa: F401  (which registers makers)
-from speech_xl.run.command import find_config, parse_command
+from speech_xl.run.command import parse_command
 from speech_xl.run.compare import comparisons_of
+from speech_xl.run.config_files import find_config
 from speech_xl.run.experiment import ConfigFile, Experiment
 
 ROOT = Path(__file__).parents[1]

@@ -68,9 +68,15 @@ class SpeechBatch:
 
     def row(self, row: int) -> SpeechBatch:
         """One session of the batch."""
-        part = slice(row, row + 1)
-        columns = (self.ids, self.cuts, self.audio, self.frames, self.interval_ends, self.turns)
-        return SpeechBatch(*(column[part] for column in columns), epoch=self.epoch)
+        return SpeechBatch(
+            [self.ids[row]],
+            [self.cuts[row]],
+            [self.audio[row]],
+            [self.frames[row]],
+            [self.interval_ends[row]],
+            [self.turns[row]],
+            self.epoch,
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> SpeechBatch:
         """The same batch with its tensors on `device`."""

@@ -168,7 +168,7 @@ class SpeechDataset(Dataset):
 
     def __getitem__(self, cuts: CutSet) -> SpeechBatch:
         rows, frames, audio, failed = [], [], [], []
-        for cut in cuts:
+        for cut in iter(cuts):
             kept = self.cache.load(cut) if self.cache else None
             try:
                 audio.append(load_audio(cut) if kept is None else None)

@@ -25,7 +25,7 @@ class Item:
     answer      the truth, as published
     choices     label -> text, such as {"A": "Fog"}; empty where the answer is free
     language    code of the answer's language; None where it isn't known
-    max_tokens  the most tokens of an answer
+    max_tokens  the most tokens of an answer; without a prompt, the model's own limit of transcripts holds
     about       further plain values that a scorer needs
     """
 

@@ -121,7 +121,7 @@ class Evaluator:
         """Places of what is answered at once. Long and short answers are generated apart: a batch runs until its
         longest answer ends."""
         size = 1 if self.compressor.needs_question else QUESTIONS_AT_ONCE
-        kinds = [(turn.task, 0 if turn.item is None else turn.item.max_tokens) for _, turn in asked]
+        kinds = [(turn.task, _item_limit(turn) or 0) for _, turn in asked]
         for kind in sorted(set(kinds)):
             places = [place for place, other in enumerate(kinds) if other == kind]
             for start in range(0, len(places), size):
@@ -131,10 +131,7 @@ class Evaluator:
         decoding = self.decoding or self.model.decoding
         rows, instructions = [row for row, _ in asked], [turn.instruction for _, turn in asked]
         seconds = [cuts[row].duration for row in rows]
-        limits = [
-            decoding.limit(turn.task, cuts[row].duration) if turn.item is None else turn.item.max_tokens
-            for row, turn in asked
-        ]
+        limits = [_item_limit(turn) or decoding.limit(turn.task, cuts[row].duration) for row, turn in asked]
         rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
         return self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
 
@@ -181,6 +178,11 @@ class Evaluator:
             reached_seconds=answer.reached_seconds,
             **costs,
         )
+
+
+def _item_limit(turn: Turn) -> int | None:
+    """The most tokens of an answer to a benchmark's own prompt; None where the model's own rules say it."""
+    return None if turn.item is None or turn.item.prompt is None else turn.item.max_tokens
 
 
 def _row(speech: Speech, row: int) -> Speech:

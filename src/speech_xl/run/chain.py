@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from speech_xl.run.command import Command, config_of_stage, find_config, parse_command, stage_of
+from speech_xl.run.command import Command, parse_command
+from speech_xl.run.config_files import config_of_stage, find_config, stage_of
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.experiment import ConfigFile
 from speech_xl.run.given import check_given

@@ -19,7 +19,6 @@ from speech_xl.callbacks.curriculum import RatioCurriculum
 from speech_xl.callbacks.progress_lines import ProgressLines
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.prediction_file import PredictionWriter
-from speech_xl.evaluation.report import write_report
 from speech_xl.model.pretrained import check_config
 from speech_xl.phases import Phase
 from speech_xl.phases.weights import read_weights, save_weights, weights_tag
@@ -33,6 +32,7 @@ from speech_xl.run.origin import Origin
 from speech_xl.run.precision import best_precision
 from speech_xl.run.quiet import quieten
 from speech_xl.run.recipes import load_recipes
+from speech_xl.run.reports import write_scores
 from speech_xl.run.run_folder import LAST
 from speech_xl.run.signals import UNFINISHED, Stopped, StopSignals
 from speech_xl.run.strategies import checked_strategy, some_uncompressed
@@ -295,5 +295,4 @@ class SpeechCLI(LightningCLI):
     def after_test(self) -> None:
         self.trainer.strategy.barrier()  # the report reads every rank's file
         if self.trainer.is_global_zero:
-            write_report(self.jsonl, self.command.folder, self.evaluation.report)
-            print((self.command.folder / f"{self.evaluation.report}.md").read_text(encoding="utf-8"))
+            print(write_scores(self.jsonl, self.command.folder, self.evaluation.report))

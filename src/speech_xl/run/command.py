@@ -1,4 +1,4 @@
-"""Commands taken apart and configs found. Needs no torch, so that mistakes show at once.
+"""Commands taken apart. Needs no torch, so that mistakes show at once.
 
 The first config of a command is a stage or an experiment file, the others are overlays. A stage writes to
 ``RUNS/VARIANT/STAGE``; the variant is named after the overlays, and of an experiment file after that as well.
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from speech_xl.run.config_files import NamedConfigs, ancestors, config_of_stage, none_of, stage_of
 from speech_xl.run.configs import ConfigError, check_flags, folder_name, read_config
 from speech_xl.run.experiment import ConfigFile, Experiment, Stage
 from speech_xl.run.layers import ELSEWHERE, Layer, layer_of, with_class, with_folders
@@ -78,16 +77,6 @@ class Command:
         return [self.subcommand, *(arg for layer in self.layers for arg in ("-c", layer.text())), *self.flags]
 
 
-def find_config(name: str, experiments: Path) -> Path:
-    """A config by path or bare name: the working directory first, then experiments/."""
-    for path in (Path(name), experiments / name):
-        if path.is_file():
-            return path
-    found = (str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
-    known = "\n  ".join(sorted(found, key=lambda one: (one.count("/"), one)))  # stages first
-    raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are:\n  {known}")
-
-
 def parse_command(argv: list[str], experiments: Path) -> Command | None:
     """Take `argv` apart; None where no subcommand or no config is given (LightningCLI then speaks for itself).
 
@@ -105,15 +94,43 @@ def parse_commands(argv: list[str], experiments: Path) -> list[Command]:
     names, flags = split_configs(argv[1:])
     if not names:
         return []
-    first, *overlays = (ConfigFile.read(find_config(name, experiments)) for name in names)
-    for overlay in overlays:
-        _check_overlay(overlay)
+    found = NamedConfigs.find(names, experiments)
+    if found.benchmarks:
+        _check_benchmark(argv[0], found)
+    first, overlays, names = found.first, [*found.overlays, *found.benchmarks], found.names
+    assert first is not None
+    if found.folder is not None:
+        flags += _of_folder(argv[0], flags, found.folder)
     if first.sections:
         return _of_experiment(argv, names, flags, Experiment(first, overlays))
     for name in ("--only", "--rehearse"):
         if any(flag.split("=")[0] == name for flag in flags):
             raise ConfigError(f"{name}: is for an experiment file; {first.path} has no `stages`, it is one stage")
     return [_of_stage(argv[0], names, flags, first, overlays, experiments)]
+
+
+def _check_benchmark(subcommand: str, found: NamedConfigs) -> None:
+    """Raise ConfigError where a benchmark is trained on, or no stage is to be asked."""
+    path = found.benchmarks[0].path
+    if subcommand == "fit":
+        raise ConfigError(f"{path}: a benchmark is asked by test, predict or validate; fit trains on `data` of a stage")
+    if found.first is None:
+        raise ConfigError(
+            f"{subcommand}: which stage is asked {path.stem}? Add -c STAGE.yaml, or -c FOLDER of a trained stage"
+        )
+
+
+def _of_folder(subcommand: str, flags: list[str], folder: Path) -> list[str]:
+    """What a trained stage's folder says beside its configuration: its weights, and where an evaluation writes: into
+    the folder, where it is RUNS/VARIANT/STAGE, else into RUNS/trained."""
+    if subcommand == "fit":
+        weights = folder / WEIGHTS
+        raise ConfigError(f"fit -c {folder}: is a trained stage. Train on from it: -c STAGE.yaml --init_from {weights}")
+    given = {flag.split("=")[0] for flag in flags}
+    runs = Path(take(list(flags), "--runs", "runs"))
+    inside = folder.resolve().parent.parent == runs.resolve()
+    own = {"--init_from": str(folder / WEIGHTS), "--variant": folder.resolve().parent.name if inside else "trained"}
+    return [word for name, value in own.items() if name not in given for word in (name, value)]
 
 
 def _of_stage(
@@ -144,10 +161,10 @@ def _of_stage(
         start = overlay.sections[stage].start if stage in overlay.sections else None
         if start is not None:
             merged["init_from"] = start.value
-            starts.append(layer_of(overlay.path, {"init_from": _none(start.value)}))
+            starts.append(layer_of(overlay.path, {"init_from": none_of(start.value)}))
     runs, variant = _place(flags, merged, names[1:])
     init_from_cli = any(flag.split("=")[0] == "--init_from" for flag in flags)
-    init_from = _none(take(flags, "--init_from", merged.get("init_from")))
+    init_from = none_of(take(flags, "--init_from", merged.get("init_from")))
     overwrite, force = (take_switch(flags, name) for name in ("--overwrite", "--force"))
     check_flags(flags)
     layers = with_class([first.common, *(layer for overlay in overlays for layer in overlay.over(stage)), *starts])
@@ -180,7 +197,7 @@ def _of_experiment(argv: list[str], names: list[str], flags: list[str], experime
     rehearses = take_switch(flags, "--rehearse")
     runs, variant = place_of_runs(flags, experiment, names, rehearses)
     init_from_cli = any(flag.split("=")[0] == "--init_from" for flag in flags)
-    given_start = _none(take(flags, "--init_from", None))
+    given_start = none_of(take(flags, "--init_from", None))
     overwrite, force = (take_switch(flags, name) for name in ("--overwrite", "--force"))
     check_flags(flags)
     folders = {name: runs / variant / name for name in experiment.stages}
@@ -231,55 +248,6 @@ def _place(flags: list[str], merged: dict[str, Any], names: list[str]) -> tuple[
     variant = variant or "+".join(Path(name).stem for name in names) or "default"
     runs = Path(take(flags, "--runs", merged.get("runs")) or "runs")
     return runs, folder_name("--variant", variant)
-
-
-def _none(value: Any) -> str | None:
-    return None if value in (None, "null", "None", "") else str(value)
-
-
-def _check_overlay(overlay: ConfigFile) -> None:
-    """Raise ConfigError where an overlay is a stage or an experiment of its own."""
-    if (node := overlay.common.value("stage")) is not None:
-        raise ConfigError(
-            f"{overlay.common.place(node)}: stage: begin the command with a stage; what an overlay says about one "
-            "stage alone stands in it below stages: {NAME: {...}}"
-        )
-    for name, section in overlay.sections.items():
-        if section.like is not None or section.make is not None:
-            raise ConfigError(
-                f"{section.place}: stages.{name}: an overlay makes no stages; begin the command with this file"
-            )
-
-
-def stage_of(file: ConfigFile) -> str:
-    """The name of a file's stage: what it says, or the file's own name."""
-    node = file.common.value("stage")
-    if node is not None and not isinstance(node, yaml.ScalarNode):
-        raise ConfigError(f"{file.common.place(node)}: stage: give a name; sections of stages stand below `stages`")
-    return folder_name(f"{file.path}: stage", node.value if node is not None else file.path.stem)
-
-
-def config_of_stage(name: str, beside: Path, experiments: Path) -> Path | None:
-    """The config of the stage `name`: beside another config, else where configs are looked for. None where `name` is no
-    stage, but a path."""
-    if Path(name).name != name:
-        return None
-    places = (beside.parent, Path(), experiments)
-    return next((place / f"{name}.yaml" for place in places if (place / f"{name}.yaml").is_file()), None)
-
-
-def ancestors(file: ConfigFile, experiments: Path) -> list[str]:
-    """Names of the stages that a file's stage comes from, as the configs say it."""
-    found: list[str] = []
-    while (start := _none(file.keys.get("init_from"))) is not None:
-        path = config_of_stage(start, file.path, experiments)
-        if path is None or path.resolve() == file.path.resolve():
-            break
-        file = ConfigFile.read(path)
-        if stage_of(file) in found:
-            break
-        found.append(stage_of(file))
-    return found
 
 
 def _settle_checkpoint(command: Command) -> None:

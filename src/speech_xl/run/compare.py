@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from speech_xl.evaluation.comparison import Comparison
-from speech_xl.run.command import find_config, place_of_runs
+from speech_xl.run.command import place_of_runs
 from speech_xl.run.comparison import run_comparison
+from speech_xl.run.config_files import find_config
 from speech_xl.run.configs import ConfigError, check_flags
 from speech_xl.run.experiment import COMPARE, ConfigFile, Experiment
 from speech_xl.run.given import remarks_about

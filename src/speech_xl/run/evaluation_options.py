@@ -25,6 +25,7 @@ def add_evaluation_options(parser: LightningArgumentParser) -> None:
     names = ", ".join(line.key for line in REGISTRY)
     parser.add_argument("--compressor", type=str | None, default=None, help=f"(default: the stage's own) {names}")
     parser.add_argument("--eval_ratios", type=list[int] | None, default=None, help="(default: model.eval_ratios)")
+    parser.add_argument("--benchmark", type=str | None, default=None, help="set by experiments/benchmarks/*.yaml")
     parser.add_argument(
         "--split", type=Literal["dev", "test"] | None, default=None, help="(default: dev of validate, else test)"
     )
@@ -38,12 +39,14 @@ class EvaluationOptions:
     ratios      None: the stage's `eval_ratios`
     split       "dev" or "test"
     own_split   whether the command reads that split by itself
+    benchmark   whose items are asked; None of other corpora
     """
 
     registered: Registered | None
     ratios: list[int] | None
     split: str
     own_split: bool
+    benchmark: str | None = None
 
     @classmethod
     def of(cls, subcommand: str, given: Mapping[str, Any]) -> EvaluationOptions:
@@ -58,7 +61,7 @@ class EvaluationOptions:
         ratios = given.get("eval_ratios")
         if ratios is None and registered is not None and not registered.make().compresses:
             ratios = [1]
-        return cls(registered, ratios, split, split == own)
+        return cls(registered, ratios, split, split == own, given.get("benchmark"))
 
     def apply(self, phase: Phase, data: SpeechDataModule, stage: str) -> None:
         """Let a phase and its data evaluate so.
@@ -85,7 +88,8 @@ class EvaluationOptions:
     def settings(self, phase: Phase, data: SpeechDataModule) -> dict[str, Any]:
         """What the predictions depend on beside the weights, as plain data."""
         data.prepare_data()
-        return {
+        coverage = data.corpus.coverage(self.split)
+        return ({} if coverage is None else {"coverage": coverage.to_json()}) | {
             "split": self.split,
             "compressor": phase.evaluator.compressor.name,
             "asked": asked_of(data.cuts(self.split), data.evaluation),
@@ -103,7 +107,9 @@ class EvaluationOptions:
 
     @property
     def report(self) -> str:
-        """Name of the scores' files: ``results``, or with the split and the compressor where they are named."""
-        if self.registered is None and self.own_split:
-            return "results"
-        return "-".join(["results", self.split, *([] if self.registered is None else [self.registered.key])])
+        """Name of the scores' files: ``results``, with the benchmark, and with the split and the compressor where they
+        are named."""
+        parts = ["results", *([] if self.benchmark is None else [self.benchmark])]
+        if self.registered is not None or not self.own_split:
+            parts += [self.split, *([] if self.registered is None else [self.registered.key])]
+        return "-".join(parts)

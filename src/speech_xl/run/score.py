@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech_xl.evaluation.prediction_file import read_predictions
-from speech_xl.evaluation.report import rows_of, write_report
+from speech_xl.evaluation.report import rows_of
 from speech_xl.evaluation.rows import Row
 from speech_xl.evaluation.tables import method_table
+from speech_xl.run.reports import write_scores
 
 
 def score(argv: Sequence[str]) -> None:
-    """Write NAME.results.json and NAME.results.md of every file, and print one table of them all."""
+    """Write NAME.results.json and NAME.results.md of every file, and print one table of them all; of a benchmark,
+    its page."""
     parser = argparse.ArgumentParser(prog="run.py score", description=__doc__)
     parser.add_argument("predictions", nargs="+", type=Path, metavar="PREDICTIONS.jsonl")
+    parser.add_argument("--profile", help="of a benchmark: the rules that its first table shows (its first)")
     parser.add_argument("--out", type=Path, help="folder of the scores (that of each file)")
     given = parser.parse_args(argv)
     rows, written = [], []
@@ -24,12 +27,16 @@ def score(argv: Sequence[str]) -> None:
         out, name = given.out or file.parent, f"{file.stem}.results"
         if out / f"{name}.json" in written:
             raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
-        if not read_predictions(file):
+        predictions = read_predictions(file)
+        if not predictions:
             raise ValueError(f"{file}: holds no predictions; run predict (or test) first, or name another file")
-        write_report(file, out, name)
-        rows += named(rows_of(read_predictions(file)), file.stem, rows)
+        page = write_scores(file, out, name, given.profile)
+        if any(one.item is not None for one in predictions):
+            print(page)
+        else:
+            rows += named(rows_of(predictions), file.stem, rows)
         written.append(out / f"{name}.json")
-    print(method_table(rows), *(f"written: {path}" for path in written), sep="\n")
+    print(*([method_table(rows)] if rows else []), *(f"written: {path}" for path in written), sep="\n")
 
 
 def named(rows: Sequence[Row], file: str, others: Sequence[Row]) -> list[Row]:

@@ -94,6 +94,13 @@ class TrainedStage:
         """Of its data's settings, those that listening goes by."""
         return {"partition": self.partition_config, "transcript": self.transcript_config}
 
+    def as_config(self) -> dict[str, Any]:
+        """As the config of a stage, for a command that evaluates it: its model, partition and transcripts; no data."""
+        arguments = {**self.model_config["init_args"], "trainable": {"*": 0.0}}  # a phase wants something to train
+        heard = {key: value for key, value in self.hearing.items() if value is not None}
+        model = {**self.model_config, "init_args": arguments}
+        return {"stage": self.folder.resolve().name, "model": model, "data": heard}
+
     def model(self, device: str = "cpu") -> SpeechLLM:
         """The trained backbone, ready to listen.
 
