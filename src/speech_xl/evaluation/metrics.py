@@ -25,14 +25,20 @@ def wer_counts(
 
     Words are `units`: a letter of a script without spaces is one. language, timestamps: as `normalize` takes them.
     """
-    return _counts(*(units(text, language, timestamps) for text in (reference, hypothesis)))
+    return edit_counts(*(units(text, language, timestamps) for text in (reference, hypothesis)))
 
 
 def cer_counts(
     reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True
 ) -> tuple[int, int]:
     """The same of `characters`."""
-    return _counts(*(characters(text, language, timestamps) for text in (reference, hypothesis)))
+    return edit_counts(*(characters(text, language, timestamps) for text in (reference, hypothesis)))
+
+
+def edit_counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int]:
+    """Errors (substitutions + deletions + insertions) and reference units, of texts in units without white space."""
+    output = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+    return output.substitutions + output.deletions + output.insertions, len(reference)
 
 
 def cut_hypothesis(reference: str, hypothesis: str, language: str | None = None, timestamps: bool = True) -> str:
@@ -163,11 +169,6 @@ def insertions_without_speech(predictions: Iterable[Prediction]) -> tuple[int, i
     """(transcripts of audio without speech, words inserted in them): those whose reference has no words."""
     inserted = [word_errors(prediction) for prediction in predictions if prediction.task == "asr"]
     return sum(not words for _, words in inserted), sum(errors for errors, words in inserted if not words)
-
-
-def _counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int]:
-    output = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
-    return output.substitutions + output.deletions + output.insertions, len(reference)
 
 
 def _by_window(text: str, seconds: float) -> dict[int, str]:

@@ -6,7 +6,9 @@ from importlib import import_module
 
 from speech_xl.evaluation.benchmarks.profile import Benchmark
 
-MODULES: dict[str, str] = {}  # `Item.benchmark` -> module below this package that holds its BENCHMARK
+MODULES = {  # `Item.benchmark` -> module below this package that holds its BENCHMARK
+    "longspeech": "longspeech",
+}
 
 
 def find_benchmark(name: str) -> Benchmark:
