@@ -36,8 +36,10 @@ def manifest_items(path: Path) -> Iterator[tuple[str, Any]]:
         yield place, item
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def json_lines(path: Path, mend: str = MEND) -> Iterator[tuple[str, Any]]:
     """(``file:line``, content) of every line of a JSONL that isn't blank, be it compressed with gzip or not.
+
+    mend: what to do about a file that can't be read, for the message.
 
     Raises ValueError with the place where the file, or a line of it, can't be read.
     """
@@ -54,10 +56,10 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
         ValueError,
         RecursionError,
     ) as error:  # of the file or its decompression; of UTF-8 or JSON
-        raise ValueError(_unreadable(f"{path}:{number}" if number else path, error)) from error
+        raise ValueError(_unreadable(f"{path}:{number}" if number else path, error, mend)) from error
 
 
-def _unreadable(place: Path | str, error: Exception) -> str:
+def _unreadable(place: Path | str, error: Exception, mend: str = MEND) -> str:
     # json counts lines within the one it was given.
     why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-    return f"{place} cannot be read ({type(error).__name__}: {why}); {MEND}"
+    return f"{place} cannot be read ({type(error).__name__}: {why}); {mend}"

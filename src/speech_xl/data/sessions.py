@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.audio import AudioSource
+from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 
 from speech_xl import SAMPLE_RATE
@@ -120,7 +121,7 @@ def manifest_path(folder: str | Path, kind: str, split: str) -> Path:
     return Path(folder) / f"{kind}_{split}.jsonl.gz"
 
 
-def write_split(folder: str | Path, split: str, cuts: Iterable[MonoCut]) -> None:
+def write_split(folder: str | Path, split: str, cuts: Iterable[DataCut]) -> None:
     """Write a split's recordings, supervisions and cuts under `folder`.
 
     Audio paths are stored relative to `folder`, so the corpus may be moved; audio elsewhere keeps its absolute path.
@@ -148,7 +149,7 @@ def read_split(folder: str | Path, split: str) -> CutSet:
     return CutSet.from_cuts(cuts)
 
 
-def _with_source(cut: MonoCut, folder: Path, relative: bool) -> MonoCut:
+def _with_source(cut: DataCut, folder: Path, relative: bool) -> DataCut:
     """The same cut with its audio path relative to `folder`, or joined to it."""
     sources = []
     for source in _recording(cut).sources:
@@ -163,7 +164,7 @@ def _with_source(cut: MonoCut, folder: Path, relative: bool) -> MonoCut:
     return fastcopy(cut, recording=fastcopy(_recording(cut), sources=sources))
 
 
-def _recording(cut: MonoCut) -> Recording:
+def _recording(cut: DataCut) -> Recording:
     if cut.recording is None:
         raise ValueError(f"cut {cut.id} has no recording; a session needs one audio file")
     return cut.recording
