@@ -15,6 +15,7 @@ KNOWN = {
     "evaluation/benchmarks/answers.py": {"speech_xl.extensions.timestamps.marks"},
     "evaluation/metrics.py": {"speech_xl.extensions.timestamps.marks"},
     "evaluation/normaliser.py": {"speech_xl.extensions.timestamps.marks"},
+    "evaluation/benchmarks/audiomarathon/replies.py": {"speech_xl.extensions.timestamps.marks"},
 }
 COMMANDS = {"extensions/timestamps/align.py"}  # run as `python -m`: they may import `run`
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from speech_xl.evaluation.benchmarks.profile import Benchmark
 
 MODULES = {  # `Item.benchmark` -> module below this package that holds its BENCHMARK
+    "audiomarathon": "audiomarathon",
     "longspeech": "longspeech",
 }
 
