@@ -1,6 +1,6 @@
 """Evaluator: validate, test and comparisons ask by one loop, alone or together, and measure the same."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from lhotse.testing.dummies import dummy_cut
 
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.items import Item
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors import MeanPooled, Summarization, Truncation, Uncompressed
 from speech_xl.evaluation.evaluator import QUESTIONS_AT_ONCE, Evaluator
@@ -161,3 +162,104 @@ def test_ratios_that_a_compressor_does_not_have_are_refused(model):
         Evaluator(model, Uncompressed(), [4])
     with pytest.raises(ValueError, match="eval_ratios"):
         Evaluator(model, Summarization(), [0])
+
+
+def item_turn(name: str, **changes) -> Turn:
+    given = {"benchmark": "own", "id": name, "task": "MC", "prompt": "who?", "answer": "bob", "max_tokens": 3}
+    item = Item(**(given | changes))
+    return Turn("qa", "who?", "bob", "MC", item=item)
+
+
+def test_an_item_has_its_own_limit_and_a_transcription_the_models(model, sessions):
+    cuts, _, rows = sessions
+    own = replace(item_turn("asr", prompt=None), task="asr", instruction="transcribe")
+    turns = [[item_turn("short"), item_turn("long", max_tokens=9), own]]
+    turns[0][1] = replace(turns[0][1], occurrence=2)
+    evaluator = Evaluator(model, Uncompressed(), [1])
+    lengths = {}
+    generate = Uncompressed.generate
+
+    def counted(self, model, memory, instructions, limits, *rest):
+        for instruction, limit in zip(instructions, limits, strict=True):
+            lengths.setdefault(instruction, []).append(limit)
+        return generate(self, model, memory, instructions, limits, *rest)
+
+    Uncompressed.generate = counted
+    try:
+        answers = list(evaluator(cuts[:1], turns, rows[0]))
+    finally:
+        Uncompressed.generate = generate
+    assert lengths == {"who?": [3, 9], "transcribe": [model.decoding.limit("asr", cuts[0].duration)]}
+    assert [one.item["id"] for one in answers] == ["short", "long", "asr"]
+
+
+def test_a_failure_is_written_with_its_reason_and_tried_again(model, sessions, tmp_path):
+    cuts, _, rows = sessions
+    turns = [[item_turn("a")]]
+    evaluator = Evaluator(model, Uncompressed(), [1], split="test")
+    path = tmp_path / "answers.jsonl"
+    with PredictionWriter(path) as writer:
+        evaluator.write_failure(writer, cuts[0], turns[0], "no such file")
+    (failed,) = read_predictions(path)
+    assert failed.failed == "no such file" and failed.hypothesis == "" and failed.item["id"] == "a"
+    with PredictionWriter(path) as writer:
+        evaluator.write(writer, cuts[:1], turns, lambda: rows[0])
+    (answered,) = read_predictions(path)
+    assert answered.failed is None and answered.id == failed.id
+    with PredictionWriter(path) as writer:
+        evaluator.write_failure(writer, cuts[0], turns[0], "again")
+    assert read_predictions(path) == [answered], "an answer stays one"
+
+
+class Phase(EvaluationLoops):
+    """A phase that can't hear one of its sessions."""
+
+    def __init__(self, model, rows, too_long):
+        self.backbone, self.eval_ratios, self.rows, self.too_long = model, [1], rows, too_long
+
+    def speech(self, batch):
+        if self.too_long in batch.ids:
+            raise ValueError(f"session {self.too_long} is longer than the LLM's context")
+        return stacked([self.rows[int(name.removeprefix("dummy-mono-cut-"))] for name in batch.ids])
+
+
+@pytest.mark.parametrize("benchmark", [True, False])
+def test_a_session_that_cannot_be_answered_ends_no_benchmark(model, sessions, tmp_path, benchmark):
+    cuts, turns, rows = sessions
+    turns = [[item_turn(cut.id)] for cut in cuts] if benchmark else turns
+    phase = Phase(model, rows, cuts[1].id)
+    names = [cut.id for cut in cuts]
+    batch = SpeechBatch(names, cuts, [None] * 3, [None] * 3, [[]] * 3, turns, failed=[])
+    if not benchmark:
+        with PredictionWriter(tmp_path / "a.jsonl") as writer, pytest.raises(ValueError, match="context"):
+            phase.evaluate_by(Evaluation(writer=writer))
+            phase.predict_step(batch, 0)
+        return
+    batch.failed = [(dummy_cut(9), [item_turn("lost")], "can't be read")]
+    with PredictionWriter(tmp_path / "a.jsonl") as writer:
+        phase.evaluate_by(Evaluation(writer=writer))
+        phase.predict_step(batch, 0)
+    found = {one.cut_id: one.failed for one in read_predictions(tmp_path / "a.jsonl")}
+    assert found == {
+        names[0]: None,
+        names[1]: f"session {names[1]} is longer than the LLM's context",
+        names[2]: None,
+        dummy_cut(9).id: "can't be read",
+    }
+
+
+def test_a_session_that_is_heard_in_part_is_an_error(model, sessions):
+    cuts, turns, rows = sessions
+    rate = sum(LENGTHS[0]) / cuts[0].duration
+    heard = Evaluator(model, Uncompressed(), [1])
+    model.encoder, model.adapter = torch.nn.Module(), torch.nn.Module()
+    model.encoder.frame_rate, model.adapter.stride = rate, 1
+    try:
+        (answer,) = heard(cuts[:1], turns[:1], rows[0])
+        assert answer.audio_seconds_heard == cuts[0].duration
+        short = speech([6])
+        with pytest.raises(RuntimeError, match=r"lasts 1.00 s, and 0.55 s of it are heard"):
+            list(heard(cuts[:1], turns[:1], short))
+    finally:
+        model.encoder = None
+        del model.adapter
