@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_info
 
 from speech_xl.data.datamodule import SpeechDataModule
+from speech_xl.data.items import items_of
 from speech_xl.evaluation.compressors.registry import REGISTRY, Registered, find
 from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, prediction_path
 from speech_xl.phases import Phase
@@ -89,7 +91,9 @@ class EvaluationOptions:
         """What the predictions depend on beside the weights, as plain data."""
         data.prepare_data()
         coverage = data.corpus.coverage(self.split)
+        items = Counter(item.task for cut in iter(data.cuts(self.split)) for item in items_of(cut))
         return ({} if coverage is None else {"coverage": coverage.to_json()}) | {
+            **({"asked_items": dict(items)} if items else {}),
             "split": self.split,
             "compressor": phase.evaluator.compressor.name,
             "asked": asked_of(data.cuts(self.split), data.evaluation),

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from speech_xl.evaluation.benchmarks.report import write_benchmark_report
-from speech_xl.evaluation.prediction_file import read_predictions
+from speech_xl.evaluation.prediction_file import prediction_files
 from speech_xl.evaluation.report import write_report
+
+
+def holds_items(jsonl: Path) -> bool:
+    """Whether a predictions file answers a benchmark's items, by its first line that can be read."""
+    for file in prediction_files(jsonl):
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                try:
+                    return json.loads(line).get("item") is not None
+                except (ValueError, AttributeError):
+                    continue
+    return False
 
 
 def write_scores(jsonl: Path, folder: Path, name: str, profile: str | None = None) -> str:
@@ -15,8 +28,7 @@ def write_scores(jsonl: Path, folder: Path, name: str, profile: str | None = Non
     profile: of a benchmark, the rules that its tables show; None: its first. Raises ValueError where a file holds items
     of several benchmarks, or answers that are no items beside items.
     """
-    predictions = read_predictions(jsonl)
-    if any(one.item is not None for one in predictions):
+    if holds_items(jsonl):
         write_benchmark_report(jsonl, folder, name, profile)
     elif profile is not None:
         raise ValueError(f"{jsonl}: --profile {profile}: holds no benchmark's items; leave --profile out")

@@ -11,7 +11,7 @@ from speech_xl.evaluation.prediction_file import read_predictions
 from speech_xl.evaluation.report import rows_of
 from speech_xl.evaluation.rows import Row
 from speech_xl.evaluation.tables import method_table
-from speech_xl.run.reports import write_scores
+from speech_xl.run.reports import holds_items, write_scores
 
 
 def score(argv: Sequence[str]) -> None:
@@ -27,14 +27,13 @@ def score(argv: Sequence[str]) -> None:
         out, name = given.out or file.parent, f"{file.stem}.results"
         if out / f"{name}.json" in written:
             raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
-        predictions = read_predictions(file)
-        if not predictions:
-            raise ValueError(f"{file}: holds no predictions; run predict (or test) first, or name another file")
-        page = write_scores(file, out, name, given.profile)
-        if any(one.item is not None for one in predictions):
-            print(page)
-        else:
+        if holds_items(file):
+            print(write_scores(file, out, name, given.profile))
+        elif predictions := read_predictions(file):
+            write_scores(file, out, name, given.profile)
             rows += named(rows_of(predictions), file.stem, rows)
+        else:
+            raise ValueError(f"{file}: holds no predictions; run predict (or test) first, or name another file")
         written.append(out / f"{name}.json")
     print(*([method_table(rows)] if rows else []), *(f"written: {path}" for path in written), sep="\n")
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from speech_xl.evaluation.benchmarks.answer_file import read_answers
 from speech_xl.evaluation.benchmarks.profile import Benchmark, Judgements, Profile, Score
 from speech_xl.evaluation.benchmarks.registry import find_benchmark
 from speech_xl.evaluation.benchmarks.rows import Average, TaskRow, averages_of, rows_of
 from speech_xl.evaluation.metrics import BOOTSTRAP_DRAWS
 from speech_xl.evaluation.prediction import Prediction
-from speech_xl.evaluation.prediction_file import read_predictions, read_settings
+from speech_xl.evaluation.prediction_file import read_settings
 from speech_xl.evaluation.tables import markdown
 from speech_xl.storage.files import write_text
 
@@ -25,7 +26,8 @@ def write_benchmark_report(
 
     profile: whose scores the page's first table shows; None: the benchmark's first.
     """
-    predictions = read_predictions(jsonl)
+    answers = read_answers(jsonl)
+    predictions = answers.predictions
     benchmark = benchmark_of(predictions, jsonl)
     first = benchmark.profiles[0] if profile is None else benchmark.profile(profile)
     settings = read_settings(jsonl) or {}
@@ -48,6 +50,7 @@ def write_benchmark_report(
         "coverage": coverage,
         "complete": complete,
         "failures": failures_of(predictions),
+        "faults": dict(answers.faults),
         "judgements": len(judgements),
         "profiles": {
             one.name: {
@@ -118,7 +121,7 @@ def page_of(
         f"# {benchmark.title}",
         f"{benchmark.paper}. {scores['items']} items on {scores['sessions']} sessions, from {scores['predictions']}.",
         f"## Scores by profile `{first.name}`",
-        first.about,
+        f"{first.about.rstrip('.')}.",
         main_table(rows),
         averages_line(averages),
         notes_of(rows),
@@ -132,8 +135,9 @@ def page_of(
         profiles_table(profiles, scored),
         "\n".join(f"- `{one.name}`: {one.about}" for one in profiles),
         "## Coverage",
-        coverage_text(scores["coverage"], rows, scores["complete"]),
-        failures_text(scores["failures"]),
+        coverage_text(scores["coverage"], settings_asked(scores), rows, scores["complete"]),
+        reasons_text("Answers that failed", scores["failures"]),
+        reasons_text("Lines of the predictions file", scores["faults"]),
         "## Published figures",
         published_table(benchmark),
     ]
@@ -205,28 +209,35 @@ def notes_of(rows: Sequence[TaskRow]) -> str:
     return "\n".join(f"- {note}" for note in notes)
 
 
-def coverage_text(coverage: Mapping[str, Any], rows: Sequence[TaskRow], complete: bool) -> str:
-    """What of the benchmark is here, what isn't and why, in a table."""
-    if not coverage:
+def settings_asked(scores: Mapping[str, Any]) -> Mapping[str, int]:
+    """Items asked by task, as the predictions' settings have them."""
+    return (scores["made_with"] or {}).get("asked_items") or {}
+
+
+def coverage_text(
+    coverage: Mapping[str, Any], asked: Mapping[str, int], rows: Sequence[TaskRow], complete: bool
+) -> str:
+    """What of the benchmark is here, what was asked and answered, what isn't here and why, in a table."""
+    if not coverage and not asked:
         return "The predictions say nothing about the items that were not asked."
     counts = ("published", "here", "missing", "filtered")
-    tasks = list(dict.fromkeys([*(task for key in counts for task in coverage.get(key) or {}), *_tasks(rows)]))
-    answered = {task: max((row.answered for row in rows if row.task == task), default=0) for task in tasks}
-    table = [["task", "published", "here", "answered", "missing, with the reason", "left out by the benchmark's rules"]]
+    tasks = list(dict.fromkeys([*(task for key in counts for task in coverage.get(key) or {}), *asked, *_tasks(rows)]))
+    titles = ["task", "published", "here", "asked", "answered", "missing, with the reason"]
+    table = [[*titles, "left out by the benchmark's rules"]]
     for task in tasks:
         published, here = ((coverage.get(key) or {}).get(task) for key in ("published", "here"))
         cells = [_reasons((coverage.get(key) or {}).get(task) or {}) for key in ("missing", "filtered")]
-        table.append([task, _count(published), _count(here), str(answered[task]), *cells])
+        answered = sorted({row.answered for row in rows if row.task == task}) or [0]
+        answers = " to ".join(map(str, (answered[0], answered[-1]) if len(answered) > 1 else answered))
+        table.append([task, _count(published), _count(here), _count(asked.get(task)), answers, *cells])
     limit = coverage.get("limit")
     whole = "All published items have answers." if complete else "These are not scores of the whole benchmark."
     return markdown(table) + f"\n\n{whole}" + (f" Asked at most {limit} items a task (limit)." if limit else "")
 
 
-def failures_text(failures: Mapping[str, int]) -> str:
-    """The reasons for which items have no answer."""
-    if not failures:
-        return ""
-    return "Failed:\n\n" + "\n".join(f"- {count} answers: {reason}" for reason, count in failures.items())
+def reasons_text(title: str, reasons: Mapping[str, int]) -> str:
+    """Reasons with their counts, below a title; empty where there are none."""
+    return f"{title}:\n\n" + "\n".join(f"- {count} {reason}" for reason, count in reasons.items()) if reasons else ""
 
 
 def published_table(benchmark: Benchmark) -> str:
