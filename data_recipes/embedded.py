@@ -177,7 +177,7 @@ class EmbeddedSpeech(Corpus):
             plan.id,
             [
                 Utterance(
-                    _at_level(spoken.samples, line.level_db),
+                    at_level(spoken.samples, line.level_db),
                     line.sentence.text,
                     line.speaker,
                     line.gender,
@@ -203,7 +203,7 @@ class EmbeddedSpeech(Corpus):
 _Said = tuple[Line, Spoken]
 
 
-def _at_level(samples: np.ndarray, level_db: float) -> np.ndarray:
+def at_level(samples: np.ndarray, level_db: float) -> np.ndarray:
     """Scaled to an RMS of `level_db` below full scale, less where its peak would clip."""
     rms, peak = float(np.sqrt(np.mean(samples**2))), float(np.abs(samples).max())
     return samples * np.float32(min(10 ** (level_db / 20) / max(rms, 1e-6), 0.95 / max(peak, 1e-6)))

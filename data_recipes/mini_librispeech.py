@@ -109,6 +109,16 @@ class MiniLibriSpeech(Corpus):
                 self._make()
 
     def _make(self) -> None:
+        utterances, facts = self.utterances()
+        for split in SPLITS:
+            cuts = self._make_split(split, utterances[split])
+            write_split(self.folder, split, cuts)
+            facts[split] = split_facts(cuts)
+            logger.info("%s %s: %s", self.name, split, facts[split])
+        mark_prepared(self.folder, self.settings, facts)
+
+    def utterances(self) -> tuple[dict[str, list[LibriSpeechUtterance]], dict[str, dict]]:
+        """The utterances of each split, no speaker in two; and by part the ids that lack audio or transcript."""
         corpus = self._downloaded_corpus() if self.corpus_dir is None else self._existing_corpus(self.corpus_dir)
         genders = read_genders(corpus)
         dev_part = self.dev_part or _dev_part(corpus)
@@ -120,13 +130,7 @@ class MiniLibriSpeech(Corpus):
             )
         utterances = {"train": train}
         utterances["dev"], utterances["test"] = share_speakers(dev, dev_part)
-        facts: dict[str, dict] = {self.train_part: train_unpaired, dev_part: dev_unpaired}
-        for split in SPLITS:
-            cuts = self._make_split(split, utterances[split])
-            write_split(self.folder, split, cuts)
-            facts[split] = split_facts(cuts)
-            logger.info("%s %s: %s", self.name, split, facts[split])
-        mark_prepared(self.folder, self.settings, facts)
+        return utterances, {self.train_part: train_unpaired, dev_part: dev_unpaired}
 
     def _make_split(self, split: str, utterances: list[LibriSpeechUtterance]) -> list[MonoCut]:
         rng = random.Random(f"{self.seed}-{split}")

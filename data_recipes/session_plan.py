@@ -45,7 +45,9 @@ class SessionPlan:
 
 
 @dataclass(frozen=True)
-class _Person:
+class Person:
+    """A voice of espeak-ng with a name, its speed in words a minute, and its level in dB below full scale."""
+
     id: str
     gender: str
     voice: str
@@ -65,18 +67,19 @@ def plan_session(session_id: str, split: str, seed: int, shortest: float, longes
     rng = random.Random(f"{seed}-{session_id}")
     target = draw_duration(rng, shortest + 1.0, longest - 3.0)
     most = min(4, int(target // (2 * MEAN_TURN_SECONDS + 1)))  # everyone says two things or more
-    people = _draw_people(rng, rng.randint(1, max(1, most)), split)
+    people = draw_people(rng, rng.randint(1, max(1, most)), split)
     turns = max(2 * len(people), round(target / MEAN_TURN_SECONDS))
     sentences = draw_turns(rng, list(people), turns, split)
     reserve = [draw_sentence(rng, "fact", rng.choice(list(people)), split) for _ in range(2 + turns // 8)]
-    lines = [_line(rng, people[s.speaker], s) for s in sentences + reserve]
+    lines = [line_of(rng, people[s.speaker], s) for s in sentences + reserve]
     pauses = [rng.uniform(0.2, 0.8) for _ in range(len(lines) + 1)]
     noise_rms = 10 ** (rng.uniform(-70.0, -55.0) / 20)
     return SessionPlan(session_id, lines[:turns], lines[turns:], pauses, noise_rms)
 
 
-def _draw_people(rng: random.Random, count: int, split: str) -> dict[str, _Person]:
-    people: dict[str, _Person] = {}
+def draw_people(rng: random.Random, count: int, split: str) -> dict[str, Person]:
+    """First name -> person, each with a voice of the split's."""
+    people: dict[str, Person] = {}
     pool = {gender: list(voiced) for gender, voiced in voices(split).items()}
     for _ in range(count):
         gender = rng.choice("FM")
@@ -84,7 +87,7 @@ def _draw_people(rng: random.Random, count: int, split: str) -> dict[str, _Perso
         voice = pool[gender].pop(rng.randrange(len(pool[gender])))
         person = f"{name}-{voice}"
         own = random.Random(person)  # a person sounds the same in every session
-        people[name] = _Person(
+        people[name] = Person(
             id=person,
             gender=gender,
             voice=voice.espeak_name,
@@ -95,6 +98,7 @@ def _draw_people(rng: random.Random, count: int, split: str) -> dict[str, _Perso
     return people
 
 
-def _line(rng: random.Random, person: _Person, sentence: Sentence) -> Line:
+def line_of(rng: random.Random, person: Person, sentence: Sentence) -> Line:
+    """A sentence as a person speaks it, about as fast, high and loud as always."""
     request = Request(person.voice, person.rate + rng.randint(-5, 5), person.pitch + rng.randint(-5, 5), sentence.text)
     return Line(sentence, person.id, person.gender, request, person.level_db + rng.uniform(-1.0, 1.0))

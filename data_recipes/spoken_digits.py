@@ -125,7 +125,7 @@ class SpokenDigits(Corpus):
 
     def check(self) -> None:
         if self.corpus_dir is not None and not is_prepared(self.folder):
-            self._recordings_folder()
+            self.recordings_folder()
 
     def prepare(self) -> None:
         with making(self.folder) as needed:
@@ -133,7 +133,7 @@ class SpokenDigits(Corpus):
                 self._make()
 
     def _make(self) -> None:
-        splits = split_files(self._recordings_folder())
+        splits = split_files(self.recordings_folder())
         facts = {}
         for split in SPLITS:
             digits = parallel_map(lambda f: Digit(f[0], f[1], read_mono(f[2])), splits[split], f"read {split}", "wav")
@@ -163,7 +163,8 @@ class SpokenDigits(Corpus):
         ]
         return assemble_session(path.stem, spoken, pauses, path, custom=truth)
 
-    def _recordings_folder(self) -> Path:
+    def recordings_folder(self) -> Path:
+        """Where the recordings lie; downloads them where no `corpus_dir` is given."""
         if self.corpus_dir is None:
             return self._download()
         places = [self.corpus_dir, self.corpus_dir / "recordings", self.corpus_dir / "FSDD" / "recordings"]
