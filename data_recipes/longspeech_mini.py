@@ -123,7 +123,7 @@ class LongSpeechMini(MiniBenchmark):
         for _ in range(max(3, round(seconds / TURN_SECONDS))):
             text = draw_text(language, split, rng)
             parts.append(Part(Request(voice, rate, pitch, text), text, voice, gender, language, rng.uniform(-27, -21)))
-        asked = item("language_detection", name, WHICH_LANGUAGE, language)
+        asked = item("language_detection", name, WHICH_LANGUAGE, language, code=LANGUAGES[language].code)
         return MiniPlan(name, parts, draw_pauses(rng, len(parts)), [asked], words=False)
 
     def _topics(self, name: str, split: str, place: int, seconds: float, rng: random.Random) -> MiniPlan:
@@ -164,8 +164,10 @@ class LongSpeechMini(MiniBenchmark):
         return MiniPlan(name, parts, draw_pauses(rng, turns), items, words)
 
 
-def item(task: str, name: str, prompt: str | None, answer: str, tokens: int = SHORT_TOKENS, **about) -> Item:
-    """An item about the session of this name."""
+def item(
+    task: str, name: str, prompt: str | None, answer: str, tokens: int = SHORT_TOKENS, code: str = "en", **about
+) -> Item:
+    """An item about the session of this name. code: of the language that is spoken, as LongSpeech's rows have it."""
     return Item(
         benchmark=LongSpeechMini.name,
         id=f"{task}/{name}",
@@ -173,7 +175,7 @@ def item(task: str, name: str, prompt: str | None, answer: str, tokens: int = SH
         prompt=prompt,
         answer=answer,
         max_tokens=tokens,
-        language="en",
+        language=code,
         about=about,
     )
 
