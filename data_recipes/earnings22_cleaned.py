@@ -65,7 +65,7 @@ class Earnings22Cleaned(Corpus):
         corpus_dir: an existing copy of the Hub's folder.
         prompt: text after the audio. Null: the model's own transcription instruction.
         limit: the most recordings. Null: all.
-        tokens_per_second: the most tokens of a transcript, a second of audio.
+        tokens_per_second: with a prompt, the most tokens of a transcript, a second of audio.
 
     Raises FileNotFoundError where the folder has no rows, and ValueError that names file and line for a row without a
     transcript or a file name, or with a path that leads out of the folder. A recording that isn't here is counted in

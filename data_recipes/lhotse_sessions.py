@@ -32,7 +32,7 @@ class LhotseCorpus(Corpus):
         corpus_dir: an existing corpus, laid out as lhotse's recipe reads it.
         prompt: text after the audio. Null: the model's own transcription instruction.
         limit: the most recordings (or stretches) a split. Null: all.
-        tokens_per_second: the most tokens of a transcript, a second of audio.
+        tokens_per_second: with a prompt, the most tokens of a transcript, a second of audio.
         max_gap_seconds: where set, a recording becomes as many sessions as there are stretches in which every segment
             follows within so many seconds of the one before. Null: whole recordings.
         min_seconds: shorter sessions are left out.

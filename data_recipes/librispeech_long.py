@@ -61,7 +61,7 @@ class LibriSpeechLong(Corpus):
         parts: "clean" and "other", or one of them. Null: both.
         prompt: text after the audio. Null: the model's own transcription instruction.
         limit: the most recordings a part. Null: all.
-        tokens_per_second: the most tokens of a transcript, a second of audio.
+        tokens_per_second: with a prompt, the most tokens of a transcript, a second of audio.
 
     Raises FileNotFoundError where a part's folder is missing, and ValueError for a transcript file that can't be read.
     A recording without a transcript, or a transcript without its recording, is counted in `coverage`.

@@ -31,8 +31,9 @@ class Transcribe:
 
     benchmark          its name
     prompt             text after the audio; None: the model's own transcription instruction
-    tokens_per_second  the most tokens of a transcript, a second of audio; 256 at least. English has 3 to 5 a second in
-                       the vocabulary of a large LLM, and three times as many in a small one or with timestamps
+    tokens_per_second  with a prompt: the most tokens of a transcript, a second of audio; 256 at least. English has 3 to
+                       5 a second in the vocabulary of a large LLM, and three times as many in a small one. Without a
+                       prompt the model's own limit holds
     """
 
     benchmark: str

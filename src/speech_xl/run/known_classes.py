@@ -6,6 +6,7 @@ extension for its name.
 
 import speech_xl.callbacks  # noqa: F401
 import speech_xl.data.audio_folder  # noqa: F401
+import speech_xl.data.item_folder  # noqa: F401
 import speech_xl.data.manifests  # noqa: F401
 import speech_xl.data.speed_perturbation  # noqa: F401
 import speech_xl.extensions.answer_noise  # noqa: F401

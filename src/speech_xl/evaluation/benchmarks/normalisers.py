@@ -67,6 +67,11 @@ def spelling_map() -> tuple[dict[str, str], str]:
     return json.loads(file.read_text(encoding="utf-8")), "with its map of British spellings"
 
 
+def whisper_english(text: str) -> str:
+    """Whisper's English normaliser (arXiv 2212.04356, appendix C), with `spelling_map`."""
+    return _english()(text)
+
+
 @cache
 def _english() -> Callable[[str], str]:
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer

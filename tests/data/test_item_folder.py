@@ -1,0 +1,192 @@
+"""ItemFolder: rows of questions, choices and transcripts as items; what is missing is counted, faults name the line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech_xl.data.cut_checks import cut_fault
+from speech_xl.data.item_folder import ItemFolder
+from speech_xl.data.item_rows import label_of
+from speech_xl.data.items import items_of
+from speech_xl.data.tasks import TaskMixture, item_turns
+
+
+def folder(tmp_path: Path, *rows: dict | str, recordings=("a.flac", "b.flac"), name: str = "metadata.jsonl") -> Path:
+    for place, audio in enumerate(recordings):
+        path = tmp_path / "audio" / audio
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.1 * np.sin(np.arange(16_000 * (place + 1)) * 0.05), 16_000)
+    (tmp_path / name).write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+    return tmp_path
+
+
+def items(corpus: ItemFolder, split: str = "test") -> list:
+    return [item for cut in corpus.cuts(split) for item in items_of(cut)]
+
+
+def row(**changes) -> dict:
+    fields = {"audio": "audio/a.flac", "question": "What is it?", "answer": "rain", "choices": ["fog", "rain"]}
+    return {key: value for key, value in (fields | changes).items() if value is not None}
+
+
+def test_rows_about_one_recording_are_one_session(tmp_path):
+    corpus = ItemFolder(
+        str(
+            folder(
+                tmp_path,
+                row(task="weather", language="en", max_tokens=4, id="first", level="easy"),
+                row(question="How many?", answer=2, choices=None),
+                row(audio="audio/b.flac", question=None, answer=None, choices=None, transcript="it rains"),
+                {"audio": "audio/a.flac", "text": "a sound"},
+            )
+        )
+    )
+    corpus.prepare()
+    first, second, said, other = items(corpus)
+    assert (first.task, second.task, said.task, other.task) == ("choice", "answer", "transcript", "transcript")
+    assert first.prompt == "What is it?\nA. fog\nB. rain" and first.answer == "B" and first.choices["B"] == "rain"
+    assert (first.id, first.language, first.max_tokens) == ("first", "en", 4)
+    assert first.about == {"task": "weather", "row": {"level": "easy"}}
+    assert second.prompt == "How many?" and second.answer == "2" and second.max_tokens == 256
+    assert said.prompt is None and said.answer == "a sound" and other.answer == "it rains"
+    assert {item.benchmark for item in items(corpus)} == {"own"}
+    cuts = list(corpus.cuts("test"))
+    assert [(cut.id, cut.duration) for cut in cuts] == [("audio/a.flac", 1.0), ("audio/b.flac", 2.0)]
+    assert all(cut_fault(cut) is None for cut in cuts)
+    assert [turn.task for turn in item_turns(cuts[0])] == ["qa", "qa", "asr"]
+    assert corpus.coverage("test").here == {"choice": 1, "answer": 1, "transcript": 2}
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "label", "below"),
+    [
+        (["fog", "rain", "hail"], "B", "B", "A. fog\nB. rain\nC. hail"),
+        (["fog", "rain"], " Rain ", "B", "A. fog\nB. rain"),
+        (["fog", "rain"], "b", "B", "A. fog\nB. rain"),
+        ({"x": "fog", "y": "rain"}, "y", "y", "x. fog\ny. rain"),
+        ({"1": "2", "2": "1"}, "1", "1", "1. 2\n2. 1"),  # a label wins over a text
+        ([1, 2, 3], 3, "C", "A. 1\nB. 2\nC. 3"),
+        ("fog|rain", "rain", "B", "A. fog\nB. rain"),
+        ('{"A": "fog", "B": "rain"}', "A", "A", "A. fog\nB. rain"),
+    ],
+)
+def test_choices_in_every_form(tmp_path, choices, answer, label, below):
+    (item,) = items(ItemFolder(str(folder(tmp_path, row(choices=choices, answer=answer)))))
+    assert item.answer == label and item.prompt == f"What is it?\n{below}"
+
+
+def test_any_number_of_choices_has_labels():
+    assert [label_of(place) for place in (0, 25, 26, 27, 701, 702)] == ["A", "Z", "AA", "AB", "ZZ", "AAA"]
+
+
+def test_choices_are_not_written_where_the_question_holds_them_or_the_user_says_so(tmp_path):
+    asked = "Fog or rain?"
+    rows = [row(question=asked), row(question="Foggy or rain?", id="2")]
+    whole, part = items(ItemFolder(str(folder(tmp_path, *rows))))
+    assert whole.prompt == asked and part.prompt == "Foggy or rain?\nA. fog\nB. rain"  # whole words count
+    assert {i.prompt for i in items(ItemFolder(str(tmp_path), choices_in_prompt=False))} == {asked, "Foggy or rain?"}
+
+
+def test_a_table_of_commas_with_splits_and_a_folder_of_audio_elsewhere(tmp_path):
+    text = (
+        "file_name,question,answer,choices,split,max_tokens,transcription\n"
+        'a.flac,"Fog, or what?",rain,fog|rain,train,5,\n'
+        "b.flac,,,,validation,,it rains\n"
+        'b.flac,Why?,"because, said he",,test,,\n'
+    )
+    (tmp_path / "rows").mkdir()
+    (folder(tmp_path) / "rows" / "own.csv").write_text(text)
+    corpus = ItemFolder(str(tmp_path / "rows" / "own.csv"), audio_dir=str(tmp_path / "audio"), name="weather")
+    with pytest.warns(UserWarning, match="b.flac and 0 more recordings have rows in several splits"):
+        corpus.prepare()
+    (train,), (dev,), (test,) = (items(corpus, split) for split in ("train", "dev", "test"))
+    assert train.max_tokens == 5 and train.prompt == "Fog, or what?\nA. fog\nB. rain"
+    assert dev.answer == "it rains" and test.answer == "because, said he" and corpus.name == "weather"
+    mixture = TaskMixture({"asr": 1.0, "qa": 1.0})  # such a corpus trains, too
+    assert set(mixture.offers(next(iter(corpus.cuts("train"))))) == {"qa"}
+    assert set(mixture.offers(next(iter(corpus.cuts("dev"))))) == {"asr"}
+
+
+def test_a_missing_recording_is_counted_and_a_limit_holds_for_each_task(tmp_path):
+    rows = [row(id=str(place)) for place in range(3)] + [
+        row(audio="audio/c.flac"),
+        {"audio": "audio/b.flac", "text": "x"},
+    ]
+    corpus = ItemFolder(str(folder(tmp_path, *rows)), limit=2)
+    with pytest.warns(
+        UserWarning, match=r"metadata.jsonl, line 4: audio .*c.flac is missing, as are those of 0 more rows"
+    ):
+        assert len(items(corpus)) == 3
+    assert corpus.coverage("test").to_json() == {
+        "published": {},
+        "here": {"choice": 2, "transcript": 1},
+        "missing": {"choice": {"audio file missing": 1}},
+        "filtered": {},
+        "limit": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("{", r"line 2: no JSON \(.*write one object a line"),
+        ("[1]", r"line 2: got '\[1\]'; write one object a line"),
+        (row(audio=None), "line 2: names no audio"),
+        (row(audio="/etc/passwd"), "line 2: audio: '/etc/passwd' leads out of the folder"),
+        (row(audio="../a.flac"), "line 2: audio: '../a.flac' leads out of the folder"),
+        (row(audio=7), "line 2: audio: got 7; give a text"),
+        (row(file_name="a.flac"), "line 2: has audio and file_name, which mean the same; keep one"),
+        (row(question=None), "line 2: has an answer and no question"),
+        (row(answer=None), "line 2: question 'What is it\\?' has no answer"),
+        ({"audio": "audio/a.flac"}, "line 2: asks nothing"),
+        (row(answer="snow"), r"line 2: answer: got 'snow', which is none of the choices; give a label \(A, B\)"),
+        (row(choices=["fog"]), r"line 2: choices: got \{'A': 'fog'\}; give a list of two texts or more"),
+        (row(choices=5), "line 2: choices: got 5; give a list"),
+        (row(choices=["rain", "Rain"]), "line 2: choices: 'rain' is there twice"),
+        (row(choices="[fog"), "line 2: choices: no JSON"),
+        (row(choices=["fog", None]), "line 2: choices: label 'B' has no text"),
+        (row(max_tokens=0), "line 2: max_tokens: got 0; give a whole number from 1"),
+        (row(split="eval"), "line 2: split: got 'eval'; use one of train, dev, test"),
+        (row(task=" "), "line 2: task: got ' '; give a text"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_mend(tmp_path, bad, message):
+    with pytest.raises(ValueError, match=rf"metadata.jsonl, {message}"):
+        ItemFolder(str(folder(tmp_path, row(), bad))).prepare()
+
+
+def test_what_else_a_user_can_get_wrong(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no file, nor a folder with metadata.jsonl"):
+        ItemFolder(str(tmp_path)).check()
+    with pytest.raises(ValueError, match=r"metadata.jsonl: holds no rows; write lines such as \{"):
+        ItemFolder(str(folder(tmp_path))).prepare()
+    with pytest.raises(ValueError, match="id 'one' is there twice"):
+        ItemFolder(str(folder(tmp_path, row(id="one"), row(id="one")))).prepare()
+    said = {"audio": "audio/a.flac", "text": "x"}
+    with pytest.raises(ValueError, match="line 2: audio/a.flac has a transcript in .*line 1; keep one"):
+        ItemFolder(str(folder(tmp_path, said, said))).prepare()
+    with (
+        pytest.raises(
+            FileNotFoundError, match="line 1: audio .*nowhere.flac is missing, and so is that of every other"
+        ),
+        pytest.warns(UserWarning),
+    ):
+        ItemFolder(str(folder(tmp_path, row(audio="nowhere.flac")))).prepare()
+    with pytest.raises(ValueError, match="has no row of the split 'train', only of test"):
+        ItemFolder(str(folder(tmp_path, row()))).cuts("train")
+    (tmp_path / "audio" / "a.flac").write_text("no audio")
+    with pytest.raises(ValueError, match=r"line 1: audio .*a.flac can't be read .*convert it to FLAC"):
+        ItemFolder(str(tmp_path)).prepare()
+    with pytest.raises(FileNotFoundError, match="audio_dir .*nowhere is missing"):
+        ItemFolder(str(tmp_path), audio_dir=str(tmp_path / "nowhere")).check()
+    (tmp_path / "metadata.csv").write_text("audio,question\n")
+    with pytest.raises(ValueError, match="has metadata.csv and metadata.jsonl; name one"):
+        ItemFolder(str(tmp_path)).check()
+    (tmp_path / "metadata.csv").write_text("audio,text\na.flac,one, two\n")
+    with pytest.raises(ValueError, match="line 2: has more cells than the first line"):
+        ItemFolder(str(tmp_path / "metadata.csv")).prepare()
+    with pytest.raises(ValueError, match="give a .jsonl or .csv file"):
+        ItemFolder(str(tmp_path / "audio" / "a.flac")).check()
