@@ -74,7 +74,7 @@ def test_the_page_says_what_the_json_does(tmp_path, counts):
     assert "| ASR | 15274 | unknown | unknown | 0 | 0 | 0 |" in page
     assert "not scores of the whole benchmark" in page and "at most 5 items a task" in page
     assert "| speaker_count | SSTs | 4x | 1.00 KiB | 25.0 % |" in page
-    assert "Audio given: 2400.0 s. Audio heard: 2400.0 s" in page
+    assert "Audio of these sessions: 2400.0 s, heard: 2400.0 s" in page
     for one in find_benchmark("longspeech").published:
         assert one.system in page
 

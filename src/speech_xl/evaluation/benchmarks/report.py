@@ -47,6 +47,7 @@ def write_benchmark_report(
         "items": len({(one.cut_id, (one.item or {}).get("id")) for one in predictions}),
         "sessions": len({one.cut_id for one in predictions}),
         "interval": f"95 %, percentile bootstrap over sessions, {BOOTSTRAP_DRAWS} draws, seed 0",
+        **seconds_of(predictions),
         "coverage": coverage,
         "complete": complete,
         "failures": failures_of(predictions),
@@ -93,6 +94,14 @@ def is_complete(coverage: Mapping[str, Any], predictions: Sequence[Prediction]) 
     return all(len(answered.get((*method, task), ())) >= count for method in methods for task, count in wanted.items())
 
 
+def seconds_of(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Seconds of audio in the sessions that were answered, each counted once, and those that the LLM heard of them."""
+    sessions = {one.cut_id: one for one in predictions if one.failed is None}.values()
+    found = {"audio_seconds": sum(one.duration or 0.0 for one in sessions)}
+    found["heard_seconds"] = sum(one.audio_seconds_heard or 0.0 for one in sessions)
+    return {key: round(value, 3) for key, value in found.items()}
+
+
 def failures_of(predictions: Sequence[Prediction]) -> dict[str, int]:
     """Reason -> items without an answer."""
     found: dict[str, int] = {}
@@ -116,7 +125,6 @@ def page_of(
     """The scores for people: the first profile's table, the others beside it, coverage, published figures."""
     first = profiles[0]
     rows = scored[first.name]
-    given, heard = (sum(getattr(row, key) or 0.0 for row in rows) for key in ("audio_seconds", "heard_seconds"))
     parts = [
         f"# {benchmark.title}",
         f"{benchmark.paper}. {scores['items']} items on {scores['sessions']} sessions, from {scores['predictions']}.",
@@ -125,8 +133,8 @@ def page_of(
         main_table(rows),
         averages_line(averages),
         notes_of(rows),
-        f"Audio given: {given:.1f} s. Audio heard: {heard:.1f} s (each session counts once in each row). In brackets: "
-        f"{scores['interval']}. Kept KV: keys and values that stay of a second of audio, measured on the tensors. "
+        f"Audio of these sessions: {scores['audio_seconds']:.1f} s, heard: {scores['heard_seconds']:.1f} s.",
+        f"In brackets: {scores['interval']}. Kept KV: keys and values that stay of a second of audio, measured on the tensors. "
         "Majority class, best constant: a model that gives one answer to everything. Cut: answers that the token "
         "limit ended. Left out: answers that the profile's rules leave out of the figure.",
         "## Other figures of this profile",
