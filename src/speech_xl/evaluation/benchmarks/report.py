@@ -134,9 +134,9 @@ def page_of(
         averages_line(averages),
         notes_of(rows),
         f"Audio of these sessions: {scores['audio_seconds']:.1f} s, heard: {scores['heard_seconds']:.1f} s.",
-        f"In brackets: {scores['interval']}. Kept KV: keys and values that stay of a second of audio, measured on the tensors. "
-        "Majority class, best constant: a model that gives one answer to everything. Cut: answers that the token "
-        "limit ended. Left out: answers that the profile's rules leave out of the figure.",
+        f"In brackets: {scores['interval']}. Kept KV: keys and values that stay of a second of audio, measured on the "
+        "tensors. Majority class, best constant: a model that gives one answer to everything. Cut: answers that the "
+        "token limit ended. Left out: answers that the profile's rules leave out of the figure.",
         "## Other figures of this profile",
         other_table(rows),
         "## The same answers by every profile",
