@@ -9,6 +9,8 @@ from speech_xl.evaluation.benchmarks.profile import Benchmark
 MODULES = {  # `Item.benchmark` -> module below this package that holds its BENCHMARK
     "audiomarathon": "audiomarathon",
     "longspeech": "longspeech",
+    "longspeech_mini": "longspeech_mini",
+    "marathon_mini": "marathon_mini",
     "own": "own",
     **dict.fromkeys(("librispeech_long", "earnings22_cleaned", "tedlium3", "ami"), "transcription"),
     **dict.fromkeys(("earnings21", "earnings22", "voxpopuli"), "transcription"),
