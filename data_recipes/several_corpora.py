@@ -32,5 +32,5 @@ class SeveralCorpora(Corpus):
     def cuts(self, split: str) -> CutSet:
         check_split(split, self.name)
         return CutSet.from_cuts(
-            cut.with_id(f"{name}/{cut.id}") for name, corpus in self.corpora.items() for cut in corpus.cuts(split)
+            cut.with_id(f"{name}/{cut.id}") for name, corpus in self.corpora.items() for cut in iter(corpus.cuts(split))
         )
