@@ -71,11 +71,13 @@ def parse(
     """Read every answer by `parser`, and every reference by `truth` (the same parser where it is None)."""
     answers, left_out = counted(predictions, failed)
     expected = [parser(reference_of(one)) if truth is None else truth(one) for one in answers]
+    texts = {one.id: hypothesis_of(one) for one in answers}
+    read = {text: parser(text) for text in set(texts.values())}
     known = [(one, value) for one, value in zip(answers, expected, strict=True) if value is not None]
     unread = len(answers) - len(known)
     return Parsed(
         predictions=[one for one, _ in known],
-        found=[parser(hypothesis_of(one)) for one, _ in known],
+        found=[read[texts[one.id]] for one, _ in known],
         expected=[value for _, value in known],
         left_out=left_out + unread,
         no_reference=unread,

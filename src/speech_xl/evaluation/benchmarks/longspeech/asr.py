@@ -75,7 +75,7 @@ STRICT = AsrRule(
 )
 
 
-def asr(rule: AsrRule) -> TaskScorer:
+def transcripts(rule: AsrRule) -> TaskScorer:
     """WER of rows that are not CJK, CER of CJK rows, CER of all rows."""
 
     def score(predictions: Sequence[Prediction], judgements: Judgements) -> list[Score]:
@@ -92,7 +92,7 @@ def asr(rule: AsrRule) -> TaskScorer:
     return TaskScorer(score)
 
 
-def authors_asr() -> TaskScorer:
+def authors_transcripts() -> TaskScorer:
     """One WER over all languages: Chinese in characters, all else in words, Japanese and Korean too."""
     note = (
         "normaliser: Whisper's English one for en ({spellings}), Whisper's basic one for other languages, punctuation "
