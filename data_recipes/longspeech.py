@@ -13,7 +13,7 @@ from lhotse import CutSet
 
 from data_recipes.benchmark_corpus import BenchmarkCorpus, prepare_benchmark
 from data_recipes.benchmark_items import NO_ANSWER, Row, SplitRows, chosen, path_inside, text_of
-from data_recipes.hub import download_dataset
+from data_recipes.hub import download_dataset, download_files
 from speech_xl.data.corpus import SPLITS
 from speech_xl.data.items import Item
 from speech_xl.data.manifest_lines import json_lines
@@ -106,7 +106,7 @@ class LongSpeech(BenchmarkCorpus):
             f"LongSpeech: {self.corpus_dir} has no rows of the split {split!r}; looked for {names} in "
             f"{', '.join(f'{ROWS}/{task}' for task in self.tasks)}. Give the folder of the data set as corpus_dir, or "
             f'download it: python -c "from data_recipes.longspeech import download_longspeech as d; '
-            f"d('{self.corpus_dir}', splits=['{split}'], parts=['p1'])\""
+            f"d('{self.corpus_dir}', splits=['{split}'], parts=['p1'], only_named=True)\""
         )
 
     def sources(self, split: str) -> list[Path]:
@@ -207,6 +207,7 @@ def download_longspeech(
     splits: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
     force_download: bool = False,
+    only_named: bool = False,
 ) -> Path:
     """Download LongSpeech, or a part of it, from the Hugging Face Hub; an interrupted download goes on. Licence and
     citation: see `LongSpeech`.
@@ -217,16 +218,25 @@ def download_longspeech(
         splits: of "train", "dev" and "test". None: all.
         parts: of the audio: "p1", "p2", "p3", in all 2.03 TB. None: all of them. Empty: rows alone, without audio.
         force_download: also what is here already.
+        only_named: of the audio those files alone that the downloaded rows name, instead of whole parts.
+
+    Raises OSError with the mend where the Hub can't be reached or refuses.
     """
-    patterns = [
-        f"{ROWS}/{task}/{stem}.jsonl"
-        for task in chosen("tasks", tasks, TASKS)
-        for split in chosen("splits", splits, SPLITS)
-        for stem in STEMS[split]
+    names = [
+        chosen("tasks", tasks, TASKS),
+        chosen("splits", splits, SPLITS),
+        [] if parts is not None and not parts else chosen("parts", parts, PARTS),
     ]
-    if parts is None or parts:
-        patterns += [f"LongSpeech_{part}/*" for part in chosen("parts", parts, PARTS)]
-    return download_dataset(REPO, target_dir, patterns, force_download)
+    stems = [stem for split in names[1] for stem in STEMS[split]]
+    patterns = [f"{ROWS}/{task}/{stem}.jsonl" for task in names[0] for stem in stems]
+    folders = [f"LongSpeech_{part}" for part in names[2]]
+    if not only_named:
+        return download_dataset(REPO, target_dir, [*patterns, *(f"{one}/*" for one in folders)], force_download)
+    download_dataset(REPO, target_dir, patterns, force_download)
+    here = LongSpeech(str(target_dir), tasks=names[0])
+    rows = [row for split in names[1] if here.sources(split) for row in here.rows(split).rows]
+    wanted = [row.audio for row in rows if row.audio.split("/")[0] in folders]
+    return download_files(REPO, target_dir, wanted, force_download)
 
 
 def prepare_longspeech(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
+import shutil
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,11 @@ class Written:
     @property
     def here(self) -> dict[str, int]:
         return {task: len(items) for task, items in self.items.items()}
+
+    def copied(self, path: Path) -> Written:
+        """The same in another folder."""
+        shutil.copytree(self.path, path)
+        return replace(copy.deepcopy(self), path=path)
 
     def sound(self, name: str, seconds: float, rate: int = 16_000, channels: int = 1) -> None:
         """A tone in noise, by the file's name."""

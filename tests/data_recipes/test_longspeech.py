@@ -24,9 +24,9 @@ def written(tmp_path_factory):
 
 
 @pytest.fixture
-def own(tmp_path):
+def own(written, tmp_path):
     """A folder that a test may change."""
-    return write_longspeech(tmp_path / "data")
+    return written.copied(tmp_path / "data")
 
 
 def corpus(written, root, **options) -> LongSpeech:
