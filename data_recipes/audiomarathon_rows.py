@@ -51,7 +51,7 @@ def manifest_records(task: str, manifest: Path, corpus_dir: Path) -> Iterator[Re
     Raises ValueError with file and row where one can't be read, or its audio path leads out of the folder.
     """
     try:
-        content = json.loads(manifest.read_bytes())
+        content = json.loads(manifest.read_bytes(), parse_constant=lambda _: None)  # NaN, where nothing is known
     except json.JSONDecodeError as error:
         raise ValueError(f"{manifest}:{error.lineno}: cannot be read ({error.msg}); {MEND}") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -1,13 +1,16 @@
 """AudioMarathon: ten tasks found in unpacked folders, prompts, filters, balance, coverage, bad manifests."""
 
+import inspect
 import json
 import logging
 import random
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 
 from data_recipes.audiomarathon import TASKS, AudioMarathon, balanced, prepare_audiomarathon
 from data_recipes.audiomarathon_prompts import prompt_of
@@ -21,6 +24,7 @@ from speech_xl.data.items import Item, items_of
 from speech_xl.data.transcript import PLAIN
 from tests.benchmark_folders import AGES, write_audiomarathon
 
+ROOT = Path(__file__).parents[2]
 HAD = "Dataset/HAD/concatenated_audio"
 DESED = "Dataset/DESED/DESED_dataset/concatenated_audio/desed_sound_event_detection_task.json"
 # Fragments of the published scripts' prompts.
@@ -448,6 +452,13 @@ def test_an_answer_that_is_no_choice_is_counted(own, tmp_path):
     assert [item.answer for _, item in by_task(made)["SED"]] == ["B", "b"], "as published"
 
 
+def test_what_is_not_a_number_is_null(own, tmp_path):
+    (own.path / DESED).write_text(json.dumps([EVENT | {"seconds": float("nan")}]))
+    made = corpus(own, tmp_path, tasks=["SED"])
+    made.prepare()
+    assert one(made, "SED/dog/clip_3.wav").about == {"seconds": None}
+
+
 @pytest.mark.parametrize(
     ("row", "choices"),
     [
@@ -472,3 +483,11 @@ def test_choices_in_all_three_forms(row, choices):
 def test_wrong_options_are_named(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         AudioMarathon(str(tmp_path), **options)
+
+
+def test_the_config_gives_every_argument_its_default():
+    config = yaml.safe_load((ROOT / "experiments" / "benchmarks" / "audiomarathon.yaml").read_text())
+    corpus = config["data"]["corpus"]
+    known = inspect.signature(AudioMarathon).parameters
+    assert config["benchmark"] == AudioMarathon.name and corpus["class_path"] == "AudioMarathon"
+    assert corpus["init_args"] == {name: parameter.default for name, parameter in known.items()}

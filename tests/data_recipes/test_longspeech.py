@@ -1,11 +1,14 @@
 """LongSpeech: rows as published, partial data with coverage, a folder that grows, bad rows, turns of an evaluation."""
 
+import inspect
 import json
 import logging
 import random
+from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 
 from data_recipes.longspeech import TASKS, LongSpeech, prepare_longspeech, read_row
 from speech_xl.data.audio import load_audio
@@ -16,6 +19,8 @@ from speech_xl.data.items import items_of
 from speech_xl.data.tasks import TaskMixture
 from speech_xl.data.transcript import PLAIN
 from tests.benchmark_folders import ITALIAN, LOST, STEREO, STORY, TALK, write_longspeech
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -435,3 +440,11 @@ def test_numbers(content, answer):
 
 def test_a_row_without_a_language_has_none():
     assert read_row({key: GOOD[key] for key in ("task", "messages")}, "ASR", "here").item.language is None
+
+
+def test_the_config_gives_every_argument_its_default_but_reads_test_alone():
+    config = yaml.safe_load((ROOT / "experiments" / "benchmarks" / "longspeech.yaml").read_text())
+    corpus = config["data"]["corpus"]
+    known = inspect.signature(LongSpeech).parameters
+    assert config["benchmark"] == LongSpeech.name and corpus["class_path"] == "LongSpeech"
+    assert corpus["init_args"] == {name: one.default for name, one in known.items()} | {"splits": ["test"]}
