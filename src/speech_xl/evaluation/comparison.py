@@ -141,9 +141,11 @@ class Comparison:
 
     @property
     def chosen(self) -> list[Registered]:
-        """The compressors to run, in the registry's order."""
-        named = {find(name, "methods").name for name in self.methods}
-        return [line for line in REGISTRY if getattr(self, line.weights) and (not named or line.name in named)]
+        """The compressors to run, in the registry's order; behind them settings that have no line there."""
+        named = {line.name: line for line in (find(name, "methods") for name in self.methods)}
+        lines = [line for line in REGISTRY if getattr(self, line.weights) and (not named or line.name in named)]
+        known = {line.name for line in REGISTRY}
+        return lines + [line for name, line in named.items() if name not in known]
 
     @property
     def answering(self) -> list[Answering]:

@@ -51,8 +51,16 @@ def greedy_answers(
         **model.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
     )
     warn_beyond_context(model, int(fork.position.max()) + output.shape[1], model.positions)
+    return answers_of(model, output[:, ids.shape[1] :].tolist(), limits, rules)
+
+
+def answers_of(
+    model: SpeechLLM, tokens: Sequence[list[int]], limits: Sequence[int], rules: Sequence[LogitsProcessor]
+) -> list[Answer]:
+    """Answers from the new tokens of each question, of which the first `limits` count."""
+    prompt = model.llm.prompt
     reached = next((rule.reached for rule in rules if hasattr(rule, "reached")), [None] * len(limits))
     answers = []
-    for new, limit, second in zip(output[:, ids.shape[1] :].tolist(), limits, reached, strict=True):
+    for new, limit, second in zip(tokens, limits, reached, strict=True):
         answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit] and second is None, second))
     return answers

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.items import items_of
+from speech_xl.evaluation.compressors.audiomarathon import FORM
 from speech_xl.evaluation.compressors.registry import REGISTRY, Registered, find
 from speech_xl.evaluation.prediction_file import PredictionWriter, asked_of, prediction_path
 from speech_xl.phases import Phase
@@ -25,7 +26,9 @@ OWN_SPLIT = {"validate": "dev"}  # that a command reads where none is named; the
 def add_evaluation_options(parser: LightningArgumentParser) -> None:
     """Add the options to the parser of an evaluation."""
     names = ", ".join(line.key for line in REGISTRY)
-    parser.add_argument("--compressor", type=str | None, default=None, help=f"(default: the stage's own) {names}")
+    parser.add_argument(
+        "--compressor", type=str | None, default=None, help=f"(default: the stage's own) {names}, or {FORM}"
+    )
     parser.add_argument("--eval_ratios", type=list[int] | None, default=None, help="(default: model.eval_ratios)")
     parser.add_argument("--benchmark", type=str | None, default=None, help="set by experiments/benchmarks/*.yaml")
     parser.add_argument(

@@ -29,7 +29,9 @@ def test_names_are_found_as_in_tables_and_as_on_a_command_line():
 
 
 def test_an_unknown_name_lists_all():
-    with pytest.raises(ValueError, match=r"--compressor: there is no compressor 'Snap'; there are full_KV, .*SSTs$"):
+    with pytest.raises(
+        ValueError, match=r"--compressor: there is no compressor 'Snap'; there are full_KV, .*SSTs, and Audio"
+    ):
         find("Snap", "--compressor")
 
 

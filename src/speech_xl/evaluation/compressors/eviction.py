@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from speech_xl.evaluation.compressors.compressor import Compressor, budget
+from speech_xl.evaluation.compressors.one_chunk import OneChunk
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.layout import Kind
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
 
@@ -54,19 +54,15 @@ class Eviction(Compressor):
 
     def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
         asked = model.llm.prompt.question(instruction) if self.needs_question else []
-        prefix, frames = model.llm.prompt.prefix, int(speech.lengths[0])
-        kept, prefilled = len(prefix) + budget(speech.intervals[0], ratio), len(prefix) + frames
+        chunk = OneChunk.of(model, speech, asked)
+        kept, prefilled = chunk.prefix + budget(speech.intervals[0], ratio), chunk.prefix + chunk.frames
         memory = KVMemory(model.llm.model.config.num_hidden_layers, 1, model.device)
-        parts = [model.llm.embedding(torch.tensor([i], dtype=torch.long, device=model.device)) for i in (prefix, asked)]
-        embeds = torch.cat([parts[0], speech.frames[:, :frames].to(parts[0].dtype), parts[1]], dim=1)
-        kind = torch.full(embeds.shape[:2], int(Kind.UNCOMPRESSED), device=model.device)
-        place = torch.arange(kind.shape[1], device=model.device)[None]
-        with evicting(model, memory, self._press(kept, kind.shape[1]), kept, prefilled):
-            model.decode(embeds, kind, place, memory.step_mask(kind), memory)
+        with evicting(model, memory, self._press(kept, len(chunk)), kept, prefilled):
+            chunk.read(model, memory)
         layers: list[Any] = memory.cache.layers
         widest = max(layer.keys.shape[2] for layer in layers)
         memory.valid = torch.ones(1, widest, dtype=torch.bool, device=model.device)
-        memory.position, memory.peak = torch.tensor([prefilled], device=model.device), kind.shape[1]
+        memory.position, memory.peak = torch.tensor([prefilled], device=model.device), len(chunk)
         return memory
 
     def generating(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
@@ -89,13 +85,15 @@ class NoRotation(nn.Module):
 
 
 @contextmanager
-def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, prefilled: int) -> Iterator[None]:
-    """While it lasts, each attention layer that has run drops all but the `kept` best of its first `heard` tokens.
+def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, prefilled: int) -> Iterator[dict[int, Tensor]]:
+    """While it lasts, each attention layer that has run drops all but the `kept` best of its first `prefilled` tokens.
 
-    PyramidKV keeps more in lower layers and fewer in higher ones, `kept` on average.
+    Yields what stays, by layer: places of tokens, int64 [1, heads, K]. PyramidKV keeps more in lower layers and fewer
+    in higher ones, `kept` on average.
     """
     press.post_init_from_model(model.llm.model)
     rotary, bare, hooks = model.llm.decoder.rotary_emb, NoRotation(), []
+    stays: dict[int, Tensor] = {}
 
     def hook(module: Any, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
         hidden, layer = kwargs["hidden_states"], memory.cache.layers[module.layer_idx]
@@ -107,9 +105,10 @@ def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, prefille
             scores = press.score(module, hidden, layer.keys, layer.values, None, kwargs)[..., :prefilled]
             if hasattr(press, "get_layer_budget"):
                 best = min(prefilled, press.get_layer_budget(module, layer.keys.shape[2]))
-            index = scores.topk(best, dim=2).indices.sort(dim=2).values[..., None]
+            stays[module.layer_idx] = scores.topk(best, dim=2).indices.sort(dim=2).values
         else:
-            index = torch.arange(prefilled, device=hidden.device).expand(*layer.keys.shape[:2], -1)[..., None]
+            stays[module.layer_idx] = torch.arange(prefilled, device=hidden.device).expand(*layer.keys.shape[:2], -1)
+        index = stays[module.layer_idx][..., None]
         layer.keys = layer.keys.gather(2, index.expand(-1, -1, -1, layer.keys.shape[3]))
         layer.values = layer.values.gather(2, index.expand(-1, -1, -1, layer.values.shape[3]))
 
@@ -119,7 +118,7 @@ def evicting(model: SpeechLLM, memory: KVMemory, press: Any, kept: int, prefille
             # ExpectedAttention asks the layer for its angles. Not by setattr, which would make it a part of the layer.
             module.__dict__["rotary_emb"] = rotary if getattr(module, "use_rope", True) else bare
             hooks.append(module.register_forward_hook(hook, with_kwargs=True))
-        yield
+        yield stays
     finally:
         for registered in hooks:
             registered.remove()

@@ -12,6 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Literal
 
+from speech_xl.evaluation.compressors.audiomarathon import FORM, is_setting, setting
 from speech_xl.evaluation.compressors.compressor import Compressor, Uncompressed
 from speech_xl.evaluation.compressors.eviction import PRESSES, Eviction
 from speech_xl.evaluation.compressors.frame_reduction import (
@@ -75,10 +76,17 @@ REGISTRY = (
 def find(name: str, key: str) -> Registered:
     """The compressor of that name, as in tables or as on a command line, whatever the case of its letters.
 
+    Settings of AudioMarathon have a share and a layer in their names, and no line in `REGISTRY` (audiomarathon.py).
+
     key: what the user gave the name to, for the message. Raises ValueError, which lists all names, where there is none.
     """
+    if is_setting(name):
+        title, make, extra = setting(name, key)
+        return Registered(title, make, extra=extra)
     wanted = re.sub(r"\W+", "_", name).lower()
     for line in REGISTRY:
         if line.key.lower() == wanted:
             return line
-    raise ValueError(f"{key}: there is no compressor {name!r}; there are {', '.join(line.key for line in REGISTRY)}")
+    raise ValueError(
+        f"{key}: there is no compressor {name!r}; there are {', '.join(line.key for line in REGISTRY)}, and {FORM}"
+    )
