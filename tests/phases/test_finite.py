@@ -169,7 +169,7 @@ with exit_on_user_error():
 """
 
 
-@pytest.mark.parametrize("steps", [3, 6])
+@pytest.mark.parametrize("steps", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_two_ranks_decide_together_and_name_the_sessions_of_both(folders, tmp_path, steps):
     script = tmp_path / "two_ranks.py"
     script.write_text(TWO_RANKS)
