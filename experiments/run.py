@@ -37,8 +37,13 @@ def run(argv: list[str], experiments: Path) -> None:
 
         score(argv[1:])
         return
+    if argv[0] == "convert":
+        from speech_xl.run.convert import convert
+
+        convert(argv[1:])
+        return
     if argv[0] not in SUBCOMMANDS:
-        known = ", ".join((*SUBCOMMANDS, "compare", "score"))
+        known = ", ".join((*SUBCOMMANDS, "compare", "score", "convert"))
         raise ConfigError(f"{argv[0]}: no such command; there are {known}. See --help.")
     commands = parse_commands(argv, experiments)
     if not commands:

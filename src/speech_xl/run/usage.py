@@ -13,6 +13,12 @@ One stage:
                                                                 another KV compressor, on the weights of stage 2
   python experiments/run.py score PREDICTIONS.jsonl ...         scores and tables again, from predictions alone
 
+A benchmark, asked of a stage or of a trained stage's folder (docs/benchmarks.md):
+  python experiments/run.py test -c benchmarks/longspeech.yaml -c stage3.yaml
+  python experiments/run.py test -c benchmarks/own_items.yaml -c experiments/trained/read_speech --eval_ratios "[1, 8]"
+  python experiments/run.py score PREDICTIONS.jsonl --profile strict        by other rules (--judge MODEL: with a judge)
+  python experiments/run.py convert PREDICTIONS.jsonl --to lmms-eval --out DIR        for other harnesses (open-asr)
+
 An experiment file: all stages of an experiment in one YAML, and what is compared at the end
   python experiments/run.py fit -c digits.yaml                  trains what is missing of all its stages
   python experiments/run.py fit -c digits.yaml --only sst       one stage, and what it needs
