@@ -5,6 +5,7 @@ import pytest
 from speech_xl.evaluation.benchmarks.longspeech.counting import M_R, N_A, P_R, PR
 from speech_xl.evaluation.benchmarks.longspeech.emotion import RELAXED, STRICT
 from speech_xl.evaluation.benchmarks.longspeech.languages import D_A, READINGS, UNPARSED, WRONG
+from speech_xl.evaluation.benchmarks.rows import rows_of
 from tests.evaluation.benchmarks.longspeech_answers import LONGSPEECH, answer, answers, same, scores
 
 RIGHT, NO, NONE = "right", "wrong", "unparsed"
@@ -173,3 +174,26 @@ def test_constant_answers_are_the_classes_the_most_frequent_first(task, referenc
         for constant in constants:
             always = answers(task, *((reference, constant) for reference in references))
             assert scorer.score(always, {})[0].unparsed == 0
+
+
+@pytest.mark.parametrize("profile", [one.name for one in LONGSPEECH.profiles])
+def test_rows_of_a_table_have_every_task_and_constant_answers_beside_closed_ones(profile):
+    closed = {"speaker_count": "2", "content_separation": "2", "language_detection": "Thai", "emotionQA": "calm"}
+    rows = [
+        answer(
+            task, closed.get(task, "one two three"), "", number=number, failed="out of memory" if number == 3 else None
+        )
+        for task in LONGSPEECH.tasks
+        for number in range(4)
+    ]
+    table = rows_of(rows, LONGSPEECH, LONGSPEECH.profile(profile), {})
+    assert [row.task for row in table] == list(LONGSPEECH.tasks)
+    for row in table:
+        assert bool(row.scores) == (row.task in LONGSPEECH.profile(profile).tasks)
+        assert (row.answered, row.failed) == (3, 1)
+        if row.scores and row.task in closed:
+            assert row.majority is not None and row.best_constant is not None
+            # Languages have "en" as their row's language, and "Thai" as their reference: the row's is the truth.
+            assert row.majority.value == row.best_constant.value == (0 if row.task == "language_detection" else 100)
+        else:
+            assert row.majority is None and row.best_constant is None

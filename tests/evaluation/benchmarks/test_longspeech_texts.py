@@ -75,10 +75,20 @@ def test_bleu_of_every_profile(case):
 ROWS = (
     ("das rote Haus steht am See", "das rote Haus steht am Fluss", "de"),
     ("wir sehen das alte Boot im Hafen", "wir sehen ein altes Boot im Hafen", "de"),
-    ("le pont de la ville est fermé", "le pont de la ville est ouvert", "fr"),
+    ("la porte de la ville est fermée", "la porte de la ville est ouverte", "fr"),
     ("今日は朝から雨が降っています。", "今日は朝から雪が降っています。", "ja"),
     ("오늘은 아침부터 비가 옵니다.", "오늘은 아침부터 눈이 옵니다.", "ko"),
 )
+
+
+def metric_of(tokeniser: str, lowercase: bool):
+    """sacrebleu's metric; by characters where the tokeniser's dictionary, which tests don't need, isn't installed."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    try:
+        return BLEU(tokenize=tokeniser, lowercase=lowercase)
+    except RuntimeError:
+        return BLEU(tokenize="char", lowercase=lowercase)
 
 
 @pytest.mark.parametrize(
@@ -90,12 +100,10 @@ ROWS = (
     ],
 )
 def test_the_mean_is_over_sacrebleus_score_of_each_language(profile, tokenisers, lowercase):
-    from sacrebleu.metrics.bleu import BLEU
-
     found = scores(profile, answers("translation", *ROWS))
     values = {}
     for language in ("de", "fr", "ja", "ko"):
-        metric = BLEU(tokenize=tokenisers.get(language, "13a"), lowercase=lowercase)
+        metric = metric_of(tokenisers.get(language, "13a"), lowercase)
         rows = [row for row in ROWS if row[2] == language]
         score = metric.corpus_score([row[1] for row in rows], [[row[0] for row in rows]])
         values[language] = score.score
@@ -112,9 +120,7 @@ def test_the_mean_is_over_sacrebleus_score_of_each_language(profile, tokenisers,
 
 
 def test_the_pooled_figure_is_one_corpus():
-    from sacrebleu.metrics.bleu import BLEU
-
-    score = BLEU(lowercase=True).corpus_score([row[1] for row in ROWS], [[row[0] for row in ROWS]]).score
+    score = metric_of("13a", True).corpus_score([row[1] for row in ROWS], [[row[0] for row in ROWS]]).score
     for profile in ("h1", "paper-words", "strict"):
         found = scores(profile, answers("translation", *ROWS))[POOLED]
         assert found.value == pytest.approx(score) and found.main == (profile == "h1")
@@ -167,7 +173,7 @@ SUMMARIES = {
     "case and punctuation": ("A harbour, a market.", "a harbour a market", "en", (1, 1, 1), (1, 1, 1)),
     "empty": ("a b c d", "", "en", (0, 0, 0), (0, 0, 0)),
     "runaway": ("a b", "a b " + "c d " * 4, "en", (4 / 12, 2 / 10, 4 / 12), (4 / 12, 2 / 10, 4 / 12)),
-    "wrong language": ("der Hafen ist alt", "le port est vieux", "de", (0, 0, 0), (0, 0, 0)),
+    "wrong language": ("der alte Hafen", "le vieux port", "de", (0, 0, 0), (0, 0, 0)),
     "zh-CN": ("今天开会", "今天下雨", "zh-CN", (0, 0, 0), (1 / 2, 1 / 3, 1 / 2)),
     "ja": ("雨です", "雨です。", "ja", (0, 0, 0), (1, 1, 1)),
     "number": ("2", "2", "en", (1, 0, 1), (1, 0, 1)),  # no pair of words

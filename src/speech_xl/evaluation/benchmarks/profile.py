@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -145,10 +146,18 @@ def bootstrap_weights(predictions: Sequence[Prediction], draws: int = BOOTSTRAP_
 
     Seed 0; answers about one session are drawn together.
     """
-    sessions = {cut: place for place, cut in enumerate(dict.fromkeys(one.cut_id for one in predictions))}
+    return _weights(tuple(one.cut_id for one in predictions), draws)
+
+
+@lru_cache(maxsize=2)
+def _weights(cuts: tuple[str, ...], draws: int) -> np.ndarray:
+    """Kept, since all figures of a task, and its constant answers, draw the same sessions."""
+    sessions = {cut: place for place, cut in enumerate(dict.fromkeys(cuts))}
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(len(sessions), np.full(len(sessions), 1 / len(sessions)), size=draws)
-    return drawn[:, [sessions[one.cut_id] for one in predictions]].astype(np.float64)
+    weights = drawn[:, [sessions[cut] for cut in cuts]].astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def interval(values: np.ndarray, sessions: int) -> tuple[float, float]:
