@@ -23,7 +23,8 @@ from typing import Any
 from lhotse import CutSet, Recording, SupervisionSegment
 from lhotse.cut import Cut
 
-from data_recipes.long_form import Count, Transcribe, asking, at_16_khz, check_limit, inside, logger, report, written
+from data_recipes.hub import download_dataset
+from data_recipes.long_form import Count, Transcribe, at_16_khz, check_limit, inside, logger, report, written
 from speech_xl.data.audio_folder import read_text
 from speech_xl.data.corpus import Corpus, check_split
 from speech_xl.data.items import Coverage
@@ -38,13 +39,8 @@ TOLERANCE_SECONDS = 1.0  # by which a recording's length may differ from the row
 
 def download_earnings22_cleaned(target_dir: str | Path = ".", force_download: bool = False) -> Path:
     """Download the data set from the Hugging Face Hub and return its folder; a broken download goes on."""
-    from huggingface_hub import snapshot_download
-
     folder = Path(target_dir) / "Earnings22-Cleaned-AA"
-    asking(
-        f"https://huggingface.co/datasets/{REPOSITORY}",
-        lambda: snapshot_download(REPOSITORY, repo_type="dataset", local_dir=folder, force_download=force_download),
-    )
+    download_dataset(REPOSITORY, folder, None, force_download)
     return folder
 
 
