@@ -103,7 +103,7 @@ def ami(folder: Path) -> Path:
 
 def earnings(folder: Path, calls: int) -> Path:
     """As many calls as lhotse's recipe wants, all with the same sound."""
-    sound = tone(folder / "media" / "4000000.mp3", 1.0).read_bytes()
+    sound = tone(folder / "media" / "4000000.mp3", 1.0, channels=2).read_bytes()
     rows = ["File ID,Company,File Length,Sampling Rate,Country,Dialect,Sector"]
     for place in range(calls):
         name = str(4_000_000 + place)

@@ -204,6 +204,11 @@ def test_a_bad_row_of_earnings22_cleaned_is_named(tmp_path, change, message):
         Earnings22Cleaned(corpus_dir=str(tmp_path)).cuts("test")
 
 
+def test_earnings22_cleaned_says_what_to_do_where_the_hub_is_out_of_reach(tmp_path):
+    with pytest.raises(OSError, match="can't download ArtificialAnalysis/Earnings22-Cleaned-AA"):
+        Earnings22Cleaned(root=str(tmp_path)).prepare()
+
+
 def test_earnings22_cleaned_without_rows_or_audio(tmp_path):
     with pytest.raises(FileNotFoundError, match="corpus_dir .* is missing"):
         Earnings22Cleaned(corpus_dir=str(tmp_path / "nowhere")).check()

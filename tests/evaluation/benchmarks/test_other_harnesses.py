@@ -144,8 +144,22 @@ def test_samples_come_back_and_take_their_items_from_like_answers(tmp_path):
         (one.reference, one.hypothesis, "asr") for one in TRANSCRIPTS[:3]
     ]
     assert bare[1].cut_id == "doc/1"
-    with pytest.raises(ValueError, match="line 1: document 0 has the target 'B', and there is no such item"):
-        from_lmms_eval(path, origin, like=QUESTIONS[1:])
+    other = answer("own", "choice", "B", "B", 9, prompt="Why?", choices=CHOICES)
+    for like in ([other], TRANSCRIPTS):
+        with pytest.raises(ValueError, match="line 2: document 1 has the target 'A'|line 1: document 0 has the target"):
+            from_lmms_eval(path, origin, like=like)
+
+
+def test_samples_find_their_items_in_a_file_of_several_tasks_and_ratios(tmp_path):
+    files, _ = written(tmp_path, [*TRANSCRIPTS, *QUESTIONS], "lmms-eval")
+    at_2x = [replace(one, ratio=2, hypothesis="") for one in (*QUESTIONS, *TRANSCRIPTS)]
+    like = [*reversed(at_2x), *QUESTIONS]
+    path = files["group__model-sst-1x/20260102_030405_samples_own_choice_test.jsonl"]
+    found = from_lmms_eval(path, Origin("own", "choice", compressor="sst"), like=like)
+    assert found == QUESTIONS  # by doc_hash, whatever their order
+    lines = [{key: value for key, value in row.items() if key != "doc_hash"} for row in rows(path)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert from_lmms_eval(path, Origin("own", "choice", compressor="sst"), like=[*TRANSCRIPTS, *QUESTIONS]) == QUESTIONS
 
 
 def test_samples_of_other_versions_are_read(tmp_path):

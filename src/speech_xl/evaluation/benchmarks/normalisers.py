@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-SPELLINGS = ("openai/whisper-large-v3", "openai/whisper-large-v2", "openai/whisper-small", "openai/whisper-tiny")
+SPELLINGS = tuple(f"openai/whisper-{size}" for size in ("large-v3", "large-v2", "small", "base", "tiny"))
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 _TAG = re.compile(r"<\|[^|>]*\|>")
 

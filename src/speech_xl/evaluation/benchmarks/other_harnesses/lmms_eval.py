@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,12 @@ def to_lmms_eval(predictions: Sequence[Prediction], model: str, date: str) -> Ex
 
 
 def _sample(doc_id: int, one: Prediction) -> Row:
-    doc = {
-        "id": (one.item or {}).get("id", one.id),
-        "audio": one.cut_id,
-        "choices": (one.item or {}).get("choices") or {},
-    }
     said = {"gt": reference_of(one), "pred": hypothesis_of(one), "task": f"asr_{language_of(one) or 'en'}"}
     return {
         "doc_id": doc_id,
         "target": reference_of(one),
         "filtered_resps": [hypothesis_of(one)],
-        "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+        "doc_hash": _document(one),
         "prompt_hash": _hash(one.instruction),
         "target_hash": _hash(reference_of(one)),
         **({"wer": said} if is_transcript(one) else {}),
@@ -61,16 +57,26 @@ def _sample(doc_id: int, one: Prediction) -> Row:
     }
 
 
+def _document(one: Prediction) -> str:
+    """`doc_hash`: SHA-256 of what was asked about, alike at every ratio."""
+    item = one.item or {}
+    doc = {"id": item.get("id", one.instruction), "audio": one.cut_id, "choices": item.get("choices") or {}}
+    return _hash(json.dumps(doc, indent=2, ensure_ascii=False))
+
+
 def from_lmms_eval(path: str | Path, origin: Origin, like: Sequence[Prediction] = ()) -> list[Prediction]:
     """The answers of a file of logged samples.
 
-    origin: what the rows don't say. like: answers to the same items in the order of their `doc_id` (as `to_lmms_eval`
-    wrote them), whose sessions and items are taken over; the targets must be the same. Without them, sessions are
-    called "doc/NUMBER", and items have no choices.
+    origin: what the rows don't say. like: answers to the same items, whose sessions and items are taken over: of those
+    with the same `doc_hash` (as `to_lmms_eval` writes it), else, for another's file, of the origin's benchmark and task
+    in the order of `doc_id`. The target must be the same. Without them, sessions are called "doc/NUMBER", and items
+    have no choices.
 
-    Raises ValueError that names file and line for a row that is none, a document that is there twice, and one whose
-    target is another than in `like`.
+    Raises ValueError that names file and line for a row that is none, a document that is there twice, and one that is
+    not in `like`.
     """
+    known = {_document(one): one for one in reversed(like)}
+    ordered = [one for one in dict.fromkeys(map(_document, like)) if _is_of(origin, known[one])]
     found: dict[int, Prediction] = {}
     for place, row in read_rows(path):
         number = row.get("doc_id")
@@ -78,23 +84,26 @@ def from_lmms_eval(path: str | Path, origin: Origin, like: Sequence[Prediction] 
             raise ValueError(
                 f"{place}: doc_id is {number!r}; a row has a whole number of its own: log the samples again"
             )
-        target, prompt = str(row.get("target", "")), _prompt(place, row)
-        reply = _reply(place, row)
-        asked = None if "wer" in row else prompt
+        target, prompt, reply = str(row.get("target", "")), _prompt(place, row), _reply(place, row)
         if not like:
-            item = item_of(origin, f"doc/{number}", target, asked)
+            item = item_of(origin, f"doc/{number}", target, None if "wer" in row else prompt)
             found[number] = prediction_of(origin, f"doc/{number}", item, target, reply, prompt)
             continue
-        if number >= len(like) or reference_of(like[number]) != target:
+        at = ordered[number] if number < len(ordered) else ""
+        one = known.get(str(row.get("doc_hash")), known.get(at))
+        if one is None or one.item is None or reference_of(one) != target:
             raise ValueError(
                 f"{place}: document {number} has the target {target[:40]!r}, and there is no such item in the "
                 "answers that it is compared to; give those of the same items, in the same order"
             )
-        one = like[number]
-        session, item = one.cut_id, Item.from_json(one.item or {})
-        known = {"duration": one.duration, "occurrence": one.occurrence}
-        found[number] = prediction_of(origin, session, item, one.reference, reply, one.instruction, **known)
+        made = prediction_of(origin, one.cut_id, Item.from_json(one.item), one.reference, reply, one.instruction)
+        found[number] = replace(made, duration=one.duration, occurrence=one.occurrence, timestamps=one.timestamps)
     return [found[number] for number in sorted(found)]
+
+
+def _is_of(origin: Origin, one: Prediction) -> bool:
+    item = one.item or {}
+    return (item.get("benchmark"), item.get("task")) == (origin.benchmark, origin.task)
 
 
 def _prompt(place: str, row: Mapping[str, Any]) -> str:
