@@ -12,6 +12,7 @@ from speech_xl.run.command import parse_command
 from speech_xl.run.compare import comparisons_of
 from speech_xl.run.config_files import find_config
 from speech_xl.run.experiment import ConfigFile, Experiment
+from speech_xl.run.score import score
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +42,10 @@ def test_every_command_parses(parser, evaluation_parser, text, tmp_path, monkeyp
         assert comparisons_of(
             Experiment(ConfigFile.read(find_config(argv[argv.index("-c") + 1], ROOT / "experiments")))
         )
+        return
+    if argv[0] == "score":
+        with pytest.raises(FileNotFoundError, match="no predictions here"):  # it is understood, and there are none yet
+            score(argv[1:])
         return
     command = parse_command(argv, ROOT / "experiments")
     chosen = parser if command.subcommand == "fit" else evaluation_parser
