@@ -36,6 +36,7 @@ def test_every_command_parses(parser, evaluation_parser, text, tmp_path, monkeyp
     assert (ROOT / script).is_file()
     (tmp_path / "runs/default/stage3/checkpoints").mkdir(parents=True)
     (tmp_path / "runs/default/stage3/checkpoints/last.ckpt").touch()
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")  # a clone's, with the trained stage in it
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "experiments" / "own_folder.yaml", tmp_path / "mine.yaml")  # as the README does
     if argv[0] == "compare":
