@@ -102,7 +102,7 @@ def test_items_are_named_by_their_rows_own_paths(own, prepared, tmp_path):
 def test_audio_is_heard_at_16_khz(written, prepared):
     for cut in prepared.cuts("test"):
         seconds, rate, _ = written.audio[cut.id]
-        assert cut_fault(cut) is None and cut.duration == pytest.approx(seconds)
+        assert cut_fault(cut) is None and cut.sampling_rate == 16_000 and cut.duration == pytest.approx(seconds)
         heard = load_audio(cut)
         assert heard.shape == (round(seconds * 16_000),)
         if rate == 16_000:

@@ -20,13 +20,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub(ThreadingHTTPServer):
     """A data set of any name, with the files of a folder.
 
+    asked   paths of files that were asked for, be it for their headers alone
     got     paths of files that were downloaded
-    broken  a file that ends after half of its bytes
+    broken  a file that the server fails to send
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.folder, self.got, self.broken = folder, [], ""
+        self.folder, self.broken = folder, ""
+        self.asked: list[str] = []
+        self.got: list[str] = []
 
     def names(self) -> list[str]:
         return sorted(p.relative_to(self.folder).as_posix() for p in self.folder.rglob("*") if p.is_file())
@@ -62,6 +65,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def file(self, name: str, body: bool) -> None:
+        self.server.asked.append(name)
         path = self.server.folder / name
         if not path.is_file():
             self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
@@ -144,9 +148,11 @@ def test_what_is_here_is_not_downloaded_again(hub, tmp_path):
         download_longspeech(tmp_path / "here", tasks=["emotionQA"], splits=["test"], only_named=True)
     assert len(hub.got) == len(set(hub.got)) == 5
     hub.got.clear()
+    hub.asked.clear()
     (tmp_path / "here" / LOST).unlink()
     download_longspeech(tmp_path / "here", tasks=["emotionQA"], splits=["test"], only_named=True)
     assert hub.got == [LOST]
+    assert {name for name in hub.asked if name.endswith(".wav")} == {LOST}, "thousands needn't be asked for again"
 
 
 def test_a_download_that_broke_off_goes_on(hub, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_cut_is_an_audio_file_of_any_rate_heard_at_16_khz(written, prepared):
     assert set(cuts) == {audio for rows in written.items.values() for audio, *_ in rows}
     for name, cut in cuts.items():
         seconds, rate, channels = written.audio[name]
-        assert cut_fault(cut) is None
+        assert cut_fault(cut) is None and cut.sampling_rate == 16_000
         assert cut.duration == pytest.approx(seconds)
         heard = load_audio(cut)
         assert heard.shape == (round(seconds * 16_000),)
