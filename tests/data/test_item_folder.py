@@ -121,7 +121,7 @@ def test_a_missing_recording_is_counted_and_a_limit_holds_for_each_task(tmp_path
     ):
         assert len(items(corpus)) == 3
     assert corpus.coverage("test").to_json() == {
-        "published": {},
+        "published": {"choice": 4, "transcript": 1},
         "here": {"choice": 2, "transcript": 1},
         "missing": {"choice": {"audio file missing": 1}},
         "filtered": {},

@@ -46,7 +46,7 @@ class ItemFolder(Corpus):
         name: of the corpus, in logs and folders.
 
     Raises FileNotFoundError where the file is missing, and ValueError that names file, line, key, value and the mend. A
-    row whose recording is missing is counted in `coverage`.
+    row whose recording is missing is counted in `coverage`, in which the rows of the file are the published items.
     """
 
     def __init__(
@@ -128,13 +128,14 @@ class ItemFolder(Corpus):
         return self._found
 
     def _sessions(self, rows: list[ItemRow], folder: Path) -> tuple[list[MonoCut], Coverage]:
-        here, missing = Counter[str](), dict[str, Counter[str]]()
+        published, here, missing = Counter[str](), Counter[str](), dict[str, Counter[str]]()
         lost: list[ItemRow] = []
         sessions: dict[str, list[tuple[str, ItemRow]]] = {}
         for row in rows:
             there = (folder / row.audio).is_file()
             lost += [] if there else [row]
             for task in tasks_of(row):
+                published[task] += 1
                 if not there:
                     missing.setdefault(task, Counter())["audio file missing"] += 1
                 elif self.limit is None or here[task] < self.limit:
@@ -148,7 +149,10 @@ class ItemFolder(Corpus):
         cuts = [self._cut(folder / audio, audio, asked) for audio, asked in sessions.items()]
         _check_ids([Item.from_json(one) for cut in cuts for one in cut.custom[KEY]])
         coverage = Coverage(
-            here=dict(here), missing={task: dict(counts) for task, counts in missing.items()}, limit=self.limit
+            published=dict(published),
+            here=dict(here),
+            missing={task: dict(counts) for task, counts in missing.items()},
+            limit=self.limit,
         )
         return cuts, coverage
 
