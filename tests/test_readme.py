@@ -39,6 +39,7 @@ def test_every_command_parses(parser, evaluation_parser, text, tmp_path, monkeyp
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")  # a clone's, with the trained stage in it
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "experiments" / "own_folder.yaml", tmp_path / "mine.yaml")  # as the README does
+    shutil.copy(ROOT / "experiments" / "benchmarks" / "own_items.yaml", tmp_path / "questions.yaml")
     if argv[0] == "compare":
         assert comparisons_of(
             Experiment(ConfigFile.read(find_config(argv[argv.index("-c") + 1], ROOT / "experiments")))

@@ -27,7 +27,8 @@ FOLDERS = {  # of what isn't downloaded in the record
     "voices": {"data.corpus.init_args.emodb_dir": "EMODB", "data.corpus.init_args.speechocean_dir": "SPEECHOCEAN"},
 }
 FOLDERS |= {"ablations": FOLDERS["digits"], "read_speech_long": FOLDERS["read_speech"]}
-REPORTED = [path for path in FILES if path.stem != "own_folder"]  # which is for a newcomer's recordings
+OTHERS = ("own_folder", "benchmarks_mini")  # for a newcomer's recordings, and one that never was a shell script
+REPORTED = [path for path in FILES if path.stem not in OTHERS]
 SEEDS = ("seed_everything", "data.seed", "model.init_args.seed")
 
 

@@ -83,7 +83,8 @@ def benchmark_of(predictions: Sequence[Prediction], source: str | Path) -> Bench
 def is_complete(coverage: Mapping[str, Any], predictions: Sequence[Prediction]) -> bool:
     """Whether every item that is published, and that the benchmark's own rules keep, has an answer."""
     published, filtered = coverage.get("published") or {}, coverage.get("filtered") or {}
-    if not published:
+    missing = any(count for reasons in (coverage.get("missing") or {}).values() for count in reasons.values())
+    if not published or missing or coverage.get("limit") is not None:
         return False
     answered: dict[tuple[str, int, str], set[Any]] = {}
     for one in predictions:
