@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from speech_xl.evaluation.normaliser import units
 
@@ -29,7 +30,12 @@ def parse_choice(reply: str, choices: Mapping[str, str]) -> str | None:
     after " - ", without the brackets or inside of them ("Early Career", "31-40"), without a word that ends all choices
     ("46" of "46 entities"). Where choices overlap ("metro", "metro station"), the longer one is meant.
     """
-    text = unicodedata.normalize("NFKC", reply).strip()
+    return _parse(reply, tuple(choices.items()))
+
+
+@lru_cache(maxsize=1 << 14)  # a constant answer is read once for all rows of the same choices
+def _parse(reply: str, offered: tuple[tuple[str, str], ...]) -> str | None:
+    choices, text = dict(offered), unicodedata.normalize("NFKC", reply).strip()
     names = {label: _names(whole, choices) for label, whole in choices.items()}
     words = _words(text)
     whole = {label for label, some in names.items() if words in some}
@@ -100,5 +106,6 @@ def _names(text: str, choices: Mapping[str, str]) -> set[tuple[str, ...]]:
     return names - {()}
 
 
+@lru_cache(maxsize=1 << 14)  # choices come again with every item
 def _words(text: str) -> tuple[str, ...]:
     return tuple(units(text, timestamps=False))
