@@ -4,7 +4,9 @@ where none is published."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -58,6 +60,7 @@ class Judgement:
     reply: str
 
 
+_DRAWS: ContextVar[int] = ContextVar("draws", default=BOOTSTRAP_DRAWS)
 Judgements = Mapping[str, Judgement]  # by `Prediction.id`
 Scorer = Callable[[Sequence[Prediction], Judgements], list[Score]]
 
@@ -141,12 +144,22 @@ class Benchmark:
         raise ValueError(f"--profile: {self.name} has no profile {name!r}; there are {known}")
 
 
-def bootstrap_weights(predictions: Sequence[Prediction], draws: int = BOOTSTRAP_DRAWS) -> np.ndarray:
+@contextmanager
+def without_intervals() -> Iterator[None]:
+    """Scores made inside have no use for their intervals: one draw is made in place of a thousand."""
+    token = _DRAWS.set(1)
+    try:
+        yield
+    finally:
+        _DRAWS.reset(token)
+
+
+def bootstrap_weights(predictions: Sequence[Prediction], draws: int | None = None) -> np.ndarray:
     """[draws, items] float: how often each answer counts in each draw of as many sessions, with replacement.
 
-    Seed 0; answers about one session are drawn together.
+    Seed 0; answers about one session are drawn together. draws: None: as many as everywhere.
     """
-    return _weights(tuple(one.cut_id for one in predictions), draws)
+    return _weights(tuple(one.cut_id for one in predictions), draws or _DRAWS.get())
 
 
 @lru_cache(maxsize=2)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from speech_xl.evaluation.benchmarks.profile import Benchmark, Judgements, Profile, Score, TaskScorer
+from speech_xl.evaluation.benchmarks.profile import Benchmark, Judgements, Profile, Score, TaskScorer, without_intervals
 from speech_xl.evaluation.prediction import Prediction
 
 
@@ -98,7 +98,8 @@ def constants_of(answers: Sequence[Prediction], scorer: TaskScorer) -> tuple[Con
     found = []
     for reply in scorer.constants(answers):
         said = [replace(one, hypothesis=reply, failed=None, finished=True) for one in answers]
-        scores = scorer.score(said, {})
+        with without_intervals():
+            scores = scorer.score(said, {})
         main = next((one for one in scores if one.main), scores[0])
         found.append((Constant(reply, main.value), main.better))
     if not found:
