@@ -11,7 +11,7 @@ class SeveralCorpora(Corpus):
     """The sessions of several corpora as one corpus, those of each in their order. Session ids begin with its name.
 
     Args:
-        corpora: name -> corpus. An overlay may change one of them by its name.
+        corpora: name -> corpus. An overlay names all that it wants; arguments that it leaves out stay.
     """
 
     name = "several_corpora"
