@@ -24,6 +24,8 @@ from speech_xl.data.items import KEY, Coverage, Item
 THREADS = 16  # that wait for a disk
 MISSING = "audio file missing"
 NO_ANSWER = "no answer in the row"
+NO_ROW = "not among the rows of the file"
+SHORT = "short of the published count after filtering"  # of tasks whose published count is one after the filters
 
 
 def chosen(key: str, names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -52,7 +54,7 @@ class SplitRows:
     """The rows of a split, read from a benchmark's own files, before anything is known of their audio.
 
     rows       in the benchmark's order. The same item id may be there several times
-    published  items by task, as in `Coverage`
+    published  items by task, as in `Coverage`, once the benchmark's rules have left out theirs
     missing    task -> reason -> rows that can't be asked, whatever their audio
     filtered   task -> rule -> rows that the benchmark's rules leave out
     choose     further rules, which need to know what audio is here: rows -> rows that stay, and task -> rule -> rows
@@ -99,8 +101,9 @@ def text_of(value: Any, where: str) -> str:
 def cuts_of(found: SplitRows, folder: Path, limit: int | None, label: str) -> tuple[list[DataCut], Coverage]:
     """One cut an audio file that is here, with its items, in the rows' order; and how much is here.
 
-    Rows whose audio is missing or damaged are counted by reason. Audio keeps its rate: cuts of another one than 16 kHz
-    are resampled when they are read.
+    Rows whose audio is missing or damaged are counted by reason, and so are published ones that no row is here of: the
+    items here and those missing are at least as many as published. Audio keeps its rate: cuts of another one than
+    16 kHz are resampled when they are read.
 
     limit: the most items a task, spread evenly over those here. label: for the progress bar.
     """
@@ -121,6 +124,10 @@ def cuts_of(found: SplitRows, folder: Path, limit: int | None, label: str) -> tu
     by_task: dict[str, list[Row]] = {}
     for row in here:
         by_task.setdefault(row.item.task, []).append(row)
+    for task, count in found.published.items():
+        short = count - len(by_task.get(task, ())) - sum(missing.get(task, Counter()).values())
+        if short > 0:
+            missing.setdefault(task, Counter())[SHORT if filtered.get(task) else NO_ROW] += short
     coverage = Coverage(
         published=dict(found.published),
         here={task: len(rows) for task, rows in by_task.items()},

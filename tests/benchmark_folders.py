@@ -53,12 +53,21 @@ class Written:
         soundfile.write(path, samples.astype(np.float32), rate, subtype="PCM_16")
         self.audio[name] = (len(times) / rate, rate, channels)
 
+    def lacking(self, published: dict[str, int]) -> dict[str, dict[str, int]]:
+        """Task -> reason -> items that aren't here, as coverage counts them beside the published ones."""
+        found = {task: dict(reasons) for task, reasons in self.missing.items()}
+        for task, count in published.items():
+            reason = "short of the published count after filtering" if task in self.filtered else NO_ROW
+            found.setdefault(task, {})[reason] = count - self.here[task] - sum(self.missing.get(task, {}).values())
+        return found
+
     def lose(self, task: str, reason: str, count: int = 1) -> None:
         self.missing.setdefault(task, {})[reason] = self.missing.get(task, {}).get(reason, 0) + count
 
 
 # LongSpeech
 
+NO_ROW = "not among the rows of the file"
 P1, P2 = "LongSpeech_p1/wavs/part_00", "LongSpeech_p2/wavs/part_01"
 STORY, TALK, STEREO, LOST = f"{P1}/000901.wav", f"{P1}/005310.wav", f"{P1}/000017.wav", f"{P1}/000002.wav"
 CHINESE, JAPANESE, ITALIAN = f"{P2}/012345.wav", f"{P2}/012346.wav", f"{P1}/009002.wav"

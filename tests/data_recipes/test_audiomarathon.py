@@ -15,14 +15,14 @@ import yaml
 from data_recipes.audiomarathon import TASKS, AudioMarathon, balanced, prepare_audiomarathon
 from data_recipes.audiomarathon_prompts import prompt_of
 from data_recipes.audiomarathon_rows import choices_of, scene_in_name
-from data_recipes.benchmark_items import Row
+from data_recipes.benchmark_items import SHORT, Row, SplitRows, cuts_of
 from speech_xl.data.audio import load_audio
 from speech_xl.data.cut_checks import cut_fault
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.dataset import EvaluationTurns
 from speech_xl.data.items import Item, items_of
 from speech_xl.data.transcript import PLAIN
-from tests.benchmark_folders import AGES, write_audiomarathon
+from tests.benchmark_folders import AGES, NO_ROW, write_audiomarathon
 
 ROOT = Path(__file__).parents[2]
 HAD = "Dataset/HAD/concatenated_audio"
@@ -113,7 +113,9 @@ def test_audio_is_heard_at_16_khz(written, prepared):
 def test_coverage_counts_what_is_published_here_missing_and_filtered(written, prepared, caplog):
     coverage = prepared.coverage("test")
     assert coverage.here == written.here
-    assert coverage.missing == written.missing
+    assert coverage.missing == written.lacking(coverage.published)
+    for task, count in coverage.published.items():
+        assert count == coverage.here[task] + sum(coverage.missing[task].values()), "it adds up"
     assert coverage.filtered == written.filtered
     counts = (490, 820, 204, 254, 120, 1145, 776, 185, 959, 1614)
     assert coverage.published == dict(zip(TASKS, counts, strict=True))
@@ -448,8 +450,20 @@ def test_an_answer_that_is_no_choice_is_counted(own, tmp_path):
     path.write_text(json.dumps([EVENT, EVENT | {"answer_gt": "D"}, EVENT | {"answer_gt": "b"}]))
     made = corpus(own, tmp_path, tasks=["SED"])
     made.prepare()
-    assert made.coverage("test").missing == {"SED": {"answer is none of the choices": 1}}
+    assert made.coverage("test").missing == {"SED": {"answer is none of the choices": 1, NO_ROW: 254 - 3}}
     assert [item.answer for _, item in by_task(made)["SED"]] == ["B", "b"], "as published"
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "missing"),
+    [(3, 3, {}), (3, 9, {}), (2, 9, {SHORT: 2}), (2, 2, {NO_ROW: 2})],
+)
+def test_a_published_count_is_one_after_the_filters(own, real, fake, missing):
+    """Of a torn file only what is short of that count is missing, whatever balancing leaves out."""
+    audio = next(iter(own.audio))
+    some = [Row(audio, row.item) for row in rows(*["real"] * real, *["fake"] * fake, task="SD")]
+    _, coverage = cuts_of(SplitRows(rows=some, published={"SD": 6}, choose=balanced), own.path, None, "test")
+    assert coverage.here == {"SD": 2 * real} and coverage.missing.get("SD", {}) == missing
 
 
 def test_what_is_not_a_number_is_null(own, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import yaml
 
-from data_recipes.longspeech import TASKS, LongSpeech, prepare_longspeech, read_row
+from data_recipes.longspeech import PUBLISHED, TASKS, LongSpeech, prepare_longspeech, read_row
 from speech_xl.data.audio import load_audio
 from speech_xl.data.cut_checks import cut_fault
 from speech_xl.data.datamodule import SpeechDataModule
@@ -18,7 +18,7 @@ from speech_xl.data.dataset import EvaluationTurns
 from speech_xl.data.items import items_of
 from speech_xl.data.tasks import TaskMixture
 from speech_xl.data.transcript import PLAIN
-from tests.benchmark_folders import ITALIAN, LOST, STEREO, STORY, TALK, write_longspeech
+from tests.benchmark_folders import ITALIAN, LOST, NO_ROW, STEREO, STORY, TALK, write_longspeech
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +99,10 @@ def test_a_cut_is_an_audio_file_of_any_rate_heard_at_16_khz(written, prepared):
 
 def test_coverage_counts_what_is_published_here_and_missing(written, prepared):
     coverage = prepared.coverage("test")
-    assert coverage.here == written.here and coverage.missing == written.missing and coverage.filtered == {}
+    assert coverage.here == written.here and coverage.filtered == {}
+    assert coverage.missing == written.lacking(coverage.published)
+    for task, count in coverage.published.items():
+        assert count == coverage.here[task] + sum(coverage.missing[task].values()), "it adds up"
     assert coverage.limit is None
     assert coverage.published == {
         "ASR": 15274,
@@ -237,7 +240,8 @@ def test_a_folder_that_changes_is_read_again(own, tmp_path, change, caplog):
     assert "changed" in caplog.text, "it is said"
     after = dict(made.coverage("test").here)
     if change == "audio comes":
-        assert after == before | {task: before[task] + 1 for task in own.missing} and not made.coverage("test").missing
+        assert after == before | {task: before[task] + 1 for task in own.missing}
+        assert {reason for reasons in made.coverage("test").missing.values() for reason in reasons} == {NO_ROW}
     elif change == "audio goes":
         assert after["translation"] == before["translation"] - 2
     elif change == "audio grows":
@@ -283,7 +287,8 @@ def test_audio_that_is_no_use_is_counted_by_reason(own, tmp_path, content, reaso
         path.write_bytes(content)
     made = corpus(own, tmp_path, splits=["test"])
     made.prepare()
-    assert made.coverage("test").missing["language_detection"] == {reason: 1}
+    left = PUBLISHED["language_detection"] - len(own.items["language_detection"])
+    assert made.coverage("test").missing["language_detection"] == {reason: 1, NO_ROW: left}
 
 
 def test_no_audio_at_all_is_an_error_with_the_mend(own, tmp_path):
@@ -386,7 +391,7 @@ def test_a_row_with_an_empty_answer_is_counted(own, tmp_path):
     path.write_text(json.dumps(GOOD) + "\n" + json.dumps(changed(m1_content=" ")) + "\n", encoding="utf-8")
     made = corpus(own, tmp_path, tasks=["ASR"], splits=["test"])
     made.prepare()
-    assert made.coverage("test").missing == {"ASR": {"no answer in the row": 1}}
+    assert made.coverage("test").missing == {"ASR": {"no answer in the row": 1, NO_ROW: PUBLISHED["ASR"] - 2}}
 
 
 def test_a_file_without_rows_is_an_error(own, tmp_path):
