@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from experiments.tables import measures
+from experiments.tables.benchmarks import mini
 from experiments.tables.markdown import MEBIBYTES, POINTS
 from experiments.tables.methods import (
     FULL_KV,
@@ -18,6 +19,8 @@ from experiments.tables.methods import (
     ratios,
 )
 
+MINI_METHODS = ("full KV", "SSTs", "mean pooling, trained alike", "uniform stride")
+MINI_SHIPPED = ("shipped stage, SSTs", "shipped stage, uniform stride")
 TRAININGS = ("compression_digits", "compression_digits_again")  # two trainings of the digits recipe
 ASKED, VOICES = "compression_digits_asked", "compression_voices"
 LONG, MINUTE, ALL = ("compression_librispeech_" + name for name in ("300s_long", "300s_minute", "all"))
@@ -228,6 +231,11 @@ TABLES: dict[str, Callable[[], str]] = {
     ),
     "exactness_families": measures.exactness("family"),
     "live_source": measures.live_source,
+    # -- docs/benchmarks.md
+    "longspeech_mini": mini("longspeech_mini", MINI_METHODS),
+    "marathon_mini": mini("marathon_mini", MINI_METHODS),
+    "longspeech_mini_shipped": mini("longspeech_mini", MINI_SHIPPED),
+    "marathon_mini_shipped": mini("marathon_mini", MINI_SHIPPED),
     # -- experiments/trained/read_speech/README.md and docs/reliability.md
     "shipped": measures.shipped,
     "drills": measures.drills,

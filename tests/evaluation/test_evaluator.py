@@ -256,7 +256,12 @@ def test_a_session_that_is_heard_in_part_is_an_error(model, sessions):
     model.encoder.frame_rate, model.adapter.stride = rate, 1
     try:
         (answer,) = heard(cuts[:1], turns[:1], rows[0])
-        assert answer.audio_seconds_heard == cuts[0].duration
+        assert answer.audio_seconds_heard == cuts[0].duration and answer.beyond_context is False
+        config = model.llm.model.config
+        context, config.max_position_embeddings = config.max_position_embeddings, 21
+        (answer,) = heard(cuts[:1], turns[:1], rows[0])
+        config.max_position_embeddings = context
+        assert answer.beyond_context is True
         short = speech([6])
         with pytest.raises(RuntimeError, match=r"lasts 1.00 s, and 0.55 s of it are heard"):
             list(heard(cuts[:1], turns[:1], short))

@@ -45,6 +45,11 @@ class Item:
         check_text(f"item {self.id}: answer", self.answer, blank=True)
         if self.prompt is not None:
             check_text(f"item {self.id}: prompt", self.prompt)
+        for name in ("choices", "about"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"item {self.id}: {name}: got {getattr(self, name)!r:.80}; give a mapping")
+        for label, text in self.choices.items():
+            check_text(f"item {self.id}: choices: {label}", text)
         whole(f"item {self.id}: max_tokens", self.max_tokens, least=1)
 
     def to_json(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from speech_xl.evaluation.prediction import Prediction, turn_id
 from speech_xl.evaluation.prediction_file import PredictionWriter
 from speech_xl.evaluation.timing import name_of, now
 from speech_xl.model import SpeechLLM
+from speech_xl.model.context import context_of
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.ratios import check_ratios
@@ -138,6 +139,7 @@ class Evaluator:
     def _costs(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, seconds: float) -> list[dict[str, Any]]:
         """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""
         prefix, token = len(self.model.llm.prompt.prefix), memory.token_bytes
+        context = context_of(self.model.llm.model.config)
         alone = (
             {"peak_kv_bytes": (memory.peak - prefix) * token, "prefill_seconds": seconds} if len(speech) == 1 else {}
         )
@@ -147,10 +149,13 @@ class Evaluator:
                 "kept_kv_tokens": round(size / token) if token else 0,
                 "total_kv_tokens": int(frames),
                 "audio_seconds_heard": self._heard(cut, int(frames)),
+                "beyond_context": None if context is None else position > context,
                 "device": name_of(self.model.device),
             }
             | alone
-            for cut, size, frames in zip(cuts, memory.audio_bytes(prefix), speech.lengths.tolist(), strict=True)
+            for cut, size, frames, position in zip(
+                cuts, memory.audio_bytes(prefix), speech.lengths.tolist(), memory.position.tolist(), strict=True
+            )
         ]
 
     def _heard(self, cut: Cut, frames: int) -> float | None:

@@ -47,6 +47,7 @@ class Prediction:
                           which whatever looks like a timestamp is taken for one
         duration          seconds of audio in the session
         audio_seconds_heard  seconds of audio that the LLM was given frames of
+        beyond_context    whether the audio alone takes more positions than the LLM was made for
 
     What it cost. All answers about a session at one ratio come from one KV memory and have the same figures, but for
     compressors that must know the question, which hear the session again for each:
@@ -77,6 +78,7 @@ class Prediction:
     timestamps: float | None = None
     duration: float | None = None
     audio_seconds_heard: float | None = None
+    beyond_context: bool | None = None
     kept_kv_bytes: int | None = None
     kept_kv_tokens: int | None = None
     total_kv_tokens: int | None = None

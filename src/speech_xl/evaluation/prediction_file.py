@@ -153,7 +153,7 @@ def _lines(path: Path, being_written: bool = False) -> Iterator[tuple[int, dict[
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if being_written and not line.endswith(b"\n"):
                 return  # another rank is in the middle of its last line
             record = None

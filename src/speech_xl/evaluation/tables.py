@@ -28,9 +28,14 @@ def method_table(rows: Sequence[Row], baseline: str | None = None) -> str:
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its first row the titles."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in rows]
     lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
     return "\n".join(lines)
+
+
+def _escaped(cell: str) -> str:
+    """A cell whose text can't end the cell, or be taken for HTML: names may come from somebody else's file."""
+    return " ".join(cell.replace("|", "\\|").replace("<", "&lt;").split())
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -11,6 +11,7 @@ What is read back is a predictions file, so `score` gives it the same table as o
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -79,7 +80,12 @@ def _read(given: argparse.Namespace) -> None:
 def _origin(given: argparse.Namespace, like: Sequence[Prediction]) -> Origin:
     """What the file's rows don't say: by the command, else by the answers it is like, else by the file's name."""
     item = (like[0].item or {}) if like else {}
-    known = Origin(str(item.get("benchmark", "")), str(item.get("task", "ASR")), like[0].split) if item else None
+    ratio = re.search(r"-(\d+)x$", given.file.parent.name)  # lmms-eval keeps a model's samples in a folder of its name
+    named = given.file.parent.name if given.source == "lmms-eval" and ratio else ""
+    known = None
+    if item:
+        about = str(item.get("benchmark", "")), str(item.get("task", "ASR")), like[0].split
+        known = Origin(*about, compressor=named, ratio=int(ratio[1]) if ratio else 1)
     if known is None and given.source == "open-asr" and given.benchmark is None:
         known = origin_of(given.file)
     benchmark = given.benchmark or (known.benchmark if known else "")

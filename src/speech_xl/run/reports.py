@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from speech_xl.evaluation.benchmarks.answer_file import read_answers
@@ -19,15 +18,8 @@ JUDGEMENTS = ".judgements.jsonl"  # how the name of a file of judgements ends, b
 
 
 def holds_items(jsonl: Path) -> bool:
-    """Whether a predictions file answers a benchmark's items, by its first line that can be read."""
-    for file in prediction_files(jsonl):
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                try:
-                    return json.loads(line).get("item") is not None
-                except (ValueError, AttributeError):
-                    continue
-    return False
+    """Whether a predictions file answers a benchmark's items, in any of its lines."""
+    return any(b'"item": {' in line for file in prediction_files(jsonl) for line in file.read_bytes().splitlines())
 
 
 def judgements_of(jsonl: Path, judge: Judge | None, prompt: JudgePrompt) -> Judgements:

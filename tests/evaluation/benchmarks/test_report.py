@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from speech_xl.evaluation.benchmarks.answer_file import read_answers
 from speech_xl.evaluation.benchmarks.registry import MODULES, find_benchmark
 from speech_xl.evaluation.benchmarks.report import write_benchmark_report
 from speech_xl.evaluation.prediction import Prediction
+from speech_xl.run.reports import holds_items, write_scores
 
 COUNTS = ["1", "2", "2", "3"]
 REPLIES = ["1 speaker", "There are 2.", "3", "no idea"]
@@ -52,6 +54,7 @@ def test_the_scores_the_majority_class_and_the_counts(tmp_path, counts):
     assert found["kept_kv_bytes_per_audio_second"] == 1024.0 and found["kept_kv_share"] == 0.25
     assert found["majority"]["reply"] == found["best_constant"]["reply"] == "2"
     assert scores["failures"] == {"SESSION can't be read": 1}
+    assert scores["audio_seconds"] == 3600.0 and scores["heard_seconds"] == 3000.0, "a failed session is not heard"
     assert set(scores["profiles"]) == {one.name for one in find_benchmark("longspeech").profiles}
     for profile in scores["profiles"]:
         mains = [one["value"] for one in row(scores, profile)["scores"] if one["main"]]
@@ -74,7 +77,7 @@ def test_the_page_says_what_the_json_does(tmp_path, counts):
     assert "| ASR | 15274 | unknown | unknown | 0 | 0 | 0 |" in page
     assert "not scores of the whole benchmark" in page and "at most 5 items a task" in page
     assert "| speaker_count | SSTs | 4x | 1.00 KiB | 25.0 % |" in page
-    assert "Audio of these sessions: 2400.0 s, heard: 2400.0 s" in page
+    assert "Audio of all sessions, failed ones too: 2400.0 s. Heard by the LLM: 2400.0 s." in page
     for one in find_benchmark("longspeech").published:
         assert one.system in page
 
@@ -130,3 +133,62 @@ def test_every_benchmark_is_whole(name):
         assert profile.about and set(profile.tasks) <= set(benchmark.tasks)
     for one in benchmark.published:
         assert one.source and math.isfinite(one.value)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\x00garbage\n", b"[" * 200_000 + b"\n", b'"a text"\n'])
+def test_garbage_is_an_error_and_no_traceback(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(line)
+    with pytest.raises(ValueError, match="line 1: not a prediction"):
+        read_answers(path)
+    assert not holds_items(path)
+    with pytest.raises(ValueError, match="line 1: not a prediction"):
+        write_scores(path, tmp_path, "results")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"duration": -1.0}, "duration is -1.0, below zero"),
+        ({"kept_kv_bytes": -5}, "kept_kv_bytes is -5, below zero"),
+        ({"item": {"benchmark": "longspeech"}}, "missing"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, counts, change, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(counts[0].to_json() | change) + "\n")
+    with pytest.raises(ValueError, match=f"a.jsonl, line 1: .*{message}"):
+        read_answers(path)
+
+
+def test_choices_that_are_no_mapping_are_named(tmp_path, counts):
+    bad = counts[0].to_json()
+    bad["item"]["choices"] = [1]
+    (tmp_path / "a.jsonl").write_text(json.dumps(bad) + "\n")
+    with pytest.raises(ValueError, match="choices: got \\[1\\]; give a mapping"):
+        read_answers(tmp_path / "a.jsonl")
+
+
+def test_a_name_breaks_no_table_and_runs_nothing(tmp_path, counts):
+    named = [replace(one, compressor="a | b <script>x</script>") for one in counts]
+    write_benchmark_report(written(tmp_path / "a.jsonl", named), tmp_path, "results")
+    page = (tmp_path / "results.md").read_text()
+    assert "a \\| b &lt;script>" in page and "<script" not in page
+
+
+def test_answers_beyond_the_context_and_unknown_costs_are_said(tmp_path, counts):
+    given = [replace(one, beyond_context=True, audio_seconds_heard=None, finished=None) for one in counts]
+    scores = write_benchmark_report(written(tmp_path / "a.jsonl", given), tmp_path, "results")
+    page = (tmp_path / "results.md").read_text()
+    assert "**4 answers are about audio of more positions than the LLM was made for" in page
+    assert "Heard by the LLM: not recorded." in page
+    assert row(scores)["beyond_context"] == 4 and row(scores)["cut"] is None
+
+
+def test_a_benchmark_is_found_in_any_line(tmp_path, counts):
+    plain = {key: value for key, value in counts[0].to_json().items() if key != "item"}
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(plain) + "\n" + json.dumps(counts[1].to_json()) + "\n")
+    assert holds_items(path)
+    with pytest.raises(ValueError, match="longspeech, no benchmark; score the answers of one"):
+        write_scores(path, tmp_path, "results")

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from speech_xl.data.items import Item
 from speech_xl.evaluation.prediction import DERIVED, Prediction
 from speech_xl.evaluation.prediction_file import prediction_files
 
+COSTS = ("duration", "audio_seconds_heard", "kept_kv_bytes", "kept_kv_tokens", "total_kv_tokens", "decode_seconds")
 TEXTS = ("reference", "hypothesis")
 
 
@@ -41,6 +43,7 @@ def read_answers(path: str | Path) -> AnswerFile:
     for file in files:
         for number, line in _lines(file, read.faults):
             one = Prediction.from_json(_mended(line, read.faults), f"{file}, line {number}")
+            _check(one, f"{file}, line {number}")
             if "id" not in line:
                 read.faults["without an id"] += 1
             if one.id in found and found[one.id].failed is None:
@@ -58,7 +61,7 @@ def _lines(file: Path, faults: Counter[str]) -> Iterator[tuple[int, dict[str, An
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if line.endswith(b"\n"):
                 record = None
             else:
@@ -70,6 +73,19 @@ def _lines(file: Path, faults: Counter[str]) -> Iterator[tuple[int, dict[str, An
                 "out, and score again"
             )
         yield number, record
+
+
+def _check(one: Prediction, where: str) -> None:
+    """Raise ValueError for an item that is none, and for costs below zero."""
+    if one.item is not None:
+        try:
+            Item.from_json(one.item)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}; take the line out, and score again") from error
+    for name in COSTS:
+        value = getattr(one, name)
+        if value is not None and value < 0:
+            raise ValueError(f"{where}: {name} is {value!r}, below zero; take the line out, and score again")
 
 
 def _mended(line: Mapping[str, Any], faults: Counter[str]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class TaskRow:
     best_constant  the one answer that would score best
     answered       items with an answer, finished or not
     failed         items without one
-    cut            answers that the token limit ended
+    cut            answers that the token limit ended; None where no answer says how it ended
+    beyond_context answers about audio that takes more positions than the LLM was made for
     audio_seconds  seconds of audio given, over sessions; `heard_seconds`: that the LLM was given frames of
     kept_kv_bytes_per_audio_second, kept_kv_share  memory that stays after prefill; None where it wasn't measured
     """
@@ -41,7 +42,8 @@ class TaskRow:
     best_constant: Constant | None
     answered: int
     failed: int
-    cut: int
+    cut: int | None
+    beyond_context: int
     audio_seconds: float
     heard_seconds: float | None
     kept_kv_bytes_per_audio_second: float | None
@@ -83,12 +85,18 @@ def _row(
         best_constant=best,
         answered=sum(one.failed is None for one in answers),
         failed=sum(one.failed is not None for one in answers),
-        cut=sum(one.finished is False and one.failed is None for one in answers),
+        cut=_cut(answers),
+        beyond_context=sum(bool(one.beyond_context) for one in answers),
         audio_seconds=round(sum(one.duration or 0.0 for one in sessions), 3),
         heard_seconds=_sum(one.audio_seconds_heard for one in sessions),
         kept_kv_bytes_per_audio_second=_quotient(sessions, "kept_kv_bytes", "duration"),
         kept_kv_share=_quotient(sessions, "kept_kv_tokens", "total_kv_tokens"),
     )
+
+
+def _cut(answers: Sequence[Prediction]) -> int | None:
+    known = [one.finished for one in answers if one.finished is not None and one.failed is None]
+    return known.count(False) if known or all(one.failed is not None for one in answers) else None
 
 
 def constants_of(answers: Sequence[Prediction], scorer: TaskScorer) -> tuple[Constant | None, Constant | None]:
@@ -97,9 +105,9 @@ def constants_of(answers: Sequence[Prediction], scorer: TaskScorer) -> tuple[Con
         return None, None
     found = []
     for reply in scorer.constants(answers):
-        said = [replace(one, hypothesis=reply, failed=None, finished=True) for one in answers]
+        constant = [replace(one, hypothesis=reply, failed=None, finished=True) for one in answers]
         with without_intervals():
-            scores = scorer.score(said, {})
+            scores = scorer.score(constant, {})
         main = next((one for one in scores if one.main), scores[0])
         found.append((Constant(reply, main.value), main.better))
     if not found:
