@@ -14,9 +14,10 @@ from typing import Any
 from lhotse import CutSet
 from lhotse.cut.data import DataCut
 
-from data_recipes.benchmark_items import THREADS, SplitRows, cuts_of
+from data_recipes.benchmark_items import SplitRows, cuts_of
 from data_recipes.prepared import mark_prepared, only_one, require_prepared, settings_folder
 from speech_xl.checks import whole
+from speech_xl.data.audio_faults import THREADS
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.items import Coverage
 from speech_xl.data.sessions import read_split, write_split

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import soundfile
 from lhotse import Recording, SupervisionSegment
-from lhotse.audio import AudioSource
 from lhotse.cut.data import DataCut
-from tqdm.auto import tqdm
 
 from speech_xl import SAMPLE_RATE
-from speech_xl.data.channels import SHORTEST_SOUND
+from speech_xl.data.audio_faults import look_at
 from speech_xl.data.items import KEY, Coverage, Item
 
-THREADS = 16  # that wait for a disk
-MISSING = "audio file missing"
 NO_ANSWER = "no answer in the row"
 NO_ROW = "not among the rows of the file"
 SHORT = "short of the published count after filtering"  # of tasks whose published count is one after the filters
@@ -156,50 +149,6 @@ def spread(rows: Sequence[Row], limit: int | None) -> Sequence[Row]:
     if limit is None or limit >= len(rows):
         return rows
     return [rows[place * len(rows) // limit] for place in range(limit)]
-
-
-def look_at(folder: Path, paths: Iterable[str], description: str) -> tuple[dict[str, Recording], dict[str, str]]:
-    """Read the headers of audio files below `folder`, in parallel: path -> recording, and path -> why there is none."""
-    names = list(dict.fromkeys(paths))
-    recordings: dict[str, Recording] = {}
-    faults: dict[str, str] = {}
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda name: recording_of(folder / name, name), names)
-        for name, one in zip(names, tqdm(found, total=len(names), desc=description, unit="file", delay=1), strict=True):
-            if isinstance(one, Recording):
-                recordings[name] = one
-            else:
-                faults[name] = one
-    return recordings, faults
-
-
-def recording_of(path: Path, name: str) -> Recording | str:
-    """A recording by the file's header, or why the file can't be used."""
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            return "audio path is a folder"
-        if _cut_off(path, size):
-            return "audio file cut off"
-        info = soundfile.info(str(path))
-    except FileNotFoundError:
-        return MISSING
-    except (OSError, soundfile.LibsndfileError):
-        return "audio file can't be read"
-    if info.frames < SHORTEST_SOUND * info.samplerate:
-        return "audio file without sound"
-    source = AudioSource(type="file", channels=list(range(info.channels)), source=str(path.absolute()))
-    return Recording(name, [source], info.samplerate, info.frames, info.frames / info.samplerate)
-
-
-def _cut_off(path: Path, size: int) -> bool:
-    """Whether a WAV file is shorter than its header says; libsndfile takes it for a shorter recording."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return size == 0
-    (declared,) = struct.unpack("<I", head[4:8])
-    return size < declared + 8 and declared < 0x7FFFF000  # more is written where the length wasn't known
 
 
 def _cut(recording: Recording, items: Sequence[Item]) -> DataCut:

@@ -193,7 +193,7 @@ def test_bad_files_are_named_with_the_mend(session, spoil):
         dataset_of()[CutSet.from_cuts([session])]
     message = str(caught.value)
     assert str(path) in message and session.id in message
-    assert "prepare the corpus again" in message
+    assert "restore the file, or take the session out" in message
     assert len(message) < 800  # lhotse's own report is a page
 
 
@@ -321,3 +321,15 @@ def test_refuses_sessions_it_cannot_take_excerpts_of(session):
         Excerpt(1, 2)(session.drop_supervisions(), 0, 0)
     with pytest.raises(ValueError, match="excerpts need sessions of one recording"):
         Excerpt(1, 2)(session.append(session), 0, 0)
+
+
+def test_a_damaged_file_is_named_with_the_decoders_cause_and_a_mend_that_deletes_nothing_of_the_users(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 48_000), 16_000)
+    cut = Recording.from_file(path).to_cut()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(
+        AudioError, match=r"decoder lost sync.*; restore the file, or take the session out \(where"
+    ) as bad:
+        load_audio(cut)
+    assert "Details:" not in str(bad.value) and "corpus folder" not in str(bad.value)

@@ -134,11 +134,13 @@ def _complaint(cut: Cut, what: str, mend: bool = True) -> str:
     if not mend:
         return complaint
     return (
-        f"{complaint}; restore the file, or delete the corpus folder and prepare the corpus again, or take the session "
-        "out of the manifest"
+        f"{complaint}; restore the file, or take the session out (where a recipe made it, delete the recipe's folder "
+        "under data/ and prepare again)"
     )
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    """The first line that says something: not one that only leads to the next, as "... failed. Details:" does."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.endswith(":")] or lines
+    return f"{type(error).__name__}: {telling[0][:300]}" if telling else type(error).__name__

@@ -53,8 +53,8 @@ def check_audio_files(cuts: Iterable[Cut], split: str) -> None:
         more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise AudioError(
             f"{len(faults)} of the {len(files)} audio files of {split} can't be used: {few}{more}. Restore them "
-            "(relative paths begin in the working directory, or in corpus.audio_dir), delete the corpus folder "
-            "and prepare the corpus again, or take the sessions out of the manifest"
+            "(relative paths begin in the working directory, or in corpus.audio_dir), or take the sessions out (where "
+            "a recipe made them, delete the recipe's folder under data/ and prepare again)"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.checks import whole
+from speech_xl.data.audio_faults import look_at
 from speech_xl.data.audio_folder import TABLES
 from speech_xl.data.corpus import SPLITS, Corpus, check_split
 from speech_xl.data.item_rows import EXAMPLE, ItemRow, read_item_rows
@@ -46,7 +48,8 @@ class ItemFolder(Corpus):
         name: of the corpus, in logs and folders.
 
     Raises FileNotFoundError where the file is missing, and ValueError that names file, line, key, value and the mend. A
-    row whose recording is missing is counted in `coverage`, in which the rows of the file are the published items.
+    row whose recording is missing, cut off, unreadable or without sound is warned of, and counted by reason in
+    `coverage`, in which the rows of the file are the published items.
     """
 
     def __init__(
@@ -91,7 +94,9 @@ class ItemFolder(Corpus):
                 f"ItemFolder: {self._file()} has no row of the split {split!r}, only of {there}; name it there"
             )
         if not found[split][0]:
-            raise FileNotFoundError(f"ItemFolder: none of the recordings of split {split!r} in {self._file()} is here")
+            raise FileNotFoundError(
+                f"ItemFolder: none of the recordings of split {split!r} in {self._file()} can be used; restore them"
+            )
         return found[split]
 
     def _file(self) -> Path:
@@ -115,38 +120,34 @@ class ItemFolder(Corpus):
             file = self._file()
             rows = read_item_rows(file)
             folder = file.parent if self.audio_dir is None else self.audio_dir
+            recordings, faults = look_at(folder, (row.audio for row in rows), f"{file}: looking at audio files")
             for split in SPLITS:
                 if own := [row for row in rows if (row.split or "test") == split]:
-                    self._found[split] = self._sessions(own, folder)
+                    self._found[split] = self._sessions(own, recordings, faults)
             _warn_of_shared(rows, file)
+            _warn_of_faults(rows, folder, faults)
             if not any(cuts for cuts, _ in self._found.values()):
                 self._found = {}
                 raise FileNotFoundError(
-                    f"{rows[0].place}: audio {folder / rows[0].audio} is missing, and so is that of every other row; "
-                    "set audio_dir to the folder that these paths start from"
+                    f"{rows[0].place}: {faults[rows[0].audio]}: {folder / rows[0].audio}; nor can the audio of any "
+                    "other row be used. Restore the files, or set audio_dir to the folder that these paths start from"
                 )
         return self._found
 
-    def _sessions(self, rows: list[ItemRow], folder: Path) -> tuple[list[MonoCut], Coverage]:
+    def _sessions(
+        self, rows: list[ItemRow], recordings: Mapping[str, Recording], faults: Mapping[str, str]
+    ) -> tuple[list[MonoCut], Coverage]:
         published, here, missing = Counter[str](), Counter[str](), dict[str, Counter[str]]()
-        lost: list[ItemRow] = []
         sessions: dict[str, list[tuple[str, ItemRow]]] = {}
         for row in rows:
-            there = (folder / row.audio).is_file()
-            lost += [] if there else [row]
             for task in tasks_of(row):
                 published[task] += 1
-                if not there:
-                    missing.setdefault(task, Counter())["audio file missing"] += 1
+                if row.audio in faults:
+                    missing.setdefault(task, Counter())[faults[row.audio]] += 1
                 elif self.limit is None or here[task] < self.limit:
                     here[task] += 1
                     sessions.setdefault(row.audio, []).append((task, row))
-        if lost:
-            rank_zero_warn(
-                f"ItemFolder: {lost[0].place}: audio {folder / lost[0].audio} is missing, as are those of "
-                f"{len(lost) - 1} more rows; these are not asked"
-            )
-        cuts = [self._cut(folder / audio, audio, asked) for audio, asked in sessions.items()]
+        cuts = [self._cut(recordings[audio], asked) for audio, asked in sessions.items()]
         _check_ids([Item.from_json(one) for cut in cuts for one in cut.custom[KEY]])
         coverage = Coverage(
             published=dict(published),
@@ -156,15 +157,8 @@ class ItemFolder(Corpus):
         )
         return cuts, coverage
 
-    def _cut(self, path: Path, audio: str, asked: list[tuple[str, ItemRow]]) -> MonoCut:
-        try:
-            recording = Recording.from_file(path, recording_id=audio)
-        except Exception as error:  # each of lhotse's audio backends has its own exception types
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            raise ValueError(
-                f"{asked[0][1].place}: audio {path} can't be read ({reason}); convert it to FLAC"
-            ) from error
-        cut = cast(MonoCut, recording.to_cut())
+    def _cut(self, recording: Recording, asked: list[tuple[str, ItemRow]]) -> MonoCut:
+        audio, cut = recording.id, cast(MonoCut, recording.to_cut())
         transcripts = [row for task, row in asked if task == TRANSCRIPT]
         if len(transcripts) > 1:
             raise ValueError(f"{transcripts[1].place}: {audio} has a transcript in {transcripts[0].place}; keep one")
@@ -212,6 +206,19 @@ def _check_ids(items: list[Item]) -> None:
         raise ValueError(f"ItemFolder: id {twice[0]!r} is there twice; give every row its own id, or none")
 
 
+def _warn_of_faults(rows: list[ItemRow], folder: Path, faults: Mapping[str, str]) -> None:
+    """Warn of recordings that can't be used: of each kind of fault the first, and how many rows are left out."""
+    left_out: dict[str, list[ItemRow]] = {}
+    for row in rows:
+        if row.audio in faults:
+            left_out.setdefault(faults[row.audio], []).append(row)
+    for fault, some in left_out.items():
+        rank_zero_warn(
+            f"ItemFolder: {some[0].place}: {fault}: {folder / some[0].audio}. Rows that are not asked for this reason: "
+            f"{len(some)}; restore their files, or convert them to FLAC"
+        )
+
+
 def _warn_of_shared(rows: list[ItemRow], file: Path) -> None:
     """Warn of recordings in several splits: what is measured on them is no measure."""
     splits: dict[str, set[str]] = {}
@@ -219,6 +226,6 @@ def _warn_of_shared(rows: list[ItemRow], file: Path) -> None:
         splits.setdefault(row.audio, set()).add(row.split or "test")
     if shared := sorted(audio for audio, some in splits.items() if len(some) > 1):
         rank_zero_warn(
-            f"ItemFolder: {file}: {shared[0]} and {len(shared) - 1} more recordings have rows in several splits: what "
-            "is measured on them after training is no measure"
+            f"ItemFolder: {file}: recordings have rows in several splits: {len(shared)}, such as {shared[0]}. What is "
+            "measured on them after training is no measure"
         )

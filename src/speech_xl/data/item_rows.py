@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from speech_xl.checks import whole
-from speech_xl.data.audio_folder import read_text
 from speech_xl.data.corpus import SPLITS
 from speech_xl.data.cut_checks import check_text
+from speech_xl.data.item_tables import check_keys, json_of, rows_of
 
 AUDIO_KEYS = ("audio", "file_name")
 QUESTION_KEYS = ("question", "prompt")
@@ -55,40 +52,19 @@ class ItemRow:
 
 def read_item_rows(path: Path) -> list[ItemRow]:
     """The rows of a JSON Lines or CSV file. Raises ValueError with file, line, key, value and the mend."""
-    rows = [_row(place, content) for place, content in _contents(path)]
+    rows = [_row(place, content) for place, content in rows_of(path, AUDIO_KEYS, EXAMPLE)]
     if not rows:
         raise ValueError(f"{path}: holds no rows; write lines such as {EXAMPLE}")
     return rows
 
 
-def _contents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = read_text(path)
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            if None in row:
-                raise ValueError(f"{place}: has more cells than the first line; put texts with commas into quotes")
-            yield place, {str(key): value for key, value in row.items() if value not in ("", None)}
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            content = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{place}: no JSON ({error}); write one object a line, such as {EXAMPLE}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{place}: got {line[:60]!r}; write one object a line, such as {EXAMPLE}")
-        yield place, content
-
-
 def _row(place: str, content: Mapping[str, Any]) -> ItemRow:
+    check_keys(place, content, KEYS)
     audio = _text(place, content, *AUDIO_KEYS)
     if audio is None:
         raise ValueError(f"{place}: names no audio; write its path under {AUDIO_KEYS[0]!r}")
-    if Path(audio).is_absolute() or ".." in Path(audio).parts or "\\" in audio:
+    parts = PurePosixPath(audio)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in audio or "\0" in audio:
         raise ValueError(
             f"{place}: audio: {audio!r} leads out of the folder; give a path relative to it, without .., or set "
             "audio_dir"
@@ -106,7 +82,7 @@ def _row(place: str, content: Mapping[str, Any]) -> ItemRow:
         raise ValueError(f"{place}: asks nothing; give a question and its answer, or a transcript")
     return ItemRow(
         place=place,
-        audio=audio,
+        audio=parts.as_posix(),  # a.wav and ./a.wav are one recording
         question=question,
         answer=_label(place, answer, choices) if answer is not None and choices else answer,
         transcript=transcript,
@@ -158,9 +134,9 @@ def _choices(place: str, value: Any) -> dict[str, str]:
         return {}
     if isinstance(value, str):
         try:
-            value = json.loads(value) if value.lstrip()[:1] in ("[", "{") else value.split("|")
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{place}: choices: no JSON ({error}); write ["fog", "rain"], or fog|rain') from error
+            value = json_of(value) if value.lstrip()[:1] in ("[", "{") else value.split("|")
+        except ValueError as error:
+            raise ValueError(f'{place}: choices: {error}; write ["fog", "rain"], or fog|rain') from error
     if isinstance(value, list):
         value = dict(zip(map(label_of, range(len(value))), value, strict=True))
     if not isinstance(value, Mapping) or len(value) < 2:

@@ -52,8 +52,8 @@ class ManifestCorpus(Corpus):
             recordings = {recording.id for cut in cuts for recording in recordings_of(cut)}
             if shared := sorted(recordings & split_of.keys()):
                 rank_zero_warn(
-                    f"ManifestCorpus: recording {shared[0]} is in {split_of[shared[0]]} and in {split}, as are "
-                    f"{len(shared) - 1} more: what is measured on them is no measure"
+                    f"ManifestCorpus: recording {shared[0]} is in {split_of[shared[0]]} and in {split} (of all "
+                    f"that are in both: {len(shared)}): what is measured on them is no measure"
                 )
             split_of |= dict.fromkeys(recordings, split)
 
