@@ -49,6 +49,13 @@ def test_the_script_takes_the_mean_of_files_and_strict_all_words():
     assert [one.metric for one in STRICT.tasks["ASR"].score(some, {})] == ["100 - WER (corpus), %", "WER (corpus), %"]
 
 
+def test_a_figure_below_zero_is_explained():
+    for profile in (OFFICIAL, STRICT):
+        figure, wer = profile.tasks["ASR"].score(answers("ASR", ("a", "b b b")), {})
+        assert figure.value == -200 and "below 0 where there are more errors than words" in figure.note
+        assert "below 0" not in wer.note
+
+
 def test_empty_and_failed_transcripts_leave_the_mean_and_count_strictly():
     some = answers("ASR", ("a b", "a b"), ("a b", "")) + [answer("ASR", 2, "a b c d", "", failed="no memory")]
     figure, wer = OFFICIAL.tasks["ASR"].score(some, {})

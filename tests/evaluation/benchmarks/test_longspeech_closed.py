@@ -26,6 +26,11 @@ COUNTS = [
     ("2", "I can't tell.", NONE, NONE),
     ("2", "2.5", RIGHT, NONE),  # h1 sees the 2; strict, that it isn't whole
     ("2", "２", RIGHT, RIGHT),  # full-width
+    ("2", "２人", RIGHT, RIGHT),
+    ("2", "話者は2人です。", RIGHT, RIGHT),
+    ("2", "화자는 2명입니다", RIGHT, RIGHT),
+    ("2", "2人か3人", RIGHT, NONE),
+    ("2", "the 2nd", RIGHT, NONE),  # a digit in a word of another script
     ("3", "3 3 3 3 3 3 3 3 3 3", RIGHT, RIGHT),  # a runaway that says one thing
     ("2", "Zwei Sprecher", NONE, NONE),  # another language: English words alone are read
     ("100", "one hundred", NONE, NONE),  # 1 and 100
@@ -125,16 +130,42 @@ def test_languages(reference, hypothesis, language, h1, strict):
     assert outcome(scores("strict", row), D_A) == strict
 
 
+# answer of the row, its language, hypothesis, outcome in paper-words, in h1, in strict
+DISAGREEING = [
+    ("French", "en", "French", RIGHT, NO, RIGHT),
+    ("French", "en", "English", NO, RIGHT, NO),
+    ("French", "en", "not English but French", NO, RIGHT, NONE),  # the longest name is English
+    ("It is French", "en", "It is French", RIGHT, RIGHT, RIGHT),  # to h1 a spelling of "en"
+]
+
+
+@pytest.mark.parametrize("reference, language, hypothesis, words, h1, strict", DISAGREEING)
+def test_the_rows_answer_is_the_language_that_is_right(reference, language, hypothesis, words, h1, strict):
+    rows = answers("language_detection", (reference, hypothesis, language))
+    for profile, expected in (("paper-words", words), ("h1", h1), ("strict", strict)):
+        found = scores(profile, rows)
+        assert outcome(found, D_A) == expected, profile
+        assert "the two disagree in 1 of 1 rows" in found[D_A].note
+        first = "the row's `language`, else" if profile == "h1" else "the language that the row's answer names, else"
+        assert f"truth: {first}" in found[D_A].note
+
+
+def test_rows_whose_answer_and_language_agree_are_not_counted_as_disagreeing():
+    rows = [("Mandarin Chinese", "zh", "zh-CN"), ("German", "German", None), ("Ursprache", "ursprache", "de")]
+    found = scores("paper-words", answers("language_detection", *rows))[D_A]
+    assert found.value == 100 and "disagree" not in found.note
+
+
 @pytest.mark.parametrize("profile", ["h1", "strict", "paper-words"])
 def test_correct_wrong_and_unparsed_sum_to_100_and_are_read_both_ways(profile):
     rows = [("Italian", "Italian", "it"), ("Italian", "Polish", "it"), ("Polish", "music", "pl"), ("Thai", "", "th")]
     found = scores(profile, answers("language_detection", *rows))
     assert [found[name].value for name in (D_A, WRONG, UNPARSED)] == [25, 25, 50]
     assert {name: found[name].value for name in READINGS} == {
-        "M.R if it means wrong, %": 25,
-        "D.E if it means unparsed, %": 50,
-        "M.R if it means unparsed, %": 50,
-        "D.E if it means wrong, %": 25,
+        "wrong language, if that is M.R, %": 25,
+        "no language found, if that is D.E, %": 50,
+        "no language found, if that is M.R, %": 50,
+        "wrong language, if that is D.E, %": 25,
     }
 
 
@@ -176,6 +207,14 @@ def test_constant_answers_are_the_classes_the_most_frequent_first(task, referenc
             assert scorer.score(always, {})[0].unparsed == 0
 
 
+@pytest.mark.parametrize("task", ["speaker_count", "language_detection", "emotionQA"])
+def test_names_of_figures_say_what_they_are_beside_the_papers_abbreviation(task):
+    found = scores("strict", answers(task, ("2", "2", "en")) + answers(task, ("calm", "calm", "en")))
+    words = ("correct", "parsed", "unparsed", "wrong language", "no language found", "same coarse", "same polarity")
+    assert all(name.startswith(words) for name in found)
+    assert any(mark in " ".join(found) for mark in ("(N.A)", "(D.A)", "(paper: Strict)"))
+
+
 @pytest.mark.parametrize("profile", [one.name for one in LONGSPEECH.profiles])
 def test_rows_of_a_table_have_every_task_and_constant_answers_beside_closed_ones(profile):
     closed = {"speaker_count": "2", "content_separation": "2", "language_detection": "Thai", "emotionQA": "calm"}
@@ -193,7 +232,8 @@ def test_rows_of_a_table_have_every_task_and_constant_answers_beside_closed_ones
         assert (row.answered, row.failed) == (3, 1)
         if row.scores and row.task in closed:
             assert row.majority is not None and row.best_constant is not None
-            # Languages have "en" as their row's language, and "Thai" as their reference: the row's is the truth.
-            assert row.majority.value == row.best_constant.value == (0 if row.task == "language_detection" else 100)
+            # Languages have "en" as their row's language, and "Thai" as their reference: to h1 the row's is the truth.
+            other = row.task == "language_detection" and profile == "h1"
+            assert row.majority.value == row.best_constant.value == (0 if other else 100)
         else:
             assert row.majority is None and row.best_constant is None

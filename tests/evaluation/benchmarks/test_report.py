@@ -192,3 +192,12 @@ def test_a_benchmark_is_found_in_any_line(tmp_path, counts):
     assert holds_items(path)
     with pytest.raises(ValueError, match="longspeech, no benchmark; score the answers of one"):
         write_scores(path, tmp_path, "results")
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_what_a_benchmark_says_of_itself_begins_a_sentence(name):
+    benchmark = find_benchmark(name)
+    if "mini" in name:
+        assert benchmark.paper.startswith("Made by this suite. Tasks are named as in ")
+    for text in (one.about for one in benchmark.profiles):
+        assert text[0] == text[0].upper(), text

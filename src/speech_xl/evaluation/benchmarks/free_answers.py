@@ -18,8 +18,8 @@ from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScore
 from speech_xl.evaluation.normaliser import NORMALISER_VERSION, units
 from speech_xl.evaluation.prediction import Prediction
 
-STRICT = "Strict, %"
-RELAXED = "Relaxed, %"
+STRICT = "judged YES (paper: Strict), %"
+RELAXED = "judged YES or PARTIALLY (paper: Relaxed), %"
 EXACT = "exact match, %"
 TOKEN_F1 = "token F1, %"
 DIAGNOSTIC = f"a diagnostic without a judge, by this suite's normaliser, version {NORMALISER_VERSION}"
@@ -69,7 +69,9 @@ def _diagnostics(answers: Sequence[Prediction], left_out: int, failed: Failed, b
         for one in answers
     ]
     ones = [1.0] * len(answers)
-    why = "" if beside else "; Strict and Relaxed need a judge's labels, and there are none of these answers"
+    why = (
+        "" if beside else "; the shares of YES and PARTIALLY need a judge's labels, and there are none of these answers"
+    )
     about = {"left_out": left_out, "note": f"{DIAGNOSTIC}; {failed_note(failed)}{why}"}
     return [
         ratio_score(EXACT, answers, [a == b for a, b in pairs], ones, **about),

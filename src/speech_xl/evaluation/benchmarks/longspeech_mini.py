@@ -69,7 +69,7 @@ def _of_longspeech(name: str) -> dict[str, TaskScorer]:
 
 FACTS_PROFILE = Profile(
     "facts",
-    "this suite's own, for sessions that are made from facts: summaries by the facts they hold, temporal questions by "
+    "This suite's own, for sessions that are made from facts: summaries by the facts they hold, temporal questions by "
     "exact match, the other tasks as LongSpeech's profile strict",
     {
         **_of_longspeech("strict"),
@@ -79,14 +79,15 @@ FACTS_PROFILE = Profile(
 )
 PAPER_WORDS = Profile(
     "paper-words",
-    "the rules of LongSpeech's profile of this name; of temporal questions only what needs no judge without one",
+    "The rules of LongSpeech's profile of this name; of temporal questions only what needs no judge without one",
     _of_longspeech("paper-words"),
 )
 
 BENCHMARK = Benchmark(
     name="longspeech_mini",
     title="LongSpeech mini",
-    paper="of this suite; tasks are named as in LongSpeech (arXiv 2601.13539), whose figures are not comparable",
+    paper="Made by this suite. Tasks are named as in LongSpeech (arXiv 2601.13539); figures of the two are not "
+    "comparable",
     tasks=TASKS,
     profiles=(FACTS_PROFILE, PAPER_WORDS),
     average={"facts": False, "paper-words": False},

@@ -11,7 +11,7 @@ TASKS = ("ASR", *CHOSEN)
 
 STRICT = Profile(
     "strict",
-    "the rules of AudioMarathon's profile strict: a reply must name exactly one choice, any other is wrong; macro F1 "
+    "The rules of AudioMarathon's profile strict: a reply must name exactly one choice, any other is wrong; macro F1 "
     "over all classes offered; corpus WER",
     {"ASR": strict_transcripts()} | {task: strict_closed("labels") for task in CHOSEN},
 )
@@ -19,7 +19,8 @@ STRICT = Profile(
 BENCHMARK = Benchmark(
     name="marathon_mini",
     title="AudioMarathon mini",
-    paper="of this suite; tasks are named as in AudioMarathon (arXiv 2510.07293), whose figures are not comparable",
+    paper="Made by this suite. Tasks are named as in AudioMarathon (arXiv 2510.07293); figures of the two are not "
+    "comparable",
     tasks=TASKS,
     profiles=(STRICT,),
     average={"strict": False},

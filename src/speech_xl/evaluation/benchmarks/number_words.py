@@ -6,7 +6,9 @@ import re
 import unicodedata
 
 _FIRST = re.compile(r"(?<!\d)-?\d+(?!\d)")
-_DIGITS = re.compile(r"(?<!\w)-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+# Letters of a word that a number may not touch ("S2", "2nd"); not those of Chinese, Japanese, Korean and Thai ("2人").
+_LETTER = "[^\\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af]"
+_DIGITS = re.compile(rf"(?<!{_LETTER})-?\d+(?:,\d{{3}})*(?:\.\d+)?(?!{_LETTER})")
 _ONES = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
@@ -25,7 +27,7 @@ def first_integer(text: str) -> int | None:
 
 
 def numbers_in(text: str) -> set[float]:
-    """Every value in a text, in digits ("2", "2.0", "1,200") or in English words up to ninety-nine.
+    """Every value in a text, in digits ("2", "2.0", "1,200", "２人") or in English words up to ninety-nine.
 
     Larger numbers in words are several values, so that `only_integer` finds none in them.
     """

@@ -149,7 +149,7 @@ BENCHMARK = Benchmark(
     profiles=(
         Profile(
             "plain",
-            "this suite's rules for items of the user's own: accuracy over choices, exact match and token F1 of free "
+            "This suite's rules for items of the user's own: accuracy over choices, exact match and token F1 of free "
             "answers, WER of transcripts",
             {
                 CHOICE: TaskScorer(by_task(choice_scores), labels_of),

@@ -107,8 +107,8 @@ def truncated(predictions: Sequence[Prediction], judgements: Judgements) -> list
 
 
 RULES = (
-    ("leaderboard", "the Open ASR leaderboard's rules (github.com/huggingface/open_asr_leaderboard)", leaderboard),
-    ("suite", "this suite's own normaliser, for every language", suite),
+    ("leaderboard", "The Open ASR leaderboard's rules (github.com/huggingface/open_asr_leaderboard)", leaderboard),
+    ("suite", "This suite's own normaliser, for every language", suite),
     ("truncated", "WER with runaway answers cut, as papers on long-form speech LLMs give it", truncated),
 )
 

@@ -39,8 +39,9 @@ OFFICIAL = Profile(
 LETTERED = strict_closed("labels")
 STRICT = Profile(
     "strict",
-    "A clean reading of the same answers: a reply must name exactly one choice by its letter or its text, any other is "
-    "wrong; macro F1 over all classes offered, in SGR too; corpus WER; failed answers count as wrong.",
+    "A clean reading of the same answers: a reply must name exactly one choice by its letter or its text, not behind "
+    "a negation, any other is wrong; macro F1 over all classes offered, in SGR too; corpus WER; failed answers count "
+    "as wrong.",
     {
         "SER": LETTERED,
         "SCR": LETTERED,

@@ -1,6 +1,7 @@
 """A parser for multiple choice that wants exactly one choice, named by its label or by its text; any number of them.
 
-It reads what is written, not what may be meant: "fear" doesn't name "Fearful", and "not a dog" names "Dog".
+It reads what is written, not what may be meant: "fear" doesn't name "Fearful". A reply that names one choice alone, and
+that one behind a negation ("not a dog"), names none.
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ FREE, END = r"(?<![\w'’])", r"(?![\w'’])"  # no word goes on here
 LISTED = r"\s*(?:,|/|&|\bor\b|\band\b)\s*"
 CUE = r"\b(?:option|choice|letter)\s*[:=]?\s*"
 ANSWER = r"\banswer(?:\s+(?:is|was|would\s+be))?\s*[:=]?\s*"
+NEGATION = re.compile(r"\b(?:no|not|non|never|neither|nor|without|cannot|\w+n['’]t)\b", re.IGNORECASE)
+CLAUSE = re.compile(r"[^.,;:!?\n]*?(?=[.,;:!?\n]|\bbut\b|$)", re.IGNORECASE)  # to the end of it
 OPEN, NO_WORD = r"[\"'“‘*(\[]*", r"(?=\s*(?:[^\w\s'’]|$))"  # marks before a label; no word after it
 
 
 def parse_choice(reply: str, choices: Mapping[str, str]) -> str | None:
     """The label of the only choice that the reply names; None where it names none or several.
 
-    A label names its choice where it is the whole reply, begins it with a mark ("b)", "B:"), stands in brackets,
-    follows "option", "choice", "letter" or "answer is", stands alone as a capital, or ends the reply. The labels A and
-    I are English words, so they need a mark or the reply's end after them ("I hear a dog" names no A).
+    A label names its choice where it is the whole reply, begins it with a mark ("b)", "b."), stands in brackets,
+    follows "option", "choice", "letter" or "answer is", or stands alone as a capital; a small letter anywhere else is
+    none (", e\\nt"). The labels A and I are English words, so they need a mark or the reply's end after them ("I hear a
+    dog" names no A).
 
     A text names its choice where all its words stand in the reply in their order. Parts do as well: what is before or
     after " - ", without the brackets or inside of them ("Early Career", "31-40"), without a word that ends all choices
     ("46" of "46 entities"). Where choices overlap ("metro", "metro station"), the longer one is meant.
+
+    A negation holds to the end of its clause, which a mark or "but" ends ("No, a dog" names "Dog"). Negations that are
+    in a choice's own text are none.
     """
     return _parse(reply, tuple(choices.items()))
 
@@ -38,9 +45,27 @@ def _parse(reply: str, offered: tuple[tuple[str, str], ...]) -> str | None:
     choices, text = dict(offered), unicodedata.normalize("NFKC", reply).strip()
     names = {label: _names(whole, choices) for label, whole in choices.items()}
     words = _words(text)
-    whole = {label for label, some in names.items() if words in some}
-    named = whole or _by_label(text, list(choices)) | _by_text(words, names)
-    return named.pop() if len(named) == 1 else None
+    if whole := {label for label, some in names.items() if words in some}:
+        return whole.pop() if len(whole) == 1 else None
+    named = _named(text, choices, names)
+    if len(named) != 1 or not named & _named(_without_negated(text, choices), choices, names):
+        return None
+    return named.pop()
+
+
+def _named(text: str, choices: Mapping[str, str], names: Mapping[str, set[tuple[str, ...]]]) -> set[str]:
+    return _by_label(text, list(choices)) | _by_text(_words(text), names)
+
+
+def _without_negated(text: str, choices: Mapping[str, str]) -> str:
+    """The text without its negations and what follows them in their clauses."""
+    own = {found.casefold() for one in choices.values() for found in NEGATION.findall(one)}
+    kept, place = [], 0
+    for found in NEGATION.finditer(text):
+        if found.start() >= place and found[0].casefold() not in own and (rest := CLAUSE.match(text, found.end())):
+            kept.append(text[place : found.start()])
+            place = rest.end()
+    return " ".join([*kept, text[place:]])
 
 
 def _by_label(text: str, labels: Sequence[str]) -> set[str]:
@@ -55,20 +80,23 @@ def _names_label(text: str, label: str) -> bool:
     one = re.escape(label)
     patterns = [
         rf"^\W*{one}\W*$",
-        rf"^\W*{one}\s*[.):,\]\n]",
-        rf"^\W*{one}\s+[-–—]",
+        rf"^{OPEN}{one}\s*[.):\]](?!\w\.)",  # not "e.g."
+        rf"^{OPEN}{one}\s+[-–—]",
         rf"[(\[]\s*{one}\s*[)\]]",
         rf"{FREE}{one}\)",
         rf"{CUE}{OPEN}{one}{END}",
         rf"{ANSWER}{OPEN}{one}{NO_WORD}",
     ]
-    capital = rf"{FREE}{re.escape(label.upper())}{END}"
+    upper = re.escape(label.upper())
+    capitals = [rf"^\W*{upper}\s*[.):,\]\n]"]
     if label.lower() == "a":
-        capital += r"\W*$"
+        capitals.append(rf"{FREE}{upper}\W*$")
     elif label.lower() != "i":
-        patterns += [rf"{ANSWER}{OPEN}{one}{END}", rf"{FREE}{one}\W*$"]
-    as_capital = label.lower() != "i" and re.search(capital, text) is not None
-    return as_capital or any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
+        capitals.append(rf"{FREE}{upper}{END}")
+        patterns.append(rf"{ANSWER}{OPEN}{one}{END}")
+    return any(re.search(pattern, text) for pattern in capitals) or any(
+        re.search(pattern, text, re.IGNORECASE) for pattern in patterns
+    )
 
 
 def _by_text(words: Sequence[str], names: Mapping[str, set[tuple[str, ...]]]) -> set[str]:

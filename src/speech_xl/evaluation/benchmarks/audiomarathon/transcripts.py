@@ -131,6 +131,6 @@ def _both(
         unparsed,
         "higher",
         True,
-        note,
+        f"{note}; below 0 where there are more errors than words",
     )
     return [right, Score(f"WER ({kind}), %", wer, low, high, items, left_out, unparsed, "lower", False, note)]

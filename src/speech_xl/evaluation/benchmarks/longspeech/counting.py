@@ -10,10 +10,11 @@ from speech_xl.evaluation.benchmarks.number_words import first_integer, only_int
 from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScorer, distinct_answers
 from speech_xl.evaluation.prediction import Prediction
 
-N_A = "N.A, %"  # correct / all
-P_R = "P.R, %"  # parsed / all
-PR = "Pr, %"  # correct / parsed
-M_R = "M.R, %"  # unparsed / all
+# The letters are the abbreviations of the paper's Table 4.
+N_A = "correct (N.A), %"
+P_R = "parsed (P.R), %"
+PR = "correct of the parsed (Pr), %"
+M_R = "unparsed (M.R), %"
 FIRST_INTEGER = Reader(first_integer, "number: the first run of digits in the answer; words such as two are none")
 ONLY_INTEGER = Reader(
     only_integer,

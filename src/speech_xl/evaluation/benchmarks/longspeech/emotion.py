@@ -13,8 +13,8 @@ from speech_xl.evaluation.benchmarks.closed_answers import Reader, parse
 from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScorer
 from speech_xl.evaluation.prediction import Prediction
 
-STRICT = "Strict, %"
-RELAXED = "Relaxed, %"
+STRICT = "same coarse emotion (paper: Strict), %"
+RELAXED = "same polarity (paper: Relaxed), %"
 
 
 @cache

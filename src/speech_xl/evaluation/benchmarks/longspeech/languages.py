@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from speech_xl.evaluation.benchmarks.answers import Failed, failed_note, language_of, reference_of
 from speech_xl.evaluation.benchmarks.closed_answers import Reader, parse
@@ -18,15 +19,15 @@ from speech_xl.evaluation.benchmarks.language_names import (
 from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScorer, distinct_answers
 from speech_xl.evaluation.prediction import Prediction
 
-D_A = "D.A, %"
+D_A = "correct (D.A), %"
 WRONG = "wrong language, %"
 UNPARSED = "no language found, %"
 # The paper's M.R, D.E and D.A sum to 100, and it isn't known which of the two errors is which.
 READINGS = {
-    "M.R if it means wrong, %": WRONG,
-    "D.E if it means unparsed, %": UNPARSED,
-    "M.R if it means unparsed, %": UNPARSED,
-    "D.E if it means wrong, %": WRONG,
+    "wrong language, if that is M.R, %": WRONG,
+    "no language found, if that is D.E, %": UNPARSED,
+    "no language found, if that is M.R, %": UNPARSED,
+    "wrong language, if that is D.E, %": WRONG,
 }
 FIRST_LANGUAGE = Reader(
     first_language,
@@ -39,26 +40,53 @@ ONLY_LANGUAGE = Reader(
 )
 
 
-def expected_language(prediction: Prediction) -> str | None:
-    """Code of the row's language; of a row without one, of the language that its reference names."""
+# What the truth is first, the row's answer or its `language`; the other one holds where that is missing or unread.
+Truth = Literal["answer", "language"]
+RULES = {
+    "answer": "truth: the language that the row's answer names, else the row's `language` (profile h1: the other way "
+    "round)",
+    "language": "truth: the row's `language`, else the language that its answer names (other profiles: the other way "
+    "round)",
+}
+
+
+def languages_of(prediction: Prediction) -> tuple[str | None, str | None]:
+    """Code of the only language that the reference names, and code of the row's `language`; None without one."""
     language = language_of(prediction)
-    return code_of(language) if language else first_language(reference_of(prediction), names())
+    return only_language(reference_of(prediction), names()), code_of(language) if language else None
 
 
-def spellings_of(predictions: Sequence[Prediction]) -> Aliases:
-    """Names of languages, and every reference in these answers as a name of its row's language."""
-    rows = [(reference_of(one), expected_language(one)) for one in predictions]
+def expected_language(prediction: Prediction, truth: Truth) -> str | None:
+    """Code of the language that is right. A reference that names none of the known ones leaves the row's language."""
+    named, language = languages_of(prediction)
+    if truth == "answer":
+        return named or language
+    return language or first_language(reference_of(prediction), names())
+
+
+def spellings_of(predictions: Sequence[Prediction], truth: Truth) -> Aliases:
+    """Names of languages, and references as a name of the language that is right: with truth "answer" those alone that
+    name no known language, else every one, as the profile h1 has it."""
+    rows = [
+        (reference_of(one), expected_language(one, truth))
+        for one in predictions
+        if truth == "language" or languages_of(one)[0] is None
+    ]
     return with_spellings((name, code) for name, code in rows if code is not None)
 
 
-def language_detection(reader: Reader, failed: Failed) -> TaskScorer:
+def language_detection(reader: Reader, failed: Failed, truth: Truth = "answer") -> TaskScorer:
     """D.A, the shares of both errors, and these under the paper's names in both readings."""
 
     def score(predictions: Sequence[Prediction], judgements: Judgements) -> list[Score]:
-        aliases = spellings_of(predictions)
-        answers = parse(predictions, failed, lambda text: reader.find(text, aliases), expected_language)
+        aliases = spellings_of(predictions, truth)
+        answers = parse(
+            predictions, failed, lambda text: reader.find(text, aliases), lambda one: expected_language(one, truth)
+        )
+        unlike = sum(None not in pair and pair[0] != pair[1] for pair in map(languages_of, answers.predictions))
+        rule = RULES[truth] + (f"; the two disagree in {unlike} of {len(answers.predictions)} rows" if unlike else "")
         note = answers.note(f"{reader.note}; {len(languages())} languages and the references' own names for them")
-        note = f"{note}; {failed_note(failed)}"
+        note = f"{rule}; {note}; {failed_note(failed)}"
         errors = {
             WRONG: [parsed and not right for parsed, right in zip(answers.parsed, answers.right, strict=True)],
             UNPARSED: [not parsed for parsed in answers.parsed],

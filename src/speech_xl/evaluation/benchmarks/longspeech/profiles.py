@@ -30,13 +30,13 @@ PROFILES = (
     ),
     Profile(
         "h1",
-        "a third party's evaluation code (github.com/lyh030725/minicpmo-longspeech-eval), which reads the published "
+        "A third party's evaluation code (github.com/lyh030725/minicpmo-longspeech-eval), which reads the published "
         "files",
         {
             "ASR": transcripts(asr.H1),
             "translation": pooled_translation(translation.H1),
             "summary": summary("left out", characters=False),
-            "language_detection": language_detection(FIRST_LANGUAGE, "left out"),
+            "language_detection": language_detection(FIRST_LANGUAGE, "left out", truth="language"),
             "speaker_count": counting(FIRST_INTEGER, "left out"),
             "content_separation": counting(FIRST_INTEGER, "left out"),
             "emotionQA": emotion(FIRST_CLASS, "left out"),
@@ -45,7 +45,7 @@ PROFILES = (
     ),
     Profile(
         "h2",
-        "other evaluation code of the same third party (github.com/lyh030725/minicpm-longspeech)",
+        "Other evaluation code of the same third party (github.com/lyh030725/minicpm-longspeech)",
         {
             "ASR": transcripts(asr.H2),
             "summary": summary("empty", characters=False),
@@ -54,7 +54,7 @@ PROFILES = (
     ),
     Profile(
         "authors-dev",
-        "a LongSpeech author's evaluation scripts in a development state (github.com/yryMax/Qwen2-Audio), repaired "
+        "A LongSpeech author's evaluation scripts in a development state (github.com/yryMax/Qwen2-Audio), repaired "
         "where they can't finish",
         {
             "ASR": authors_transcripts(),
@@ -63,7 +63,7 @@ PROFILES = (
     ),
     Profile(
         "strict",
-        "this suite's clean reading: every answer counts, what can't be read or names several things is wrong",
+        "This suite's clean reading: every answer counts, what can't be read or names several things is wrong",
         {
             "ASR": transcripts(asr.STRICT),
             "translation": translations(translation.STRICT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speech_xl.evaluation.benchmarks.free_answers import STRICT
 from speech_xl.evaluation.benchmarks.longspeech.asr import CJK_CER, NON_CJK_WER, OVERALL_CER, WER
 from speech_xl.evaluation.benchmarks.longspeech.counting import N_A
 from speech_xl.evaluation.benchmarks.profile import Published
@@ -18,7 +19,7 @@ COLUMNS = (
     ("summary", rouge_name("rouge1")),
     ("summary", rouge_name("rougeL")),
     ("speaker_count", N_A),
-    ("Temporal_Relative_QA", "Strict, %"),
+    ("Temporal_Relative_QA", STRICT),
 )
 ROWS = {  # None: not recovered, or not given
     "Whisper": (18.6, 38.5, 11.0, None, None, None, None, None),
