@@ -55,7 +55,8 @@ def test_the_version_is_the_same_everywhere():
     assert not released or released[0] == version
 
 
-DISTRIBUTION_OF = {"yaml": "pyyaml", "sklearn": "scikit_learn"}  # where the package on PyPI has another name than the import
+# where the package on PyPI has another name than the import
+DISTRIBUTION_OF = {"yaml": "pyyaml", "sklearn": "scikit_learn"}
 
 
 def imported_packages():
