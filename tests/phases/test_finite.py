@@ -169,7 +169,8 @@ with exit_on_user_error():
 """
 
 
-@pytest.mark.parametrize("steps", [3, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow  # half a minute of two processes each
+@pytest.mark.parametrize("steps", [3, 6])
 def test_two_ranks_decide_together_and_name_the_sessions_of_both(folders, tmp_path, steps):
     script = tmp_path / "two_ranks.py"
     script.write_text(TWO_RANKS)

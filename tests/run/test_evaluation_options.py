@@ -99,6 +99,7 @@ def test_a_killed_predict_through_a_compressor_goes_on(trained):
     )
 
 
+@pytest.mark.slow  # tests/test_benchmarks.py scores again in every run
 def test_scores_are_made_again_from_predictions_alone(trained, tmp_path):
     run("test", "-c", "second.yaml", "--compressor", "similarity_merging")
     (path,) = (trained / "two" / "predictions").glob("test_similarity_merging-*.jsonl")
