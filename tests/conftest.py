@@ -17,7 +17,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 # Files that take a minute or more: they go first, so that no worker is left alone with one of them at the end.
-LONG = ("test_first_steps", "test_experiment_file", "test_end_to_end", "test_losses", "test_comparison")
+LONG = ("test_experiment_file", "test_end_to_end", "test_losses", "test_comparison")
 LONG += ("test_distributed", "test_evaluation_options", "test_stopping", "test_finite")
 LOOPBACK = ("127.", "localhost", "::1", "0.0.0.0")
 

@@ -229,6 +229,7 @@ def test_the_whole_chain_is_checked_before_any_stage_is_trained(work, capsys):
     assert not (work / "runs" / "unborn").exists() or not list((work / "runs" / "unborn").rglob("*.ckpt"))
 
 
+@pytest.mark.slow  # two trainings
 def test_a_precision_left_open_is_written_down_and_kept(work, trained, monkeypatch):
     saved = yaml.safe_load((trained / "two" / "tensorboard" / "config.yaml").read_text())
     assert saved["trainer"]["precision"] == read_lineage(trained / "two" / WEIGHTS).precision == "32-true"

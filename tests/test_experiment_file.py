@@ -159,7 +159,7 @@ def test_a_slip_is_shown_within_seconds_of_the_command(work):
     assert seconds(str(EXPERIMENTS / "run.py"), "fit", "-c", name) - imports < 10
 
 
-@pytest.mark.slow  # minutes of subprocesses; tests/test_first_steps.py walks the same way in every run
+@pytest.mark.slow  # minutes of subprocesses; run them before a release
 def test_all_stages_are_trained_by_one_command(trained, capsys):
     for stage in ("spell", "sst", "pooled"):
         with safe_open(trained / stage / WEIGHTS, "pt") as file:

@@ -71,6 +71,7 @@ def test_there_are_at_most_five_commands_from_the_folder_to_the_model():
     assert len(needed) <= 5 and needed[0].startswith("cp ")
 
 
+@pytest.mark.slow  # two minutes of subprocesses; run it before a release
 def test_a_folder_becomes_a_compared_listening_model(place):
     fit, compare = (next(c for c in COMMANDS if f"run.py {name} -c" in c) for name in ("fit", "compare"))
     run(place, f"{fit} {FEW}")

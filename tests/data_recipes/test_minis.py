@@ -87,6 +87,7 @@ def items_by_kind(corpus, split: str = "train") -> dict[str, list]:
     return found
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_conversations_are_asked_what_their_sentences_tell(longspeech):
     for cut, items in items_by_kind(longspeech)["conversation"]:
         words = items["ASR"].answer.split()
@@ -105,6 +106,7 @@ def test_conversations_are_asked_what_their_sentences_tell(longspeech):
         assert {turn.task for turn in item_turns(cut)} == {"asr", "qa"}
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_other_sessions_of_longspeech_mini(longspeech, corpora):
     kinds = items_by_kind(longspeech)
     for cut, items in kinds["language"]:
@@ -125,6 +127,7 @@ def test_other_sessions_of_longspeech_mini(longspeech, corpora):
     assert silent.folder != longspeech.folder
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_letters_of_marathon_mini_are_the_truth(marathon):
     kinds = items_by_kind(marathon)
     assert set(kinds) == {"digits", "entities", "emotion", "age", "gender"}
@@ -150,6 +153,7 @@ def test_letters_of_marathon_mini_are_the_truth(marathon):
         assert len(set(answers.values())) == 1 and len(answers) == len(next(iter(kinds[kind]))[1][task].choices)
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_entities_are_counted_in_the_sentences_that_are_spoken(marathon):
 
     for count in (2, 5, 8, 11):
@@ -158,6 +162,7 @@ def test_entities_are_counted_in_the_sentences_that_are_spoken(marathon):
         assert len(names) == count == sum(map(entities_in, sentences))
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_no_speaker_and_no_sentence_is_in_two_splits(longspeech, marathon):
     for corpus in (longspeech, marathon):
         speakers, texts = {}, {}
@@ -170,6 +175,7 @@ def test_no_speaker_and_no_sentence_is_in_two_splits(longspeech, marathon):
             assert not any(found[a] & found[b] for a, b in (("train", "dev"), ("train", "test"), ("dev", "test")))
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_without_folders_what_needs_them_is_missing_and_named(tmp_path):
     alone = MarathonMini(str(tmp_path), **SIZES)
     alone.prepare()
@@ -204,6 +210,7 @@ def test_one_word_answers_are_scored_by_exact_match():
     assert scorer.score(predictions, {})[0].value == 50
 
 
+@pytest.mark.slow  # espeak-ng makes both corpora
 def test_every_task_with_items_has_a_scorer(longspeech, marathon):
     for corpus in (longspeech, marathon):
         benchmark = find_benchmark(corpus.name)

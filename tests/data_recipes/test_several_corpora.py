@@ -6,6 +6,7 @@ from data_recipes.embedded import EmbeddedSpeech
 from data_recipes.several_corpora import SeveralCorpora
 
 
+@pytest.mark.slow  # espeak-ng makes a corpus
 def test_sessions_of_each_stand_under_its_name(tmp_path):
     parts = {
         name: EmbeddedSpeech(

@@ -20,7 +20,7 @@ from tests.test_end_to_end import EXPERIMENTS, stages, working_in
 FREE = ["full_KV", "uniform_stride", "SSTs"]
 STAGES = ["one", "two", "other"]
 
-pytestmark = pytest.mark.slow  # stages are trained and asked; tests/test_first_steps.py compares in every run
+pytestmark = pytest.mark.slow  # stages are trained and asked; run them before a release
 
 
 @pytest.fixture(scope="module")
