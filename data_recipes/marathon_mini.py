@@ -17,6 +17,7 @@ from data_recipes.librispeech_utterances import LibriSpeechUtterance
 from data_recipes.longspeech_mini import TURN_SECONDS, spoken
 from data_recipes.mini_benchmark import (
     SHORT_TOKENS,
+    TRANSCRIPTION_TOKENS,
     MiniBenchmark,
     MiniPlan,
     Part,
@@ -31,7 +32,6 @@ from data_recipes.voice_pool import in_turns
 from speech_xl.data.items import Item
 from speech_xl.data.sessions import draw_pauses
 
-DIGITS_TOKENS = 1024  # the most of a transcript; a digit with its time mark is six tokens at most
 DIGIT_SECONDS = 1.0  # of a spoken digit with its pause, about
 PAUSES = (0.2, 0.8)  # seconds around an utterance
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")  # of which EmoDB has most
@@ -162,7 +162,7 @@ class MarathonMini(MiniBenchmark):
         question = f"how many times was {number_words(asked)} said"
         text = " ".join(part.text for part in parts)
         items = [
-            item("ASR", name, None, text, DIGITS_TOKENS),
+            item("ASR", name, None, text, TRANSCRIPTION_TOKENS),
             chosen_item("digit_count", name, question, choices, number_words(times)),
         ]
         return MiniPlan(name, parts, draw_pauses(rng, length, 0.2, 0.9), items, words=True)

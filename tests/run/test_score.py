@@ -6,9 +6,11 @@ import pytest
 
 from experiments.run import main
 from speech_xl.evaluation.prediction_file import read_predictions
+from speech_xl.run.reports import holds_items
 from tests.evaluation.benchmarks.test_judges import Endpoint
 from tests.evaluation.benchmarks.test_judges import endpoint as endpoint  # a fixture
 from tests.evaluation.benchmarks.test_report import answer, written
+from tests.predictions import make_prediction
 from tests.test_end_to_end import EXPERIMENTS
 
 
@@ -86,3 +88,15 @@ def test_what_cannot_be_converted_is_named(tmp_path, capsys):
     assert "no answer that open-asr has a place for" in refused(capsys, "convert", path, "--to", "open-asr", *out)
     assert "no predictions here" in refused(capsys, "convert", tmp_path / "none.jsonl", "--to", "open-asr", *out)
     assert "of which benchmark? Add --benchmark" in refused(capsys, "convert", path, "--from", "lmms-eval", *out)
+
+
+def test_what_is_for_benchmarks_is_refused_for_other_answers(tmp_path, capsys):
+    plain = written(tmp_path / "a.jsonl", [make_prediction()])
+    assert "--judge some-judge: holds no benchmark's items" in refused(capsys, "score", plain, "--judge", "some-judge")
+    assert "--profile h1: holds no benchmark's items" in refused(capsys, "score", plain, "--profile", "h1")
+
+
+def test_items_are_found_however_the_json_is_spaced(tmp_path):
+    line = json.dumps(answer(0, "2", "2").to_json(), separators=(",", ":"))
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    assert holds_items(tmp_path / "a.jsonl")

@@ -19,6 +19,7 @@ from speech_xl.evaluation.metrics import cer_counts, cut_hypothesis, is_correct,
 from speech_xl.evaluation.normaliser import normalize
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.storage.files import write_text
+from speech_xl.storage.json_lines import json_lines
 
 
 def digest_of(value: Any) -> str:
@@ -148,15 +149,9 @@ def _counts(prediction: Prediction) -> dict[str, Any]:
 
 def _lines(path: Path, being_written: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of every line."""
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if being_written and not line.endswith(b"\n"):
-                return  # another rank is in the middle of its last line
-            record = None
+    for number, line, record, cut_off in json_lines(path):
+        if being_written and cut_off:
+            return  # another rank is in the middle of its last line
         if not isinstance(record, dict) or "id" not in record:
             raise ValueError(
                 f"{path}, line {number}: not a prediction (a JSON object with an id): {line[:80]!r}; take the line "

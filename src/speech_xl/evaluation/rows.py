@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from statistics import stdev
 from typing import Any
@@ -47,8 +47,8 @@ def row_of(method: str, ratio: int, predictions: Sequence[Prediction], about: Ro
     row: Row = {"method": method, "ratio": ratio}
     for name in ("kept_kv_bytes", "peak_kv_bytes", "prefill_seconds", "decode_seconds"):
         row[name] = _mean([getattr(one, name) for one in sessions])
-    row["kept_kv_bytes_per_audio_second"] = _quotient(sessions, "kept_kv_bytes", "duration")
-    row["kept_kv_share"] = _quotient(sessions, "kept_kv_tokens", "total_kv_tokens")
+    row["kept_kv_bytes_per_audio_second"] = quotient(sessions, "kept_kv_bytes", "duration")
+    row["kept_kv_share"] = quotient(sessions, "kept_kv_tokens", "total_kv_tokens")
     rates: dict[str, Rate | None] = {
         "wer": error_rate(spoken) if spoken else None,
         "wer_cut": cut_error_rate(spoken) if spoken else None,
@@ -162,7 +162,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _quotient(sessions: Sequence[Prediction], above: str, below: str) -> float | None:
+def quotient(sessions: Iterable[Prediction], above: str, below: str) -> float | None:
     """Sum over sum, of the sessions that know both; None where that is nothing."""
     pairs = [(getattr(one, above), getattr(one, below)) for one in sessions]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]

@@ -10,10 +10,10 @@ from pathlib import Path
 from speech_xl.evaluation.benchmarks.judge_prompts import PROMPTS, THREE_LABELS, find_prompt
 from speech_xl.evaluation.benchmarks.judges import EndpointJudge, Judge, LocalJudge
 from speech_xl.evaluation.prediction_file import read_predictions
-from speech_xl.evaluation.report import rows_of
+from speech_xl.evaluation.report import rows_of, write_report
 from speech_xl.evaluation.rows import Row
 from speech_xl.evaluation.tables import method_table
-from speech_xl.run.reports import JUDGEMENTS, holds_items, write_scores
+from speech_xl.run.reports import JUDGEMENTS, holds_items, write_item_scores
 
 
 def score(argv: Sequence[str]) -> None:
@@ -37,9 +37,12 @@ def score(argv: Sequence[str]) -> None:
         if out / f"{name}.json" in written:
             raise ValueError(f"{file}: another file of this name was given, and --out {out} holds one; score it apart")
         if holds_items(file):
-            print(write_scores(file, out, name, given.profile, judge, find_prompt(given.judge_prompt)))
+            print(write_item_scores(file, out, name, given.profile, judge, find_prompt(given.judge_prompt)))
+        elif given.profile or judge:
+            which = f"--profile {given.profile}" if given.profile else f"--judge {given.judge}"
+            raise ValueError(f"{file}: {which}: holds no benchmark's items; leave it out")
         elif predictions := read_predictions(file):
-            write_scores(file, out, name, given.profile)
+            write_report(file, out, name)
             rows += named(rows_of(predictions), file.stem, rows)
         else:
             raise ValueError(f"{file}: holds no predictions; run predict (or test) first, or name another file")

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from speech_xl.evaluation.benchmarks.own import choice_of, token_f1
+from speech_xl.evaluation.benchmarks.free_answers import token_f1
+from speech_xl.evaluation.benchmarks.own import choice_of
 from speech_xl.evaluation.benchmarks.registry import find_benchmark
 from speech_xl.evaluation.benchmarks.rows import rows_of
 from tests.evaluation.benchmarks.item_answers import answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from speech_xl.data.items import Item
 from speech_xl.evaluation.prediction import DERIVED, Prediction
 from speech_xl.evaluation.prediction_file import prediction_files
+from speech_xl.storage.json_lines import json_lines
 
 COSTS = ("duration", "audio_seconds_heard", "kept_kv_bytes", "kept_kv_tokens", "total_kv_tokens", "decode_seconds")
 TEXTS = ("reference", "hypothesis")
@@ -56,17 +56,10 @@ def read_answers(path: str | Path) -> AnswerFile:
 
 
 def _lines(file: Path, faults: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
-        if not line.strip():
+    for number, line, record, cut_off in json_lines(file):
+        if cut_off:
+            faults["cut off (the last line), not counted"] += 1
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if line.endswith(b"\n"):
-                record = None
-            else:
-                faults["cut off (the last line), not counted"] += 1
-                continue
         if not isinstance(record, dict) or "cut_id" not in record:
             raise ValueError(
                 f"{file}, line {number}: not a prediction (a JSON object with a cut_id): {line[:80]!r}; take the line "

@@ -63,17 +63,24 @@ def token_f1(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
     return 2 * shared / (len(reference) + len(hypothesis)) if reference or hypothesis else 1.0
 
 
-def _diagnostics(answers: Sequence[Prediction], left_out: int, failed: Failed, beside: bool) -> list[Score]:
+def exact_and_f1(answers: Sequence[Prediction], main: bool, **about) -> list[Score]:
+    """Exact match after the suite's normaliser, and token F1: means over answers.
+
+    main: whether exact match is the task's main figure. about: further fields of both.
+    """
     pairs = [
         tuple(units(text(one), language_of(one), timestamps=False) for text in (reference_of, hypothesis_of))
         for one in answers
     ]
     ones = [1.0] * len(answers)
+    return [
+        ratio_score(EXACT, answers, [a == b for a, b in pairs], ones, main=main, **about),
+        ratio_score(TOKEN_F1, answers, [token_f1(a, b) for a, b in pairs], ones, **about),
+    ]
+
+
+def _diagnostics(answers: Sequence[Prediction], left_out: int, failed: Failed, beside: bool) -> list[Score]:
     why = (
         "" if beside else "; the shares of YES and PARTIALLY need a judge's labels, and there are none of these answers"
     )
-    about = {"left_out": left_out, "note": f"{DIAGNOSTIC}; {failed_note(failed)}{why}"}
-    return [
-        ratio_score(EXACT, answers, [a == b for a, b in pairs], ones, **about),
-        ratio_score(TOKEN_F1, answers, [token_f1(a, b) for a, b in pairs], ones, **about),
-    ]
+    return exact_and_f1(answers, main=False, left_out=left_out, note=f"{DIAGNOSTIC}; {failed_note(failed)}{why}")

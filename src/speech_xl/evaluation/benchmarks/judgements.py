@@ -15,6 +15,7 @@ from speech_xl.evaluation.benchmarks.judges import Judge, JudgeError
 from speech_xl.evaluation.benchmarks.profile import Judgement, Judgements
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.evaluation.prediction_file import digest_of, repair
+from speech_xl.storage.json_lines import json_lines
 
 FAILURES_IN_A_ROW = 5  # after so many the judge is taken for out of order
 
@@ -95,15 +96,9 @@ def _judgement(line: dict[str, Any]) -> Judgement:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Every line, checked; a last one without its line end is still being written."""
-    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not raw.strip():
-            continue
-        line: Any = None
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            if not raw.endswith(b"\n"):
-                return
+    for number, raw, line, cut_off in json_lines(path):
+        if cut_off:
+            return
         if not _fits(line):
             raise ValueError(
                 f"{path}, line {number}: not a judgement (a JSON object with id, asked, judge, prompt, and label and "

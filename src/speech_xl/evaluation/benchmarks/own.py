@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,10 +13,9 @@ from speech_xl.evaluation.benchmarks.answers import (
     counted,
     failed_note,
     hypothesis_of,
-    language_of,
-    reference_of,
 )
 from speech_xl.evaluation.benchmarks.error_rates import error_rate_score
+from speech_xl.evaluation.benchmarks.free_answers import exact_and_f1
 from speech_xl.evaluation.benchmarks.profile import (
     Benchmark,
     Judgements,
@@ -29,7 +27,7 @@ from speech_xl.evaluation.benchmarks.profile import (
 )
 from speech_xl.evaluation.prediction import Prediction
 
-ACCURACY, EXACT_MATCH, TOKEN_F1, WER = "accuracy, %", "exact match, %", "token F1, %", "WER, %"
+ACCURACY, WER = "accuracy, %", "WER, %"
 NORMALISER = f"normaliser: this suite's, version {normaliser.NORMALISER_VERSION}"
 EMPTY = failed_note("empty")
 _AROUND = " \t\n\"'*_`([{<>}])."  # around a letter that stands alone, such as **(B)**
@@ -77,15 +75,6 @@ def _within(part: list[str], whole: list[str]) -> bool:
     return any(whole[place : place + len(part)] == part for place in range(len(whole) - len(part) + 1))
 
 
-def token_f1(reference: Sequence[str], hypothesis: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall over the tokens that both have, as often as both have them (SQuAD,
-    arXiv 1606.05250). Of two empty texts 1, of one 0."""
-    if not reference or not hypothesis:
-        return float(list(reference) == list(hypothesis))
-    shared = sum((Counter(reference) & Counter(hypothesis)).values())
-    return 2 * shared / (len(reference) + len(hypothesis))
-
-
 def choice_scores(answers: Sequence[Prediction], left_out: int) -> list[Score]:
     """Share of items whose chosen label is the true one."""
     items = [one.item or {} for one in answers]
@@ -101,16 +90,7 @@ def choice_scores(answers: Sequence[Prediction], left_out: int) -> list[Score]:
 
 def answer_scores(answers: Sequence[Prediction], left_out: int) -> list[Score]:
     """Exact match after normalisation, and token F1: means over items."""
-    pairs = [
-        [normaliser.units(text, language_of(one), False) for text in (reference_of(one), hypothesis_of(one))]
-        for one in answers
-    ]
-    ones = [1.0] * len(pairs)
-    about = {"left_out": left_out, "note": f"{NORMALISER}; mean over items; {EMPTY}"}
-    return [
-        ratio_score(EXACT_MATCH, answers, [float(a == b) for a, b in pairs], ones, main=True, **about),
-        ratio_score(TOKEN_F1, answers, [token_f1(a, b) for a, b in pairs], ones, **about),
-    ]
+    return exact_and_f1(answers, main=True, left_out=left_out, note=f"{NORMALISER}; mean over items; {EMPTY}")
 
 
 def transcript_scores(answers: Sequence[Prediction], left_out: int) -> list[Score]:

@@ -4,7 +4,8 @@ where none is published."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -203,5 +204,10 @@ def ratio_score(
 
 def distinct_answers(predictions: Sequence[Prediction]) -> list[str]:
     """Every reference once, the most frequent first."""
-    references = [one.reference for one in predictions]
-    return sorted(set(references), key=lambda one: (-references.count(one), one))
+    return by_frequency(one.reference for one in predictions)
+
+
+def by_frequency(values: Iterable[str]) -> list[str]:
+    """Every value once, the most frequent first, equally frequent ones by alphabet."""
+    counts = Counter(values)
+    return sorted(counts, key=lambda one: (-counts[one], one))

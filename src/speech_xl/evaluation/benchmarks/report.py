@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,23 @@ from speech_xl.storage.files import write_text
 
 
 def write_benchmark_report(
-    jsonl: str | Path, folder: Path, name: str, profile: str | None = None, judgements: Judgements | None = None
+    jsonl: str | Path,
+    folder: Path,
+    name: str,
+    profile: str | None = None,
+    judging: Callable[[Benchmark, Sequence[Prediction]], Judgements] = lambda benchmark, predictions: {},
 ) -> dict[str, Any]:
     """Score a predictions file by every profile, write NAME.json and NAME.md into `folder`, return the scores.
 
-    profile: whose scores the page's first table shows; None: the benchmark's first.
+    profile: whose scores the page's first table shows; None: the benchmark's first. judging: gives the judgements of
+    the file's answers.
     """
     answers = read_answers(jsonl)
     predictions = answers.predictions
     benchmark = benchmark_of(predictions, jsonl)
     first = benchmark.profiles[0] if profile is None else benchmark.profile(profile)
     settings = read_settings(jsonl) or {}
-    judgements = judgements or {}
+    judgements = judging(benchmark, predictions)
     ordered = [first, *(one for one in benchmark.profiles if one is not first)]
     scored = {one.name: rows_of(predictions, benchmark, one, judgements) for one in ordered}
     coverage = settings.get("coverage") or {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from speech_xl.evaluation.benchmarks.profile import Benchmark, Judgements, Profile, Score, TaskScorer, without_intervals
 from speech_xl.evaluation.prediction import Prediction
+from speech_xl.evaluation.rows import quotient
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def _row(
         beyond_context=sum(bool(one.beyond_context) for one in answers),
         audio_seconds=round(sum(one.duration or 0.0 for one in sessions), 3),
         heard_seconds=_sum(one.audio_seconds_heard for one in sessions),
-        kept_kv_bytes_per_audio_second=_quotient(sessions, "kept_kv_bytes", "duration"),
-        kept_kv_share=_quotient(sessions, "kept_kv_tokens", "total_kv_tokens"),
+        kept_kv_bytes_per_audio_second=quotient(sessions, "kept_kv_bytes", "duration"),
+        kept_kv_share=quotient(sessions, "kept_kv_tokens", "total_kv_tokens"),
     )
 
 
@@ -149,12 +150,6 @@ def averages_of(rows: Sequence[TaskRow], benchmark: Benchmark, complete: bool) -
 def _sum(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known), 3) if known else None
-
-
-def _quotient(sessions: Iterable[Prediction], above: str, below: str) -> float | None:
-    pairs = [(getattr(one, above), getattr(one, below)) for one in sessions]
-    known = [(a, b) for a, b in pairs if a is not None and b]
-    return sum(a for a, _ in known) / sum(b for _, b in known) if known else None
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speech_xl.evaluation.benchmarks.answers import Failed, failed_note, reference_of
 from speech_xl.evaluation.benchmarks.closed_answers import Reader, parse
-from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScorer
+from speech_xl.evaluation.benchmarks.profile import Judgements, Score, TaskScorer, by_frequency
 from speech_xl.evaluation.prediction import Prediction
 
 STRICT = "same coarse emotion (paper: Strict), %"
@@ -81,8 +81,7 @@ def emotion(reader: Reader, failed: Failed) -> TaskScorer:
 
 def coarse_answers(predictions: Sequence[Prediction]) -> list[str]:
     """The coarse classes of the references, the most frequent first."""
-    found = [coarse for one in predictions if (coarse := first_class(reference_of(one)))]
-    return sorted(set(found), key=lambda coarse: (-found.count(coarse), coarse))
+    return by_frequency(coarse for one in predictions if (coarse := first_class(reference_of(one))))
 
 
 def _folded(text: str) -> str:
