@@ -45,7 +45,8 @@ def load_audio(cut: Cut) -> Tensor:
     except AudioError as error:
         raise AudioError(_complaint(cut, f"can't be read ({error})")) from error
     except Exception as error:  # file system, decoder and lhotse's checks raise many kinds, few of them name the file
-        raise AudioError(_complaint(cut, f"can't be read ({_first_line(error)})")) from error
+        cause = _decoders_cause(cut) or _first_line(error)
+        raise AudioError(_complaint(cut, f"can't be read ({cause})")) from error
     if audio is None or audio.size == 0:
         raise AudioError(_complaint(cut, "holds no audio"))
     mono = np.atleast_2d(audio).mean(axis=0, dtype=np.float32)
@@ -137,6 +138,21 @@ def _complaint(cut: Cut, what: str, mend: bool = True) -> str:
         f"{complaint}; restore the file, or take the session out (where a recipe made it, delete the recipe's folder "
         "under data/ and prepare again)"
     )
+
+
+def _decoders_cause(cut: Cut) -> str | None:
+    """What libsndfile says of the files of a cut; None where it reads them all.
+
+    lhotse tries several readers. Where FFmpeg is installed, its last one reads a damaged file in part, and lhotse then
+    complains of the length alone.
+    """
+    sources = [source for recording in recordings_of(cut) for source in recording.sources if source.type == "file"]
+    try:
+        for source in sources:
+            AudioFile.of(source.source)
+    except AudioError as error:
+        return str(error)
+    return None
 
 
 def _first_line(error: Exception) -> str:
