@@ -1,6 +1,6 @@
 """An audio file from its first to its last sample, in blocks, whatever its header says.
 
-libsndfile (soundfile) opens most kinds; PyAV, where the extra `media` is installed, MP4, M4A, AAC, WebM and others.
+libsndfile (soundfile) opens most kinds; PyAV, which brings FFmpeg, MP4, M4A, AAC, WebM, video and others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soundfile
 import torch
@@ -25,17 +26,11 @@ from speech_xl.data.containers import View, full_views, wav_data
 BLOCK_SECONDS = 30.0
 SLACK_SECONDS = 0.01  # by which a header may be wrong without a word
 UNREAD = 65_536  # bytes behind the audio that need a word: tags are shorter
-MAGIC = (
-    (4, b"ftyp", "an MP4 or M4A file"),
-    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
-    (0, b"\xff\xf1", "an AAC file"),
-    (0, b"\xff\xf9", "an AAC file"),
-    (0, b"\x30\x26\xb2\x75", "a WMA file"),
-    (0, b"#!AMR", "an AMR file"),
-    (8, b"AVI ", "an AVI file"),
-    (0, b"FLV", "an FLV file"),
-    (0, b"wvpk", "a WavPack file"),
-    (0, b"MAC ", "a Monkey's Audio file"),
+# Containers that FFmpeg may open. Its playlists (HLS, concat, DASH and others) name further files and addresses: of a
+# file that somebody else made they would read what lies on this machine.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,amr,amrnb,amrwb,avi,flv,wv,ape,mp3,ogg,flac,wav,w64,caf,aiff,au,"
+    "ac3,eac3,dts,mpegts,mpeg,tta,tak,mpc,mpc8,truehd,nut,mxf,rm,voc,gsm,loas,dv,oma,shn,spdif"
 )
 
 
@@ -54,6 +49,7 @@ class _Forward(soundfile.SoundFile):
 class AudioFile:
     """A file that was decoded once, to know what is in it.
 
+    name            what messages call it
     rate            samples a second, as they are in the file
     energy          of its channels, and how many samples were decoded
     header_seconds  what its header says, None where it says nothing
@@ -62,6 +58,7 @@ class AudioFile:
     """
 
     path: str
+    name: str
     rate: int
     energy: ChannelEnergy
     header_seconds: float | None
@@ -69,21 +66,24 @@ class AudioFile:
     unread: int = 0
 
     @classmethod
-    def of(cls, path: str | Path) -> AudioFile:
-        """Raises AudioError where it is missing, empty, damaged, or of a kind that nothing here opens."""
-        path = str(path)
+    def of(cls, path: str | Path, name: str | None = None) -> AudioFile:
+        """Raises AudioError where it is missing, empty, damaged, or of a kind that nothing here opens.
+
+        name: what messages call it; None: its path
+        """
+        path, name = str(path), str(path) if name is None else name
         if not Path(path).is_file():
-            raise AudioError(f"{path} {'is no file' if Path(path).exists() else 'is missing'}; name an audio file")
+            raise AudioError(f"{name} {'is no file' if Path(path).exists() else 'is missing'}; name an audio file")
         try:
-            found = _with_libsndfile(path)
+            found = _with_libsndfile(path, name)
         except soundfile.LibsndfileError as error:
-            found = _with_av(path, error)
+            found = _with_av(path, name, error)
         except OSError as error:
-            raise AudioError(f"{path} can't be read ({error.strerror}); name an audio file") from error
+            raise AudioError(f"{name} can't be read ({error.strerror}); name an audio file") from error
         if not found.energy.samples:
-            raise AudioError(f"{path} holds no audio; leave it out")
+            raise AudioError(f"{name} holds no audio; leave it out")
         if not found.energy.finite:
-            raise AudioError(f"{path} holds samples that are not numbers; leave it out, or repair it")
+            raise AudioError(f"{name} holds samples that are not numbers; leave it out, or repair it")
         return found
 
     @property
@@ -98,7 +98,7 @@ class AudioFile:
             found.append(f"its header says {self.header_seconds:.1f} s, {self.seconds:.1f} s decoded and heard")
         if self.unread > UNREAD:
             found.append(
-                f"{self.unread:,} bytes behind its audio are not heard; if they are audio, {_convert(self.path)}"
+                f"{self.unread:,} bytes behind its audio are not heard; if they are audio, {_convert(self.name)}"
             )
         if (alone := self.energy.alone()) is not None:
             found.append(f"its channels cancel when mixed, so channel {alone + 1}, the loudest, is heard alone")
@@ -111,7 +111,8 @@ class AudioFile:
         if self.views is None:
             yield from av_blocks(self.path)
         for view in self.views or ():
-            yield from _read(self.path, view)
+            with view.open(self.path) as raw:
+                yield from _blocks(raw, self.name, None)
 
     def chunks(self) -> Iterator[Tensor]:
         """All of it at 16 kHz, float32 [S], one channel, resampled as a whole would be."""
@@ -163,18 +164,18 @@ class Resampler:
         return out
 
 
-def _with_libsndfile(path: str) -> AudioFile:
+def _with_libsndfile(path: str, name: str) -> AudioFile:
     """By its header, and where that leaves bytes unread, by all that is known about such files."""
     with open(path, "rb") as raw, _Forward(raw) as file:
         kind, rate, channels, frames = file.format, file.samplerate, file.channels, file.frames
     header = _header_seconds(path, frames / rate)
-    energy, unread = _measure(path, [View()], channels)
-    found = AudioFile(path, rate, energy, header, (View(),), unread)
+    energy, unread = _measure(path, name, [View()], channels)
+    found = AudioFile(path, name, rate, energy, header, (View(),), unread)
     if not unread or not (views := full_views(path, kind)) or views == [View()]:
         return found
-    energy, unread = _measure(path, views, channels)
+    energy, unread = _measure(path, name, views, channels)
     more = energy.samples - found.energy.samples > SLACK_SECONDS * rate
-    return AudioFile(path, rate, energy, header, tuple(views), unread) if more else found
+    return AudioFile(path, name, rate, energy, header, tuple(views), unread) if more else found
 
 
 def _header_seconds(path: str, seconds: float) -> float | None:
@@ -192,78 +193,58 @@ def _header_seconds(path: str, seconds: float) -> float | None:
     return seconds if seconds < 1e9 else None
 
 
-def _measure(path: str, views: list[View], channels: int) -> tuple[ChannelEnergy, int]:
+def _measure(path: str, name: str, views: list[View], channels: int) -> tuple[ChannelEnergy, int]:
     """Energy over all views, and the bytes that the last one left unread."""
     energy, unread = ChannelEnergy(channels), 0
     for view in views:
         with view.open(path) as raw:
-            for block in _blocks(raw, path, channels):
+            for block in _blocks(raw, name, channels):
                 energy.add(block)
             unread = raw.unread
     return energy, unread
 
 
-def _read(path: str, view: View) -> Iterator[np.ndarray]:
-    with view.open(path) as raw:
-        yield from _blocks(raw, path, None)
-
-
-def _blocks(raw: Any, path: str, channels: int | None) -> Iterator[np.ndarray]:
+def _blocks(raw: Any, name: str, channels: int | None) -> Iterator[np.ndarray]:
     with _Forward(raw) as file:
         if channels not in (None, file.channels):
-            raise AudioError(f"{path} goes on with {file.channels} channels in place of {channels}; {_convert(path)}")
+            raise AudioError(f"{name} goes on with {file.channels} channels in place of {channels}; {_convert(name)}")
         count, decoded = round(BLOCK_SECONDS * file.samplerate), 0
         while decoded < file.frames:  # asked for more, libsndfile would read on and throw it away
             try:
                 block = file.read(min(count, file.frames - decoded), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 after = f"damaged after {decoded / file.samplerate:.1f} s ({error.error_string})"
-                raise AudioError(f"{path} is {after}; restore it, or {_convert(path)} what can be saved") from error
+                raise AudioError(f"{name} is {after}; restore it, or {_convert(name)} what can be saved") from error
             if not len(block):
                 return
             decoded += len(block)
             yield block
 
 
-def _with_av(path: str, error: Exception) -> AudioFile:
-    """By PyAV, where it is installed. Raises AudioError where it isn't, or can't open the file either."""
-    with open(path, "rb") as file:
-        head = file.read(16)
-    what = next((name for place, magic, name in MAGIC if head[place : place + len(magic)] == magic), None)
+def _with_av(path: str, name: str, error: Exception) -> AudioFile:
+    """By PyAV. Raises AudioError where it can't open the file either."""
     try:
-        import av  # pyright: ignore[reportMissingImports]  # the extra `media`
-    except ImportError:
-        if what is None:
-            raise AudioError(
-                f"{path} can't be read as audio ({error}); name an audio file, or {_convert(path)}"
-            ) from error
-        raise AudioError(
-            f"{path} is {what}, which libsndfile doesn't open: install PyAV (pip install 'speech-xl-suite[media]'), "
-            f"or {_convert(path)}"
-        ) from error
-    try:
-        with av.open(path) as container:
+        with open(path, "rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
             if not container.streams.audio:
-                raise AudioError(f"{path} has no audio stream; name an audio file")
+                raise AudioError(f"{name} has no audio stream; name an audio file")
             stream = container.streams.audio[0]
             rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels
-            declared_seconds = stream.duration * stream.time_base if stream.duration is not None else None
+            declared = float(stream.duration * stream.time_base) if stream.duration is not None else None
         energy = ChannelEnergy(channels)
         for block in av_blocks(path):
             energy.add(block)
     except (av.FFmpegError, ValueError) as failure:  # the latter of what FFmpeg takes for a stream without channels
-        kind = f"{what}; " if what else ""
-        raise AudioError(f"{path} can't be read as audio ({kind}{failure}); {_convert(path)}") from failure
-    return AudioFile(path, rate, energy, None if declared_seconds is None else float(declared_seconds), None)
+        raise AudioError(
+            f"{name} can't be read as audio ({getattr(error, 'error_string', error)}); name an audio file, or "
+            f"{_convert(name)}"
+        ) from failure
+    return AudioFile(path, name, rate, energy, declared, None)
 
 
 def av_blocks(path: str) -> Iterator[np.ndarray]:
     """The first audio stream of a file that PyAV opens, float32 [N, C] at its own rate."""
-    import av  # pyright: ignore[reportMissingImports]  # the extra `media`
-
-    with av.open(path) as container:
-        stream = container.streams.audio[0]
-        context = stream.codec_context
+    with open(path, "rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
+        context = container.streams.audio[0].codec_context
         resampler = av.AudioResampler(format="fltp", layout=context.layout.name, rate=context.sample_rate)
         for frame in container.decode(audio=0):
             for out in resampler.resample(frame):
@@ -272,5 +253,5 @@ def av_blocks(path: str) -> Iterator[np.ndarray]:
             yield out.to_ndarray().T
 
 
-def _convert(path: str) -> str:
-    return f"convert it: ffmpeg -i {path} {Path(path).stem}.converted.flac"
+def _convert(name: str) -> str:
+    return f"convert it: ffmpeg -i {name} {Path(name).stem}.converted.flac"

@@ -19,7 +19,7 @@ from speech_xl.model.context import context_of
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.ratios import check_ratios
-from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech import GeneratedText, Speech
 
 HEARD_FRAMES = 2  # frames by which what is heard may differ from the audio: encoders round at its end
 QUESTIONS_AT_ONCE = 64  # rows of one generate call; a memory row is copied for each question
@@ -128,7 +128,7 @@ class Evaluator:
             for start in range(0, len(places), size):
                 yield places[start : start + size]
 
-    def _answers(self, memory: KVMemory, cuts: Sequence[Cut], asked: Asked) -> list[Answer]:
+    def _answers(self, memory: KVMemory, cuts: Sequence[Cut], asked: Asked) -> list[GeneratedText]:
         decoding = self.decoding or self.model.decoding
         rows, instructions = [row for row, _ in asked], [turn.instruction for _, turn in asked]
         seconds = [cuts[row].duration for row in rows]
@@ -171,7 +171,7 @@ class Evaluator:
             )
         return round(min(seconds, cut.duration), 4)
 
-    def _prediction(self, cut: Cut, turn: Turn, ratio: int, answer: Answer, costs: dict[str, Any]) -> Prediction:
+    def _prediction(self, cut: Cut, turn: Turn, ratio: int, answer: GeneratedText, costs: dict[str, Any]) -> Prediction:
         return Prediction.of(
             cut,
             turn,

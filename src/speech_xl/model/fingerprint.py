@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -37,3 +37,24 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], about: str = "") -> str:
         digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
         digest.update((values.double() if values.is_floating_point() else values.long()).contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class KnownFingerprint:
+    """`fingerprint`, reckoned again only where a tensor was replaced or written to, or `about` differs.
+
+    A write through `Tensor.data` isn't noticed: torch doesn't count it. The tensors it has seen are held, so that none
+    that replaces one can lie at its address.
+    """
+
+    def __init__(self) -> None:
+        self.seen: tuple[str, list[tuple[str, int, int]]] | None = None
+        self.held: list[Tensor] = []
+        self.name = ""
+
+    def __call__(self, tensors: Mapping[str, Tensor], about: str = "") -> str:
+        counted = not any(tensor.is_inference() for tensor in tensors.values())  # these tell of no writes
+        seen = (about, [(name, t.data_ptr(), t._version) for name, t in tensors.items()]) if counted else None
+        if seen is None or seen != self.seen:
+            self.name = fingerprint(tensors.items(), about)
+            self.seen, self.held = seen, [tensor.detach() for tensor in tensors.values()] if counted else []
+        return self.name

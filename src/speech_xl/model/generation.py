@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
-from speech_xl.model.speech import Answer
+from speech_xl.model.speech import GeneratedText
 
 if TYPE_CHECKING:
     from speech_xl.model.speech_llm import SpeechLLM
+
+
+class TokenWatch(BaseStreamer, StoppingCriteria):
+    """Hands on each new token of a single question as it comes, and ends the answer where it is told to.
+
+    on_token  takes the id of a new token; whether to go on
+    """
+
+    def __init__(self, on_token: Callable[[int], bool]) -> None:
+        self.on_token, self.asked, self.go_on = on_token, False, True
+
+    def put(self, value: Tensor) -> None:
+        """The question's ids [1, T] come first, then one token [1] after the other."""
+        if self.asked:
+            self.go_on = self.go_on and self.on_token(int(value))
+        self.asked = True
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        return torch.full((len(input_ids),), not self.go_on, device=input_ids.device)
 
 
 @torch.no_grad()
@@ -25,7 +49,8 @@ def greedy_answers(
     instructions: Sequence[str],
     limits: Sequence[int],
     rules: Sequence[LogitsProcessor],
-) -> list[Answer]:
+    watch: TokenWatch | None = None,
+) -> list[GeneratedText]:
     """See `SpeechLLM.generate`."""
     prompt, device = model.llm.prompt, model.device
     fork = memory.select(rows)
@@ -47,6 +72,7 @@ def greedy_answers(
             max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
         ),
         logits_processor=LogitsProcessorList(rules),
+        **({} if watch is None else {"streamer": watch, "stopping_criteria": StoppingCriteriaList([watch])}),
         **{model.llm.cache_argument: fork.cache},
         **model.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
     )
@@ -56,11 +82,13 @@ def greedy_answers(
 
 def answers_of(
     model: SpeechLLM, tokens: Sequence[list[int]], limits: Sequence[int], rules: Sequence[LogitsProcessor]
-) -> list[Answer]:
+) -> list[GeneratedText]:
     """Answers from the new tokens of each question, of which the first `limits` count."""
     prompt = model.llm.prompt
     reached = next((rule.reached for rule in rules if hasattr(rule, "reached")), [None] * len(limits))
     answers = []
     for new, limit, second in zip(tokens, limits, reached, strict=True):
-        answers.append(Answer(prompt.text(new[:limit]), prompt.end_id in new[:limit] and second is None, second))
+        ended = prompt.end_id in new[:limit]
+        count = new.index(prompt.end_id) + 1 if ended else min(limit, len(new))
+        answers.append(GeneratedText(prompt.text(new[:limit]), ended and second is None, second, count))
     return answers

@@ -133,6 +133,14 @@ class KVMemory:
         index = torch.as_tensor(rows, device=self.valid.device)
         return KVMemory.from_tensors({name: tensor[index] for name, tensor in self.tensors().items()}, self.peak)
 
+    def row(self, row: int) -> "KVMemory":
+        """A new memory of this row alone, without the padding of longer ones."""
+        length = int(self.valid[row].sum())
+        rows = {name: tensor[row : row + 1] for name, tensor in self.tensors().items()}
+        rows |= {name: tensor[:, :, :length] for name, tensor in rows.items() if name.startswith("layers.")}
+        rows["valid"] = rows["valid"][:, :length]
+        return KVMemory.from_tensors({name: tensor.clone() for name, tensor in rows.items()}, self.peak)
+
     def tensors(self) -> dict[str, Tensor]:
         """All that a memory is made of, by name; keys and values are views that the memory goes on writing behind.
 

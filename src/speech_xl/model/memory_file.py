@@ -24,10 +24,12 @@ def write_memory(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     write_tensors(tensors, path, {MEMORY: json.dumps(dict(about))})
 
 
-def read_memory(path: Path, model: SpeechLLM, state: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_memory(
+    path: Path, model: SpeechLLM, state: Collection[str], more: Collection[str] = ()
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors, on the model's device, and header of a memory that `model` has made.
 
-    state: what the header's listener must hold.
+    state: what the header's listener must hold; more: tensors [S] that the file may hold beside the listener's.
 
     Raises MemoryFileError for a file that is no memory, of another version, or of another model; TensorFileError for
     one that is damaged or holds numbers that aren't finite.
@@ -52,15 +54,16 @@ def read_memory(path: Path, model: SpeechLLM, state: Collection[str]) -> tuple[d
     counts = [about.get("peak"), *(stream.get(name) for name in COUNTS)] if isinstance(stream, dict) else [None]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         raise MemoryFileError(f"{path}: its counts of frames and samples were changed by hand; {MEND}")
-    _check_shapes(path, tensors, model)
+    _check_shapes(path, tensors, model, more)
     return {name: tensor.to(model.device) for name, tensor in tensors.items()}, about
 
 
-def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM) -> None:
+def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, more: Collection[str]) -> None:
     """Raise MemoryFileError unless these are all the tensors of a memory of `model`, of one row and one length."""
     count = model.llm.model.config.num_hidden_layers
     layers = [f"layers.{number}.{what}" for number in range(count) for what in ("keys", "values")]
     expected = {"waiting": 2, "audio": 1, "valid": 2, "position": 1, **dict.fromkeys(layers, 4)}
+    expected |= {name: 1 for name in more if name in tensors}
     wrong = [name for name, dims in expected.items() if name not in tensors or tensors[name].dim() != dims]
     unknown = sorted(tensors.keys() - expected.keys() - {"encoder_frames"})
     if not wrong:

@@ -41,10 +41,16 @@ class OnePass:
 
 
 @dataclass
-class Answer:
-    """A generated text; `finished` is False where the token limit ended it rather than the model, or where it is to say
-    when words were spoken and the audio goes on after `reached_seconds`, the last time the tokenizer can write."""
+class GeneratedText:
+    """What was generated for a question.
+
+    finished         False where the token limit ended it rather than the model, or where it is to say when words were
+                     spoken and the audio goes on after `reached_seconds`
+    reached_seconds  the last time the tokenizer can write; None where all of the audio can be written down
+    new_tokens       its tokens, the one that ends it included
+    """
 
     text: str
     finished: bool
     reached_seconds: float | None = None
+    new_tokens: int = 0

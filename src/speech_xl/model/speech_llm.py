@@ -21,14 +21,14 @@ from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
+from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint
 from speech_xl.model.frame_code import FrameCode
-from speech_xl.model.generation import greedy_answers
+from speech_xl.model.generation import TokenWatch, greedy_answers
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech import Answer, OnePass, Ratios, Speech
+from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech
 from speech_xl.model.sst import SSTs, attention_modules
 
 
@@ -55,7 +55,7 @@ class SpeechLLM(nn.Module):
         self.encoder, self.adapter, self.llm = encoder, adapter, llm
         self.frame_code = frame_code or FrameCode()
         self.sst: SSTs | None = None
-        self.built = False
+        self.built, self._fingerprint = False, KnownFingerprint()
 
     def build(self) -> None:
         """Make or load every parameter; calling it again does nothing."""
@@ -108,7 +108,9 @@ class SpeechLLM(nn.Module):
         return [build_layout(prefix, *row, self.positions, self.placement) for row in rows]
 
     def identity(self) -> str:
-        """Names these very weights and the settings they run with: a KV cache means nothing to any other model."""
+        """Names these very weights and the settings they run with: a KV cache means nothing to any other model.
+
+        Reckoned again only where one of them has changed."""
         plain = (bool, int, float, str, list, tuple)
         parts = ("encoder", self.encoder), ("adapter", self.adapter), ("frame_code", self.frame_code), ("sst", self.sst)
         settings = {
@@ -117,7 +119,7 @@ class SpeechLLM(nn.Module):
             for key, value in sorted(vars(module).items() if module is not None else ())
             if isinstance(value, plain) and key not in WITHOUT_MEANING and key != "training" and key[0] != "_"
         }
-        return fingerprint(self.state_dict().items(), json.dumps([settings, self.llm.prompt.prefix]))
+        return self._fingerprint(self.state_dict(), json.dumps([settings, self.llm.prompt.prefix]))
 
     @property
     def positions(self) -> Scheme:
@@ -282,11 +284,13 @@ class SpeechLLM(nn.Module):
         instructions: Sequence[str],
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
-    ) -> list[Answer]:
+        watch: TokenWatch | None = None,
+    ) -> list[GeneratedText]:
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
-        rules: what else the next token must obey. The memory itself is left as it was. Each limit holds on its own,
-        whatever the batch. Raises ValueError where a frozen memory has no room for a question and its answer, or a
-        question is too long for the LLM. Warns, once, where positions go beyond the LLM's context.
+        rules: what else the next token must obey; watch: is shown each token of a single question. The memory itself is
+        left as it was. Each limit holds on its own, whatever the batch. Raises ValueError where a frozen memory has no
+        room for a question and its answer, or a question is too long for the LLM. Warns, once, where positions go
+        beyond the LLM's context.
         """
-        return greedy_answers(self, memory, rows, instructions, limits, rules)
+        return greedy_answers(self, memory, rows, instructions, limits, rules, watch)

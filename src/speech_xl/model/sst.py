@@ -5,6 +5,7 @@ arguments, and forward hooks on ``q_proj``, ``k_proj`` and ``v_proj`` replace th
 file is forked, the base model's state-dict keys stay as they are, and only SST rows pay for a second projection.
 """
 
+import threading
 from typing import Any, Literal, get_args
 
 import torch
@@ -127,8 +128,9 @@ def effective_linear(module: Any) -> tuple[Tensor, Tensor | None]:
     return weight, None if bias is None else bias.detach().float()
 
 
-class _Rows:
-    """Holds one forward call's SST rows between the attention's pre-hook and its projections."""
+class _Rows(threading.local):
+    """Holds one forward call's SST rows between the attention's pre-hook and its projections; of each thread its own,
+    so that a server may hear and answer at once."""
 
     rows: Tensor | None = None
 

@@ -26,7 +26,7 @@ from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.generation import answers_of
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import Kind
-from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech import GeneratedText, Speech
 
 PROMPT_PRESSES = {"Knorm": "KnormPress", "Random": "RandomPress", "TOVA": "TOVAPress", "SnapKV": "SnapKVPress"}
 SNAP_WINDOW = 64  # tokens that SnapKV looks from, at the prompt's end; its pooling kernel has 5, kvpress's default
@@ -113,7 +113,7 @@ class PromptEviction(Compressor):
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         rows: Sequence[int] | None = None,
-    ) -> list[Answer]:
+    ) -> list[GeneratedText]:
         """The greedy answer to the question that the memory has read. Raises ValueError for another one."""
         asked = [model.llm.prompt.question(one) for one in instructions]
         if not isinstance(memory, PromptMemory) or asked != [memory.question]:

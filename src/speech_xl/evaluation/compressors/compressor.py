@@ -8,7 +8,7 @@ from transformers import LogitsProcessor
 
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.speech import Answer, Speech
+from speech_xl.model.speech import GeneratedText, Speech
 
 
 def budget(intervals: Sequence[int], ratio: int) -> int:
@@ -49,7 +49,7 @@ class Compressor(ABC):
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         rows: Sequence[int] | None = None,
-    ) -> list[Answer]:
+    ) -> list[GeneratedText]:
         """Greedy answers from what was kept, as `SpeechLLM.generate` gives them; the memory is left as it was.
 
         rows: which row each question goes to; all go to the first where they are left out.

@@ -1,0 +1,8 @@
+"""Use a loaded model: it listens, remembers, answers and transcribes."""
+
+from speech_xl.inference.answers import Answer, AnswerStream
+from speech_xl.inference.audio_input import NamedAudio
+from speech_xl.inference.memory import HeardInterval, Memory
+from speech_xl.inference.model import ListeningModel, load_stage
+
+__all__ = ["Answer", "AnswerStream", "HeardInterval", "ListeningModel", "Memory", "NamedAudio", "load_stage"]

@@ -1,0 +1,114 @@
+"""Answers, whole or as their tokens come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, Thread
+
+from speech_xl.model.generation import TokenWatch
+
+UNFINISHED = "\ufffd"  # what tokenizers decode the beginning of a character to
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, and what it was given from.
+
+    audio_seconds_heard  seconds of audio that it could draw on, all of them
+    ratio                frames that an SST stands for, of the audio that came last
+    kept_kv_tokens       KV tokens that were kept, the prompt before the audio included
+    kept_kv_bytes        bytes of their keys and values, as they lie in the cache
+    full_kv_bytes        bytes that all frames would have held, the prompt before the audio included
+    new_tokens           tokens of the answer, the one that ends it included
+    finished             False where the limit of tokens ended it, or its timestamps don't reach the audio's end
+    reached_seconds      the last second that its timestamps reach, where the audio goes on after it; None: all of it
+    """
+
+    text: str
+    audio_seconds_heard: float
+    ratio: int
+    kept_kv_tokens: int
+    kept_kv_bytes: int
+    full_kv_bytes: int
+    new_tokens: int
+    finished: bool
+    reached_seconds: float | None = None
+
+
+class AnswerStream(Iterator[str]):
+    """Pieces of an answer's text as its tokens come; joined they are the answer's text, exactly.
+
+    A piece ends between characters. `answer` waits for the rest and gives the whole. A stream that nobody reads any
+    further should be closed (`close`, or use it in a `with`), else the answer is written to its end.
+    """
+
+    def __init__(self, write: Callable[[TokenWatch], Answer], text_of: Callable[[list[int]], str]) -> None:
+        """write: writes the answer, showing its tokens to a watch; text_of: text of the tokens so far."""
+        self._queue: SimpleQueue[str | Answer | BaseException] = SimpleQueue()
+        self._stop, self._answer, self._failure = Event(), None, None
+        queue, stop = self._queue, self._stop  # not self: a stream that nobody holds can be collected, and closes
+
+        def run() -> None:
+            tokens: list[int] = []
+            given = ""
+
+            def on_token(token: int) -> bool:
+                nonlocal given
+                tokens.append(token)
+                sure = text_of(tokens).rstrip(UNFINISHED)
+                if len(sure) > len(given) and sure.startswith(given):
+                    queue.put(sure[len(given) :])
+                    given = sure
+                return not stop.is_set()
+
+            try:
+                answer = write(TokenWatch(on_token))
+                if not answer.text.startswith(given):
+                    raise RuntimeError("this tokenizer rewrites what it has decoded; ask without streaming")
+                if rest := answer.text[len(given) :]:
+                    queue.put(rest)
+                queue.put(answer)
+            except BaseException as error:  # is raised again where the stream is read
+                queue.put(error)
+
+        self._thread = Thread(target=run, name="answer", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> AnswerStream:
+        return self
+
+    def __next__(self) -> str:
+        if self._answer is not None or self._failure is not None:
+            raise StopIteration
+        found = self._queue.get()
+        if isinstance(found, str):
+            return found
+        if isinstance(found, BaseException):
+            self._failure = found
+            raise found
+        self._answer = found
+        raise StopIteration
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer, once it is written; of a closed stream what was written until then, unfinished."""
+        for _ in self:
+            pass
+        if self._answer is None:
+            raise RuntimeError("the answer failed; its stream has raised why") from self._failure
+        return self._answer
+
+    def close(self) -> None:
+        """No more is wanted: the answer ends after the token that is being written."""
+        self._stop.set()
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
