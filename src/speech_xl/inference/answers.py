@@ -18,9 +18,9 @@ class Answer:
 
     audio_seconds_heard  seconds of audio that it could draw on, all of them
     ratio                frames that an SST stands for, of the audio that came last
-    kept_kv_tokens       KV tokens that were kept, the prompt before the audio included
+    kept_kv_tokens       KV tokens that were kept of the audio, without the prompt before it
     kept_kv_bytes        bytes of their keys and values, as they lie in the cache
-    full_kv_bytes        bytes that all frames would have held, the prompt before the audio included
+    full_kv_bytes        bytes that all speech frames would have held
     new_tokens           tokens of the answer, the one that ends it included
     finished             False where the limit of tokens ended it, or its timestamps don't reach the audio's end
     reached_seconds      the last second that its timestamps reach, where the audio goes on after it; None: all of it

@@ -151,19 +151,18 @@ class Memory:
 
     @property
     def kept_kv_tokens(self) -> int:
-        """KV tokens in the cache: of intervals that were heard, and of the prompt before them."""
-        return int(self.listener.memory.kept[0])
+        """KV tokens that stay of the intervals that were heard: their SSTs, and the frames of uncompressed ones."""
+        return self.listener.kept
 
     @property
     def kept_kv_bytes(self) -> int:
         """Bytes of their keys and values, measured on the cache's tensors."""
-        return self.listener.memory.bytes
+        return self.listener.memory.audio_bytes(len(self.model.backbone.llm.prompt.prefix))[0]
 
     @property
     def full_kv_bytes(self) -> int:
-        """Bytes that the prompt and all frames of these intervals would hold, as full attention needs them."""
-        prefix = len(self.model.backbone.llm.prompt.prefix)
-        return (prefix + self.listener.frames) * self.listener.memory.token_bytes
+        """Bytes that all frames of these intervals would hold, as full attention needs them."""
+        return self.listener.frames * self.listener.memory.token_bytes
 
     @property
     def intervals(self) -> list[HeardInterval]:
