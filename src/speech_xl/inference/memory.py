@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from speech_xl import SAMPLE_RATE
 from speech_xl.checks import whole
 from speech_xl.inference.answers import Answer, AnswerStream
-from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
+from speech_xl.inference.audio_input import Audio, Intake, Progress, is_file, opened
 from speech_xl.model.context import check_question
 from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE, Listener
@@ -19,7 +20,7 @@ from speech_xl.model.memory_file import MEND, MemoryFileError, read_memory
 if TYPE_CHECKING:
     from speech_xl.inference.model import ListeningModel
 
-HELD, PART = "held_samples", "part_samples"  # tensors of a file: what the intake holds back, and a transcriber
+HELD = "held_samples"  # the tensor of a file that holds what the intake holds back
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,22 @@ class Memory:
         Raises AudioError where a file is missing, damaged or no audio, ValueError where an array can't be used, and
         where the audio has ended (`finish`).
         """
-        for chunk in heard_chunks(audio, rate, self.intake, progress):
-            self.listener.push(chunk)
+        if not is_file(audio):
+            self._hear(self.intake.push(audio, rate))  # pyright: ignore[reportArgumentType]
+            return
+        if rate is not None:
+            raise ValueError(f"rate: got {rate}; a file says its rate itself, leave it out")
+        with opened(audio) as file:  # pyright: ignore[reportArgumentType]
+            self._hear(self.intake.flush())
+            heard = 0
+            for chunk in file.chunks():
+                self._hear(chunk)
+                heard += len(chunk)
+                if progress is not None:
+                    progress(heard / SAMPLE_RATE, file.seconds)
+
+    def _hear(self, chunk: Tensor) -> None:
+        self.listener.push(chunk)
 
     def end_interval(self) -> None:
         """The open interval ends here, where somebody pauses, say."""
@@ -83,7 +98,7 @@ class Memory:
     def finish(self) -> None:
         """The audio has ended: what was held back is heard. More can be pushed to a `fork` made before."""
         if not self.listener.ended:
-            self.listener.push(self.intake.flush())
+            self._hear(self.intake.flush())
             self.listener.flush()
 
     # Asking
@@ -172,9 +187,7 @@ class Memory:
     @classmethod
     def load(cls, path: str | Path, model: ListeningModel) -> Memory:
         """See `ListeningModel.load_memory`."""
-        tensors, about = read_memory(Path(path), model.backbone, STATE, (HELD, PART))
-        if PART in tensors:
-            raise MemoryFileError(f"{path}: a transcript that isn't finished; load it with Transcriber.load")
+        tensors, about = read_memory(Path(path), model.backbone, STATE, (HELD,))
         return cls.restored(path, model, tensors, about)
 
     @classmethod
