@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import zlib
@@ -166,6 +167,8 @@ def cues(path: Path) -> list[tuple[float, float | None, str]]:
         assert match is not None
         start, end = (_seconds(time) for time in match.groups())
         text = re.sub(r"<[^>]*>", "", " ".join(lines[at + 1 :])).strip()
+        if path.suffix.lower() == ".vtt":
+            text = html.unescape(text)  # &amp; and the like; SRT has none
         if end <= start:
             raise ValueError(f"{path}: the cue {lines[at].strip()!r} ends before it begins; mend its times")
         if text:

@@ -24,6 +24,8 @@ from speech_xl.data.channels import ChannelEnergy, to_mono
 from speech_xl.data.containers import View, full_views, wav_data
 
 BLOCK_SECONDS = 30.0
+BLOCK_SAMPLES = 1 << 23  # of all channels, most of a block: a small file may hold many channels at a high rate
+RATES = (100, 1_000_000)  # samples a second; beyond, a filter to 16 kHz takes all memory
 SLACK_SECONDS = 0.01  # by which a header may be wrong without a word
 UNREAD = 65_536  # bytes behind the audio that need a word: tags are shorter
 # Containers that FFmpeg may open. Its playlists (HLS, concat, DASH and others) name further files and addresses: of a
@@ -36,6 +38,10 @@ CONTAINERS = (
 
 class AudioError(RuntimeError):
     """Audio can't be used; the message names the file and the mend."""
+
+
+class AudioTooLong(AudioError):
+    """Audio is longer than it may be."""
 
 
 class _Forward(soundfile.SoundFile):
@@ -66,18 +72,19 @@ class AudioFile:
     unread: int = 0
 
     @classmethod
-    def of(cls, path: str | Path, name: str | None = None) -> AudioFile:
+    def of(cls, path: str | Path, name: str | None = None, most_seconds: float | None = None) -> AudioFile:
         """Raises AudioError where it is missing, empty, damaged, or of a kind that nothing here opens.
 
-        name: what messages call it; None: its path
+        name          what messages call it; None: its path
+        most_seconds  of audio that it may have: of a longer one no more is decoded, and AudioTooLong raised; None: any
         """
         path, name = str(path), str(path) if name is None else name
         if not Path(path).is_file():
             raise AudioError(f"{name} {'is no file' if Path(path).exists() else 'is missing'}; name an audio file")
         try:
-            found = _with_libsndfile(path, name)
+            found = _with_libsndfile(path, name, most_seconds)
         except soundfile.LibsndfileError as error:
-            found = _with_av(path, name, error)
+            found = _with_av(path, name, error, most_seconds)
         except OSError as error:
             raise AudioError(f"{name} can't be read ({error.strerror}); name an audio file") from error
         if not found.energy.samples:
@@ -164,16 +171,17 @@ class Resampler:
         return out
 
 
-def _with_libsndfile(path: str, name: str) -> AudioFile:
+def _with_libsndfile(path: str, name: str, most_seconds: float | None) -> AudioFile:
     """By its header, and where that leaves bytes unread, by all that is known about such files."""
     with open(path, "rb") as raw, _Forward(raw) as file:
         kind, rate, channels, frames = file.format, file.samplerate, file.channels, file.frames
     header = _header_seconds(path, frames / rate)
-    energy, unread = _measure(path, name, [View()], channels)
+    most = _most_samples(name, rate, most_seconds)
+    energy, unread = _measure(path, name, [View()], channels, most)
     found = AudioFile(path, name, rate, energy, header, (View(),), unread)
     if not unread or not (views := full_views(path, kind)) or views == [View()]:
         return found
-    energy, unread = _measure(path, name, views, channels)
+    energy, unread = _measure(path, name, views, channels, most)
     more = energy.samples - found.energy.samples > SLACK_SECONDS * rate
     return AudioFile(path, name, rate, energy, header, tuple(views), unread) if more else found
 
@@ -193,13 +201,27 @@ def _header_seconds(path: str, seconds: float) -> float | None:
     return seconds if seconds < 1e9 else None
 
 
-def _measure(path: str, name: str, views: list[View], channels: int) -> tuple[ChannelEnergy, int]:
-    """Energy over all views, and the bytes that the last one left unread."""
+def _most_samples(name: str, rate: int, most_seconds: float | None) -> float:
+    """Of a channel. Raises AudioError for a rate out of range."""
+    least, most = RATES
+    if not least <= rate <= most:
+        raise AudioError(f"{name} has {rate:,} samples a second; from {least:,} to {most:,} are read")
+    return float("inf") if most_seconds is None else most_seconds * rate
+
+
+def _check_length(name: str, energy: ChannelEnergy, most: float) -> None:
+    if energy.samples > most:
+        raise AudioTooLong(f"{name} is too long: more than is left to hear; cut it")
+
+
+def _measure(path: str, name: str, views: list[View], channels: int, most: float) -> tuple[ChannelEnergy, int]:
+    """Energy over all views, and the bytes that the last one left unread. Raises AudioTooLong beyond `most` samples."""
     energy, unread = ChannelEnergy(channels), 0
     for view in views:
         with view.open(path) as raw:
             for block in _blocks(raw, name, channels):
                 energy.add(block)
+                _check_length(name, energy, most)
             unread = raw.unread
     return energy, unread
 
@@ -208,7 +230,7 @@ def _blocks(raw: Any, name: str, channels: int | None) -> Iterator[np.ndarray]:
     with _Forward(raw) as file:
         if channels not in (None, file.channels):
             raise AudioError(f"{name} goes on with {file.channels} channels in place of {channels}; {_convert(name)}")
-        count, decoded = round(BLOCK_SECONDS * file.samplerate), 0
+        count, decoded = max(1, min(round(BLOCK_SECONDS * file.samplerate), BLOCK_SAMPLES // file.channels)), 0
         while decoded < file.frames:  # asked for more, libsndfile would read on and throw it away
             try:
                 block = file.read(min(count, file.frames - decoded), dtype="float32", always_2d=True)
@@ -221,7 +243,7 @@ def _blocks(raw: Any, name: str, channels: int | None) -> Iterator[np.ndarray]:
             yield block
 
 
-def _with_av(path: str, name: str, error: Exception) -> AudioFile:
+def _with_av(path: str, name: str, error: Exception, most_seconds: float | None) -> AudioFile:
     """By PyAV. Raises AudioError where it can't open the file either."""
     try:
         with open(path, "rb") as file, av.open(file, options={"format_whitelist": CONTAINERS}) as container:
@@ -231,8 +253,10 @@ def _with_av(path: str, name: str, error: Exception) -> AudioFile:
             rate, channels = stream.codec_context.sample_rate, stream.codec_context.layout.nb_channels
             declared = float(stream.duration * stream.time_base) if stream.duration is not None else None
         energy = ChannelEnergy(channels)
+        most = _most_samples(name, rate, most_seconds)
         for block in av_blocks(path):
             energy.add(block)
+            _check_length(name, energy, most)
     except (av.FFmpegError, ValueError) as failure:  # the latter of what FFmpeg takes for a stream without channels
         raise AudioError(
             f"{name} can't be read as audio ({getattr(error, 'error_string', error)}); name an audio file, or "

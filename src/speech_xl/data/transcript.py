@@ -23,6 +23,8 @@ class Transcript:
     """What asks for such a transcript."""
     step_seconds: float | None = None
     """Steps of the timestamps in it; None where it has none."""
+    by_words = False
+    """Whether its timestamps say when words begin, not utterances alone."""
 
     def text(self, cut: Cut) -> str:
         """The transcript of a cut whose supervisions all have a text."""
@@ -35,6 +37,11 @@ class Transcript:
     def last_second(self, transcript: str) -> float | None:
         """The last second that a transcript names; None where it names none."""
         return None
+
+    def timed(self, transcript: str) -> list[tuple[float, str]]:
+        """(second, what is spoken from it on), in the order of the text; of text without timestamps all of it at 0."""
+        words = self.words(transcript)
+        return [(0.0, words)] if words.strip() else []
 
     def processors(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 from speech_xl.model.generation import TokenWatch
 
@@ -40,15 +40,18 @@ class Answer:
 class AnswerStream(Iterator[str]):
     """Pieces of an answer's text as its tokens come; joined they are the answer's text, exactly.
 
-    A piece ends between characters. `answer` waits for the rest and gives the whole. A stream that nobody reads any
-    further should be closed (`close`, or use it in a `with`), else the answer is written to its end.
+    A piece ends between characters, and is written when it is asked for. `answer` waits for the rest and gives the
+    whole. A stream that nobody reads any further should be closed (`close`, or use it in a `with`), else its thread
+    waits for as long as somebody holds it.
     """
 
     def __init__(self, write: Callable[[TokenWatch], Answer], text_of: Callable[[list[int]], str]) -> None:
         """write: writes the answer, showing its tokens to a watch; text_of: text of the tokens so far."""
         self._queue: SimpleQueue[str | Answer | BaseException] = SimpleQueue()
         self._stop, self._answer, self._failure = Event(), None, None
-        queue, stop = self._queue, self._stop  # not self: a stream that nobody holds can be collected, and closes
+        self._asked, self._begun = Semaphore(0), False
+        # Not self: a stream that nobody holds can be collected, and closes.
+        queue, stop, asked = self._queue, self._stop, self._asked
 
         def run() -> None:
             tokens: list[int] = []
@@ -61,6 +64,7 @@ class AnswerStream(Iterator[str]):
                 if len(sure) > len(given) and sure.startswith(given):
                     queue.put(sure[len(given) :])
                     given = sure
+                    asked.acquire()  # nothing is written ahead: who shares a machine decides when the next token is
                 return not stop.is_set()
 
             try:
@@ -82,6 +86,9 @@ class AnswerStream(Iterator[str]):
     def __next__(self) -> str:
         if self._answer is not None or self._failure is not None:
             raise StopIteration
+        if self._begun:
+            self._asked.release()
+        self._begun = True
         found = self._queue.get()
         if isinstance(found, str):
             return found
@@ -103,6 +110,7 @@ class AnswerStream(Iterator[str]):
     def close(self) -> None:
         """No more is wanted: the answer ends after the token that is being written."""
         self._stop.set()
+        self._asked.release()
 
     def __enter__(self) -> AnswerStream:
         return self

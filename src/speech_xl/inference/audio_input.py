@@ -91,6 +91,27 @@ def as_mono(samples: np.ndarray | Tensor) -> np.ndarray:
     return mono.numpy()
 
 
+def heard_chunks(audio: Audio, rate: float | None, intake: Intake, progress: Progress | None) -> Iterator[Tensor]:
+    """What a listener is to hear of this audio next, float32 [S] at 16 kHz; `intake` goes from one call to the next.
+
+    A file ends the arrays before it. `progress` is called once a chunk was heard, of files. Raises as `opened` does,
+    and ValueError where an array or its rate can't be used.
+    """
+    if not is_file(audio):
+        yield intake.push(audio, rate)  # pyright: ignore[reportArgumentType]
+        return
+    if rate is not None:
+        raise ValueError(f"rate: got {rate}; a file says its rate itself, leave it out")
+    with opened(audio) as file:  # pyright: ignore[reportArgumentType]
+        yield intake.flush()
+        heard = 0
+        for chunk in file.chunks():
+            yield chunk
+            heard += len(chunk)
+            if progress is not None:
+                progress(heard / SAMPLE_RATE, file.seconds)
+
+
 class Intake:
     """Arrays of any rate, one behind the other, as float32 [S] at 16 kHz; the chunks' sizes make no difference.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from speech_xl import SAMPLE_RATE
 from speech_xl.checks import whole
 from speech_xl.inference.answers import Answer, AnswerStream
-from speech_xl.inference.audio_input import Audio, Intake, Progress, is_file, opened
+from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
 from speech_xl.model.context import check_question
 from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE, Listener
@@ -20,7 +20,7 @@ from speech_xl.model.memory_file import MEND, MemoryFileError, read_memory
 if TYPE_CHECKING:
     from speech_xl.inference.model import ListeningModel
 
-HELD = "held_samples"  # the tensor of a file that holds what the intake holds back
+HELD, PART = "held_samples", "part_samples"  # tensors of a file: what the intake holds back, and a transcriber
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,8 @@ class Memory:
         Raises AudioError where a file is missing, damaged or no audio, ValueError where an array can't be used, and
         where the audio has ended (`finish`).
         """
-        if not is_file(audio):
-            self._hear(self.intake.push(audio, rate))  # pyright: ignore[reportArgumentType]
-            return
-        if rate is not None:
-            raise ValueError(f"rate: got {rate}; a file says its rate itself, leave it out")
-        with opened(audio) as file:  # pyright: ignore[reportArgumentType]
-            self._hear(self.intake.flush())
-            heard = 0
-            for chunk in file.chunks():
-                self._hear(chunk)
-                heard += len(chunk)
-                if progress is not None:
-                    progress(heard / SAMPLE_RATE, file.seconds)
-
-    def _hear(self, chunk: Tensor) -> None:
-        self.listener.push(chunk)
+        for chunk in heard_chunks(audio, rate, self.intake, progress):
+            self.listener.push(chunk)
 
     def end_interval(self) -> None:
         """The open interval ends here, where somebody pauses, say."""
@@ -98,19 +84,23 @@ class Memory:
     def finish(self) -> None:
         """The audio has ended: what was held back is heard. More can be pushed to a `fork` made before."""
         if not self.listener.ended:
-            self._hear(self.intake.flush())
+            self.listener.push(self.intake.flush())
             self.listener.flush()
 
     # Asking
 
-    def ask(self, question: str, max_new_tokens: int | None = None) -> Answer:
+    def ask(
+        self, question: str, max_new_tokens: int | None = None, on_token: Callable[[int], bool] | None = None
+    ) -> Answer:
         """An answer about all of the audio so far, which goes on as if nobody had asked.
 
-        max_new_tokens: tokens it may have; None: 512, or for a transcript as many as so much speech may need. Raises
-        ValueError where nothing was heard yet, or the question is blank or too long.
+        max_new_tokens  tokens it may have; None: 512, or for a transcript as many as so much speech may need
+        on_token        called with every token as it is written; says whether to go on writing
+
+        Raises ValueError where nothing was heard yet, or the question is blank or too long.
         """
         heard, limit = self._asked(question, max_new_tokens)
-        return heard._answer(question, limit)
+        return heard._answer(question, limit, None if on_token is None else TokenWatch(on_token))
 
     def ask_stream(self, question: str, max_new_tokens: int | None = None) -> AnswerStream:
         """As `ask`, a piece of text at a time as its tokens come. What is pushed meanwhile isn't in the answer."""
@@ -187,7 +177,9 @@ class Memory:
     @classmethod
     def load(cls, path: str | Path, model: ListeningModel) -> Memory:
         """See `ListeningModel.load_memory`."""
-        tensors, about = read_memory(Path(path), model.backbone, STATE, (HELD,))
+        tensors, about = read_memory(Path(path), model.backbone, STATE, (HELD, PART))
+        if PART in tensors:
+            raise MemoryFileError(f"{path}: a transcript that isn't finished; load it with Transcriber.load")
         return cls.restored(path, model, tensors, about)
 
     @classmethod

@@ -11,6 +11,7 @@ from speech_xl.data.transcript import ASR_INSTRUCTION, Transcript
 from speech_xl.inference.audio_input import Audio, Progress
 from speech_xl.inference.batch import hear_together
 from speech_xl.inference.memory import Memory
+from speech_xl.inference.transcription import Transcriber, Transcription
 from speech_xl.model import Listener, SpeechLLM
 from speech_xl.run.trained_stage import TrainedStage
 
@@ -96,6 +97,30 @@ class ListeningModel:
         listeners = [Listener(self.backbone, ratio, interval) for _ in audio]
         hear_together(listeners, audio, rate, progress)
         return [Memory(self, listener) for listener in listeners]
+
+    def transcribe(
+        self,
+        audio: Audio,
+        *,
+        rate: float | None = None,
+        ratio: int | None = None,
+        part_seconds: float | None = None,
+        progress: Progress | None = None,
+    ) -> Transcription:
+        """What is said in audio of any length, as text and segments with times (`Transcriber`).
+
+        audio         a path, the bytes of a file, an array or tensor [samples] or [channels, samples]
+        rate          samples a second of an array, in Hz
+        ratio         speech frames that one SST stands for, 1: uncompressed; None: the model's `default_ratio`
+        part_seconds  longest part; None: as long as the LLM's context and its timestamps allow
+        progress      called with the seconds heard and how many there are
+
+        Raises as `listen` does.
+        """
+        transcriber = Transcriber(self, ratio, part_seconds)
+        transcriber.push(audio, rate, progress)
+        transcriber.finish()
+        return transcriber.transcription
 
     def load_memory(self, path: str | Path) -> Memory:
         """The memory that `Memory.save` wrote, going on where it was.

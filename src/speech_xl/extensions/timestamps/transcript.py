@@ -55,6 +55,9 @@ class Timestamps(Transcript):
     def words(self, transcript: str) -> str:
         return without_time_marks(transcript)
 
+    def timed(self, transcript: str) -> list[tuple[float, str]]:
+        return [(second, words) for second, words in timed_parts(transcript) if words]
+
     def last_second(self, transcript: str) -> float | None:
         return max((second for second, _ in timed_parts(transcript)), default=None)
 
