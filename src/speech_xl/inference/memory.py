@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,14 +89,18 @@ class Memory:
 
     # Asking
 
-    def ask(self, question: str, max_new_tokens: int | None = None) -> Answer:
+    def ask(
+        self, question: str, max_new_tokens: int | None = None, on_token: Callable[[int], bool] | None = None
+    ) -> Answer:
         """An answer about all of the audio so far, which goes on as if nobody had asked.
 
-        max_new_tokens: tokens it may have; None: 512, or for a transcript as many as so much speech may need. Raises
-        ValueError where nothing was heard yet, or the question is blank or too long.
+        max_new_tokens  tokens it may have; None: 512, or for a transcript as many as so much speech may need
+        on_token        called with every token as it is written; says whether to go on writing
+
+        Raises ValueError where nothing was heard yet, or the question is blank or too long.
         """
         heard, limit = self._asked(question, max_new_tokens)
-        return heard._answer(question, limit)
+        return heard._answer(question, limit, None if on_token is None else TokenWatch(on_token))
 
     def ask_stream(self, question: str, max_new_tokens: int | None = None) -> AnswerStream:
         """As `ask`, a piece of text at a time as its tokens come. What is pushed meanwhile isn't in the answer."""

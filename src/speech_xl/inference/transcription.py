@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunk
 from speech_xl.inference.memory import HELD, PART, Memory
 from speech_xl.inference.parts import part_seconds, quietest, search_samples
 from speech_xl.inference.segments import Segment, as_srt, as_vtt, segments_of, words_of
+from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE
 from speech_xl.model.memory_file import MEND, MemoryFileError, read_memory
 
@@ -88,6 +91,8 @@ class Transcriber:
     part_seconds  longest part; None: as long as the LLM's context and its timestamps allow. A part ends at the quietest
                   moment of its last 5 s
 
+    on_token, where it is set, is called with every token as it is written, and says whether to go on writing.
+
     The result is the same, bit by bit, whatever chunks the audio comes in. Raises ValueError for a ratio or a length
     that the model has no room for.
     """
@@ -103,6 +108,7 @@ class Transcriber:
         self.segments: list[Segment] = []
         self.words: list[tuple[float, str]] = []
         self.remarks: list[str] = []
+        self.on_token: Callable[[int], bool] | None = None
         self._limit_part()
 
     @property
@@ -208,7 +214,8 @@ class Transcriber:
         text, finished = "", True
         if self.sounds:
             limit = model.answer_limit(instruction, memory.seconds)
-            said = memory.listener.answer(instruction, limit)
+            watch = None if self.on_token is None else TokenWatch(self.on_token)
+            said = memory.listener.answer(instruction, limit, watch)
             text, finished = said.text, said.finished
             part = f"part {number} ({offset:.1f} to {end:.1f} s)"
             if not finished:
@@ -226,6 +233,14 @@ class Transcriber:
         self.start += memory.listener.samples
         self.memory, self.sounds = model.listen(ratio=memory.ratio), False
         self._limit_part()
+
+    def fork(self) -> Transcriber:
+        """A transcriber that has heard and written the same and goes on alone."""
+        other = copy(self)
+        other.intake, other.memory = self.intake.copy(), self.memory.fork()
+        for name in ("results", "segments", "words", "remarks"):
+            setattr(other, name, list(getattr(self, name)))
+        return other
 
     # On disk
 
