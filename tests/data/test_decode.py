@@ -263,3 +263,40 @@ def test_a_playlist_is_no_audio_whatever_it_names(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(AudioError, match="can't be read as audio"):
             AudioFile.of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.m4a"])
+def test_of_a_file_that_is_too_long_no_more_is_decoded_than_it_may_have(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    if name == "a.flac":
+        written(path, np.zeros(200 * RATE, np.int16))
+    else:
+        with av.open(path, "w") as container:
+            stream = container.add_stream("aac", rate=RATE)
+            for start in range(0, 200 * RATE, 1024):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = RATE, start
+                container.mux(stream.encode(frame))
+    decoded, add = [], decode.ChannelEnergy.add
+    monkeypatch.setattr(decode.ChannelEnergy, "add", lambda self, block: (decoded.append(len(block)), add(self, block)))
+    with pytest.raises(decode.AudioTooLong, match="too long"):
+        AudioFile.of(path, "audio", most_seconds=20)
+    assert sum(decoded) < 60 * RATE
+    assert AudioFile.of(path, "audio", most_seconds=201).seconds == pytest.approx(200, abs=0.2)
+
+
+def test_a_rate_whose_filter_takes_all_memory_is_refused(tmp_path):
+    path = written(tmp_path / "a.wav", rate=RATE)
+    whole = bytearray(path.read_bytes())
+    whole[24:28] = struct.pack("<I", 2_000_000_000)
+    path.write_bytes(bytes(whole))
+    with pytest.raises(AudioError, match=r"a\.wav has [\d,]+ samples a second; from 100 to 1,000,000 are read"):
+        AudioFile.of(path)
+
+
+def test_blocks_of_many_channels_are_short_and_the_audio_is_the_same(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.wav", np.stack([sound()] * 8, axis=1))
+    whole = torch.cat(list(AudioFile.of(path).chunks()))
+    monkeypatch.setattr(decode, "BLOCK_SAMPLES", 8 * 1_000)
+    file = AudioFile.of(path)
+    assert {len(block) for block in file.blocks()} == {1_000} and torch.equal(torch.cat(list(file.chunks())), whole)

@@ -1,6 +1,7 @@
 """Pieces of an answer come as its tokens do, end between characters, and are the answer when joined."""
 
 import threading
+import time
 
 import pytest
 
@@ -35,6 +36,20 @@ def test_a_closed_stream_ends_early(memory):
     with memory.ask_stream(WHAT, 4_000) as stream:
         first = next(stream)
     assert stream.answer.text.startswith(first) and stream.answer.new_tokens < 4_000 and not stream.answer.finished
+
+
+def test_a_piece_is_written_when_it_is_asked_for(memory):
+    tokens = []
+    answer = memory.ask(WHAT, 30, lambda token: tokens.append(token) or True)
+    assert len(tokens) == answer.new_tokens > 5
+    assert memory.ask(WHAT, 30, lambda token: False).new_tokens <= 2
+    read = []
+    stream = written([97] * 9, lambda ids: (read.append(len(ids)), bytes(ids).decode())[1])
+    for number in range(1, 4):
+        next(stream)
+        time.sleep(0.02)
+        assert max(read) == number
+    stream.close()
 
 
 def written(tokens, text_of):

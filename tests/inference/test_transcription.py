@@ -186,3 +186,29 @@ def test_a_transcription_is_plain_data(model):
     assert set(plain["words"][0]) == {"start_seconds", "word"}
     assert found.as_text() == f"{found.text}\n" and found.as_srt().startswith("1\n00:00:00,000 --> ")
     assert found.as_vtt().startswith("WEBVTT\n\n00:00:00.000 --> ")
+
+
+def test_a_fork_writes_what_it_hears_alone(model):
+    sound = audio(4.0).numpy()
+    one = Transcriber(model, part_seconds=1.5)
+    one.push(sound[:RATE], RATE)
+    fork = one.fork()
+    one.push(np.zeros(3 * RATE, np.float32), RATE)
+    one.finish()
+    fork.push(sound[RATE:], RATE)
+    fork.finish()
+    whole = Transcriber(model, part_seconds=1.5)
+    whole.push(sound, RATE)
+    whole.finish()
+    assert fork.transcription == whole.transcription != one.transcription
+
+
+def test_writing_can_be_watched_and_stopped():
+    model, found = tiny_model(seed=6), []
+    for most in (1_000, 3):
+        transcriber, tokens = Transcriber(model), []
+        transcriber.on_token = lambda token, tokens=tokens, most=most: tokens.append(token) or len(tokens) < most
+        transcriber.push(audio(2.0), RATE)
+        transcriber.finish()
+        found.append((len(tokens), transcriber.transcription.text))
+    assert found[0][0] > 4 > found[1][0] and found[0][1].startswith(found[1][1])
