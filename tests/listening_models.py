@@ -15,8 +15,7 @@ from speech_xl.inference import ListeningModel
 from speech_xl.model import LLM, HFEncoder, SemanticAdapter, SpeechLLM, SSTs
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.phases.weights import save_weights
-from speech_xl.run.command import WEIGHTS
-from speech_xl.run.trained_stage import EXPORTED
+from speech_xl.run.command import CONFIG, WEIGHTS
 
 INTERVAL = 0.48  # seconds: 12 frames
 
@@ -57,11 +56,11 @@ def tiny_model(**options: Any) -> TinyModel:
 
 
 def stage_folder(folder: Path, sst: bool = True) -> Path:
-    """The folder of a finished stage, as an export has it: all weights but the encoder's are in it."""
+    """The folder of a finished stage: all weights but the encoder's are in it."""
     encoder, llm = parts()
     state = tiny_backbone(sst).state_dict()
     left = sorted(name for name in state if name.startswith("encoder."))
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).parent.mkdir(parents=True, exist_ok=True)
     model = {
         "class_path": "SSTCompression" if sst else "SemanticAlignment",
         "init_args": {
@@ -75,7 +74,7 @@ def stage_folder(folder: Path, sst: bool = True) -> Path:
         projections = {"projections": "lora", "rank": 2, "positions": "compact"}
         model["init_args"]["sst"] = {"class_path": "SSTs", "init_args": projections}
     data = {"partition": {"class_path": "FixedWindows", "init_args": {"seconds": INTERVAL}}}
-    (folder / EXPORTED).write_text(yaml.safe_dump({"stage": "tiny", "model": model, "data": data}))
+    (folder / CONFIG).write_text(yaml.safe_dump({"stage": "tiny", "model": model, "data": data}))
     kept = {name: value for name, value in state.items() if name not in left}
     save_weights(kept, folder / WEIGHTS, stage="tiny", untouched_pretrained=json.dumps(left))
     return folder

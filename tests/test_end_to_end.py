@@ -23,7 +23,6 @@ from experiments.run import main
 from speech_xl.data.decode import AudioFile
 from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.transcript import ASR_INSTRUCTION, Transcript
-from speech_xl.export import main as export
 from speech_xl.extensions.timestamps.align import MARGIN_SECONDS
 from speech_xl.extensions.timestamps.align import main as align
 from speech_xl.listen import Listener, load_model
@@ -32,6 +31,8 @@ from speech_xl.model import SpeechLLM
 from speech_xl.run.command import WEIGHTS, ConfigError
 from speech_xl.run.lineage import read_lineage
 from speech_xl.run.trained_stage import TrainedStage
+from speech_xl.storage.hub_folder import WEIGHTS as HUB_WEIGHTS
+from tests.hub.exporting import export_command
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -520,19 +521,20 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     everything = "{'[asl]*': 1.0e-3}"  # adapter, SSTs and LLM
     more = ["--model.trainable", everything, "--model.frame_code", "TimeCode"]
     run("fit", "-c", "second.yaml", "--variant", "whole", "--init_from", "null", *more)
-    folder, out, encoder = work / "runs" / "whole" / "two", work / "exported", ["--encoder", str(work / "encoder")]
-    export([str(folder), str(out), *encoder, "--dtype", "float32"])
-    assert f"python -m speech_xl.listen {out} AUDIO" in capsys.readouterr().out
-    whole, parts = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
-    assert "frame_code.text_scale" in whole and all(parts[name].equal(value) for name, value in whole.items())
-    export([str(folder), str(work / "half"), *encoder])
-    half = load_file(work / "half" / WEIGHTS)
+    folder, out = work / "runs" / "whole" / "two", work / "exported"
+    export_command([str(folder), str(out)])
+    assert f"speech-xl listen {out} AUDIO" in capsys.readouterr().out
+    own, read = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
+    assert "frame_code.text_scale" in own and all(read[name].equal(value) for name, value in own.items())
+    export_command([str(folder), str(work / "half"), "--apart", "--dtype", "float16", "--encoder", "tiny/encoder"])
+    half = load_file(work / "half" / HUB_WEIGHTS)
     assert {value.dtype for value in half.values() if value.ndim} == {torch.float16}
-    assert half["frame_code.text_scale"].equal(whole["frame_code.text_scale"])
-    assert read_lineage(work / "half" / WEIGHTS).run == read_lineage(folder / WEIGHTS).run
+    assert not any(name.startswith("backbone.encoder.") for name in half)
+    assert half["backbone.frame_code.text_scale"].equal(own["frame_code.text_scale"])
+    assert read_lineage(work / "half" / HUB_WEIGHTS).run == read_lineage(folder / WEIGHTS).run
     with pytest.raises(SystemExit, match="2"):
-        export([str(folder), str(folder), *encoder])
-    assert f"{folder} holds a trained stage already" in capsys.readouterr().err
+        export_command([str(folder), str(folder)])
+    assert f"{folder} is there already" in capsys.readouterr().err
     shutil.move(out, work / "elsewhere")
     question = [str(work / "audio" / "test0.flac"), "--ratio", "2", "--ask", "how many", "--limit", "6"]
     said = []
@@ -540,17 +542,5 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
         listen([str(one), *question])
         said.append(capsys.readouterr().out)
     assert said[0] == said[1] and said[0].strip()
-    assert not (work / "elsewhere" / "llm" / "model.safetensors").exists(), "all weights are in one file"
     with pytest.raises(ConfigError, match="exported without its corpus"):
         TrainedStage.of(work / "elsewhere").data()
-
-
-def test_what_only_this_machine_has_is_not_exported_by_its_path(trained, tmp_path, capsys):
-    named = ["--encoder", "openai/whisper-base"]
-    for more, said in (([], "encoder.name={}, --encoder"), (named, "llm.name={}, hub name, or all of its weights")):
-        with pytest.raises(SystemExit, match="2"):
-            export([str(trained / "two"), str(tmp_path), *more])
-        role, mend = said.split("{}, ")
-        shown = capsys.readouterr().err
-        assert f"error: {role}" in shown and "is a folder of this machine" in shown and mend in shown
-    assert not list(tmp_path.iterdir())

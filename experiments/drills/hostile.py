@@ -15,8 +15,8 @@ from experiments.drills.tones import session
 from experiments.drills.trial import Trial, make_models
 from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
-from speech_xl.export import main as export
 from speech_xl.extensions.timestamps.align import main as align
+from speech_xl.hub.export import export
 from speech_xl.listen import load_model
 from speech_xl.listen import main as listen
 from speech_xl.run.user_errors import exit_on_user_error
@@ -39,7 +39,8 @@ def aligning(folder: Path, place: Path) -> None:
 
 
 def exporting(folder: Path, place: Path) -> None:
-    export([str(folder), str(place / "exported")])
+    with exit_on_user_error():
+        export(folder, place / "exported")
 
 
 READERS: dict[str, Callable[[Path, Path], None]] = {

@@ -49,9 +49,8 @@ class HostileStage:
         folder = place / "stage"
         shutil.copytree(stage, folder)
         config = yaml.safe_load((folder / "tensorboard" / "config.yaml").read_text())
-        shutil.rmtree(folder / "tensorboard")
         text = self.change(config, folder, place / MARK)
-        (folder / "config.yaml").write_text(yaml.safe_dump(config) if text is None else text)
+        (folder / "tensorboard" / "config.yaml").write_text(yaml.safe_dump(config) if text is None else text)
         return folder
 
 
@@ -81,7 +80,7 @@ def trusting(config: Config, folder: Path, mark: Path) -> None:
     """The LLM in the folder brings code, and the config says to trust it."""
     llm_folder(folder / "llm")
     with_own_code(folder / "llm", mark)
-    config["model"]["init_args"]["llm"]["init_args"] |= {"name": "llm", "trust_remote_code": True}
+    config["model"]["init_args"]["llm"]["init_args"] |= {"name": str(folder / "llm"), "trust_remote_code": True}
 
 
 def importing(config: Config, folder: Path, mark: Path) -> None:

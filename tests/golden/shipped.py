@@ -1,15 +1,13 @@
 """The shipped stage and recorded encoder frames of read speech: its transcripts."""
 
-import shutil
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from experiments.random_models import encoder_folder
 from speech_xl.listen import Listener, longest_answer
-from speech_xl.run.trained_stage import EXPORTED, TrainedStage
+from speech_xl.run.trained_stage import TrainedStage
 
 HERE = Path(__file__).parent
 STAGE = HERE.parents[1] / "experiments" / "trained" / "read_speech"
@@ -19,16 +17,12 @@ RATIOS = (1, 4, 8)
 
 
 def without_whisper(folder: Path) -> TrainedStage:
-    """The shipped stage in `folder`, with a small random encoder of Whisper-base's width, rate and window.
+    """The shipped stage, with a small random encoder of Whisper-base's width, rate and window, made in `folder`.
 
     Whisper's weights aren't part of the stage. Adapter, SSTs and LLM have their own weights; the encoder isn't used.
     """
-    shutil.copytree(STAGE, folder / "stage")
-    config = yaml.safe_load((folder / "stage" / EXPORTED).read_text())
-    encoder = config["model"]["init_args"]["encoder"]["init_args"]
-    encoder["name"] = encoder_folder(folder / "encoder", d_model=512, max_source_positions=1500)
-    (folder / "stage" / EXPORTED).write_text(yaml.safe_dump(config))
-    return TrainedStage.of(folder / "stage")
+    encoder = encoder_folder(folder / "encoder", d_model=512, max_source_positions=1500)
+    return TrainedStage.of(STAGE, force=True, bases={"encoder": encoder})
 
 
 def transcripts(stage: TrainedStage, frames: Tensor) -> dict[str, str]:

@@ -55,12 +55,12 @@ def test_a_trained_stage_is_named_by_its_folder(evaluation_parser, items):
     command = parse_command(["test", "-c", items, "-c", str(SHIPPED)], EXPERIMENTS)
     assert command is not None
     assert command.folder == Path("runs") / "trained" / "read_speech"
-    assert command.init_from == str(SHIPPED / "weights.safetensors") and command.init_from_cli
+    assert command.init_from == str(SHIPPED / "model.safetensors") and command.init_from_cli
     corpus = ["--data.corpus", "EmbeddedSpeech"]
     parsed = evaluation_parser.parse_args([*command.argv(), *corpus]).test
     assert parsed.benchmark == "own"
     assert parsed.data.transcript.init_args.step_seconds == 0.4
-    assert parsed.model.init_args.llm.init_args.name == str(SHIPPED / "llm")
+    assert parsed.model.init_args.llm.init_args.name == str(SHIPPED)
 
 
 def test_a_folder_among_the_runs_keeps_its_place(items, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class HFEncoder(Encoder):
     window_seconds     longest audio encoded in one piece; None reads it from the model (Whisper) or takes 30 s
     overlap_seconds    what a window hears beyond each of its inner borders, and whose frames are dropped
     trust_remote_code  run code that comes with the model; off unless you set it
+    revision           branch, tag or commit on the hub; None: the newest
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class HFEncoder(Encoder):
         window_seconds: float | None = None,
         overlap_seconds: float = 0.0,
         trust_remote_code: bool = False,
+        revision: str | None = None,
     ) -> None:
         super().__init__()
         self.name, self.pretrained = name, pretrained
@@ -76,11 +79,12 @@ class HFEncoder(Encoder):
             number("encoder.window_seconds", window_seconds, above=0)
         number("encoder.overlap_seconds", overlap_seconds, least=0)
         self.window_seconds, self.overlap_seconds = window_seconds, overlap_seconds
-        self.trust_remote_code = trust_remote_code
+        self.trust_remote_code, self.revision = trust_remote_code, revision
 
     def build(self, layers: Sequence[int]) -> None:
         name = existing(self.name, "encoder")
-        options = {"trust_remote_code": self.trust_remote_code}
+        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        options |= {"revision": self.revision} if self.revision else {}
         with loading("encoder", self.name):
             self.extractor = AutoFeatureExtractor.from_pretrained(name, **options)
             self.model, self.loaded = load_tower(name, self.pretrained, **options)

@@ -13,6 +13,8 @@ WITHOUT_MEANING = frozenset(
         "name",
         "pretrained",
         "trust_remote_code",
+        "revision",
+        "loaded",
         "gradient_checkpointing",
         "attention",
         "dropout",

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.model.pretrained import REPORTED, check_complete
+from speech_xl.storage.hub_folder import MODEL_TYPE
 
 # Where larger models keep their audio tower: the path of its config, and its weights' prefix.
 TOWERS = {
@@ -37,6 +38,8 @@ def load_tower(name: str, pretrained: bool, **options: Any) -> tuple[Any, str]:
     another shape or not finite.
     """
     config = AutoConfig.from_pretrained(name, **options)
+    if config.model_type == MODEL_TYPE:  # its weights come from elsewhere: from the file of the whole model
+        return tower_of(config.audio_config), ""
     for path, prefix in TOWERS.items():
         inner: Any = config
         for step in path.split("."):
@@ -55,6 +58,15 @@ def load_tower(name: str, pretrained: bool, **options: Any) -> tuple[Any, str]:
     model, report = AutoModel.from_pretrained(name, **REPORTED, **options)
     tower = model.get_encoder() if config.is_encoder_decoder else model
     return tower, check_complete("encoder", name, model, tower, report)
+
+
+def tower_of(config: PreTrainedConfig) -> PreTrainedModel:
+    """The audio encoder that a config of its own describes, with random weights."""
+    kind = MODEL_MAPPING[type(config)] if type(config) in MODEL_MAPPING else class_of(config)
+    if config.is_encoder_decoder:
+        with torch.device("meta"):
+            kind = type(kind(config).get_encoder())
+    return kind(config)
 
 
 def class_of(config: PreTrainedConfig) -> type[PreTrainedModel]:

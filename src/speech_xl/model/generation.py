@@ -46,7 +46,7 @@ def greedy_answers(
     model: SpeechLLM,
     memory: KVMemory | FrozenMemory,
     rows: Sequence[int],
-    instructions: Sequence[str],
+    instructions: Sequence[str | list[int]],
     limits: Sequence[int],
     rules: Sequence[LogitsProcessor],
     watch: TokenWatch | None = None,
@@ -54,7 +54,7 @@ def greedy_answers(
     """See `SpeechLLM.generate`."""
     prompt, device = model.llm.prompt, model.device
     fork = memory.select(rows)
-    asked = [torch.tensor(prompt.question(i), device=device) for i in instructions]
+    asked = [torch.tensor(prompt.question(i) if isinstance(i, str) else i, device=device) for i in instructions]
     check_question(model.llm, max(map(len, asked)), fork.valid.shape[1])
     ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")
     real = pad_sequence([torch.ones_like(a) for a in asked], batch_first=True, padding_side="left")

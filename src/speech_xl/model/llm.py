@@ -16,6 +16,7 @@ from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import RopeShift
 from speech_xl.model.pretrained import REPORTED, PretrainedError, check_complete, existing, loading
 from speech_xl.model.prompt import Prompt
+from speech_xl.storage.hub_folder import MODEL_TYPE
 
 CHANGING_ROPE = {"dynamic", "longrope"}  # whose angles depend on how long a sequence has become
 
@@ -66,6 +67,7 @@ class LLM(nn.Module):
     attention               of one-pass training: ``flex`` (FlexAttention), ``sdpa`` (query chunks, each with what it
                             may see), or ``auto``: flex on a GPU, sdpa elsewhere. Flex has no backward on a CPU
     trust_remote_code       run code that comes with the model; off unless you set it
+    revision                branch, tag or commit on the hub; None: the newest
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LLM(nn.Module):
         gradient_checkpointing: bool = False,
         attention: Literal["auto", "flex", "sdpa"] = "auto",
         trust_remote_code: bool = False,
+        revision: str | None = None,
     ) -> None:
         super().__init__()
         if dtype not in ("float32", "bfloat16", "float64"):
@@ -87,13 +90,17 @@ class LLM(nn.Module):
             raise ValueError(f"llm.attention={attention!r}: choose auto, flex or sdpa")
         self.attention = attention
         self.gradient_checkpointing, self.trust_remote_code = gradient_checkpointing, trust_remote_code
+        self.revision = revision
 
     def build(self) -> None:
         name = existing(self.name, "llm")
-        options = {"trust_remote_code": self.trust_remote_code}
+        options: dict[str, Any] = {"trust_remote_code": self.trust_remote_code}
+        options |= {"revision": self.revision} if self.revision else {}
         shape = {"dtype": self.dtype, "attn_implementation": ATTENTION}
         with loading("llm", self.name):
             config = AutoConfig.from_pretrained(name, **options)
+            if config.model_type == MODEL_TYPE:  # its weights come from elsewhere: from the file of the whole model
+                config = config.text_config
             if getattr(config, "is_encoder_decoder", False):
                 raise PretrainedError(
                     f"llm.name={self.name}: {type(config).__name__} is of an encoder with a decoder; name a causal "

@@ -281,14 +281,15 @@ class SpeechLLM(nn.Module):
         self,
         memory: KVMemory | FrozenMemory,
         rows: Sequence[int],
-        instructions: Sequence[str],
+        instructions: Sequence[str | list[int]],
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         watch: TokenWatch | None = None,
     ) -> list[GeneratedText]:
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
-        rules: what else the next token must obey; watch: is shown each token of a single question. The memory itself is
+        instructions: their texts, or their ids as `Prompt.question` gives them; rules: what else the next token must
+        obey; watch: is shown each token of a single question. The memory itself is
         left as it was. Each limit holds on its own, whatever the batch. Raises ValueError where a frozen memory has no
         room for a question and its answer, or a question is too long for the LLM. Warns, once, where positions go
         beyond the LLM's context.

@@ -6,6 +6,7 @@ Pretrained parameters that no stage has trained are left out of every file; they
 import json
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from speech_xl import __version__
@@ -13,6 +14,7 @@ from speech_xl.phases.finite import check_finite
 from speech_xl.storage.checkpoint_io import read_checkpoint
 from speech_xl.storage.files import file_digest
 from speech_xl.storage.finite_tensors import nonfinite
+from speech_xl.storage.hub_folder import PREFIX
 from speech_xl.storage.tensor_files import TensorFileError, read_tensors, write_tensors
 
 
@@ -28,23 +30,24 @@ def save_weights(state: dict[str, Tensor], path: Path, **notes: str) -> None:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State and notes of a .safetensors file, or the backbone's part of a Lightning checkpoint.
+    """State and notes of a .safetensors file, of several that an index (.json) names, or the backbone's part of a
+    Lightning checkpoint.
 
-    Raises FileNotFoundError, TensorFileError or CheckpointError, which name the file.
+    Raises FileNotFoundError, TensorFileError, HubFolderError or CheckpointError, which name the file.
     """
     if not path.exists():
         raise FileNotFoundError(
             f"init_from: no weights at {path}. Train the stage that makes them, give another path with "
             "--init_from PATH, or --init_from null to start without."
         )
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".json"):
         state, notes = read_tensors(path)
         _untouched(path, notes)
-        return state, notes
+        return {name.removeprefix(PREFIX): value for name, value in state.items()}, notes
     checkpoint = read_checkpoint(path)
     # What lies outside the backbone, such as a CTC head, belongs to the phase that trained it and stays behind.
     whole = checkpoint["state_dict"]
-    state = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
+    state = {n.removeprefix(PREFIX): value for n, value in whole.items() if n.startswith(PREFIX)}
     return state, {key: json.dumps(checkpoint[key]) for key in ("untouched_pretrained", "lineage") if key in checkpoint}
 
 
@@ -64,9 +67,11 @@ def _untouched(path: Path, notes: dict[str, str]) -> set[str]:
 
 
 def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str], source: str) -> str:
-    """Load `state`; only names in `may_miss` may be absent and nothing may be unknown. Returns a one-line report."""
+    """Load `state`; only names in `may_miss`, and those tied to one that is there, may be absent, and nothing may be
+    unknown. Returns a one-line report."""
     own = module.state_dict()
-    missing = sorted(set(own) - set(state) - may_miss)
+    given = {_place(own[name]) for name in state if name in own}
+    missing = sorted(n for n in set(own) - set(state) - may_miss if _place(own[n]) not in given or not own[n].numel())
     unknown = sorted(set(state) - set(own))
     shapes = [n for n in sorted(set(own) & set(state)) if own[n].shape != state[n].shape]
     kinds = [n for n in sorted(set(own) & set(state)) if own[n].is_floating_point() != state[n].is_floating_point()]
@@ -91,6 +96,11 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
     left = len(own) - len(state)
     return f"{source}: {len(state)} tensors loaded, {left} left as their pretrained source has them"
+
+
+def _place(tensor: Tensor) -> tuple[int, torch.Size]:
+    """Where a tensor's numbers lie: tied tensors share it."""
+    return tensor.data_ptr() or id(tensor), tensor.shape  # one that isn't filled yet lies nowhere
 
 
 def _kind(tensor: Tensor) -> str:

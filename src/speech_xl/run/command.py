@@ -17,6 +17,7 @@ from speech_xl.run.experiment import ConfigFile, Experiment, Stage
 from speech_xl.run.layers import ELSEWHERE, Layer, layer_of, with_class, with_folders
 from speech_xl.run.run_folder import CONFIG, LAST, WEIGHTS, RunFolder
 from speech_xl.run.words import split_configs, take, take_switch
+from speech_xl.storage.hub_folder import is_hub_folder, weights_file
 
 __all__ = ["CONFIG", "LAST", "SUBCOMMANDS", "WEIGHTS", "Command", "ConfigError", "parse_command", "read_config"]
 
@@ -124,13 +125,18 @@ def _of_folder(subcommand: str, flags: list[str], folder: Path) -> list[str]:
     """What a trained stage's folder says beside its configuration: its weights, and where an evaluation writes: into
     the folder, where it is RUNS/VARIANT/STAGE, else into RUNS/trained."""
     if subcommand == "fit":
-        weights = folder / WEIGHTS
+        weights = _weights_in(folder)
         raise ConfigError(f"fit -c {folder}: is a trained stage. Train on from it: -c STAGE.yaml --init_from {weights}")
     given = {flag.split("=")[0] for flag in flags}
     runs = Path(take(list(flags), "--runs", "runs"))
     inside = folder.resolve().parent.parent == runs.resolve()
-    own = {"--init_from": str(folder / WEIGHTS), "--variant": folder.resolve().parent.name if inside else "trained"}
+    own = {"--init_from": str(_weights_in(folder)), "--variant": folder.resolve().parent.name if inside else "trained"}
     return [word for name, value in own.items() if name not in given for word in (name, value)]
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights of a trained stage's folder, a run's or one in the Hugging Face form."""
+    return weights_file(folder) if is_hub_folder(folder) else folder / WEIGHTS
 
 
 def _of_stage(

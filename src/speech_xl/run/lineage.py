@@ -97,7 +97,7 @@ def read_lineage(path: Path) -> Lineage | None:
     Raises LineageError where it was changed by hand; TensorFileError, CheckpointError and FileError for what is no such
     file.
     """
-    if path.suffix != ".safetensors":
+    if path.suffix not in (".safetensors", ".json"):
         return Lineage.of(read_checkpoint(path, mmap=True).get(NOTE), str(path))
     return lineage_in(read_notes(path), str(path))
 
@@ -230,7 +230,7 @@ def _name(backbone: SpeechLLM, part: str) -> str:
 
 def weights_digest(path: Path) -> str:
     """16 hex digits that change with the weights in a file: as noted in it when it was written, else of its bytes."""
-    if path.suffix == ".safetensors" and (noted := read_notes(path).get(DIGEST)):
+    if path.suffix in (".safetensors", ".json") and (noted := read_notes(path).get(DIGEST)):
         return noted[:16]
     return file_digest(path)[:16]
 

@@ -1,11 +1,14 @@
 """TrainedStage: the folder of a trained stage, read once: its model, its data, and what it allows its answers.
 
+The folder is a run's, or one in the Hugging Face form, as `speech-xl export` writes it.
+
 The folder may be somebody else's. So only what listening needs is read from its configuration, only classes of this
 package are made from it, and code that comes with its models is run only where the caller asks for it.
 """
 
 import argparse
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,14 @@ from speech_xl.model import SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.phases import Phase
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
+from speech_xl.run.hub_form import stage_config
 from speech_xl.run.lineage import BY_NAME, built_check, differences, read_lineage, refuse, remarks, settings_of
 from speech_xl.run.recipes import load_recipes, recipe_packages
 from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
+from speech_xl.storage.hub_folder import CONFIG as HUB_CONFIG
+from speech_xl.storage.hub_folder import is_hub_folder, weights_file
 
 FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"  # of a command's flag
-EXPORTED = "config.yaml"  # of a stage that `speech_xl.export` wrote, its LLM beside it
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
 # Of the model's and the data's keys, those that listening goes by. Optimizer, schedule and the like are training's.
 LISTENING = ("encoder", "adapter", "frame_code", "llm", "sst", "eval_ratios", "max_tokens_per_second")
@@ -37,6 +42,7 @@ class TrainedStage:
     """A stage's folder, such as ``runs/default/stage3``, and the configuration it was trained with.
 
     folder             what `of` was given
+    weights            the file of its weights, or the index of several
     config             the whole configuration, as it was read: nothing in it has been looked up or made
     source             the file it was read from
     model_config       the phase with what listening needs, its classes checked and written out in full
@@ -46,6 +52,7 @@ class TrainedStage:
     """
 
     folder: Path
+    weights: Path
     config: dict[str, Any]
     source: Path
     model_config: dict[str, Any]
@@ -54,20 +61,34 @@ class TrainedStage:
     force: bool = False
 
     @classmethod
-    def of(cls, folder: str | Path, trust_remote_code: bool = False, force: bool = False) -> "TrainedStage":
+    def of(
+        cls,
+        folder: str | Path,
+        trust_remote_code: bool = False,
+        force: bool = False,
+        bases: Mapping[str, str] | None = None,
+    ) -> "TrainedStage":
         """Read a stage's folder.
 
         trust_remote_code  run code that comes with its encoder or LLM; its own configuration can't ask for that
         force              use the weights even where the configuration isn't the one they were trained with
+        bases              where the base models of a folder in the Hugging Face form lie: role (encoder, llm) -> folder
+                           or hub name; by default as it names them
 
         Raises ConfigError where the folder holds no finished stage, or a configuration that can't be used.
         """
         folder = Path(folder)
-        source = next((path for path in (folder / CONFIG, folder / EXPORTED) if path.is_file()), folder / CONFIG)
-        for path, what in ((source, "the configuration it was trained with"), (folder / WEIGHTS, "its weights")):
-            if not path.is_file():
-                raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")
-        config = read_config(source)
+        if is_hub_folder(folder):
+            source, weights = folder / HUB_CONFIG, weights_file(folder)
+            config = stage_config(folder, bases)
+        elif bases:
+            raise ConfigError(f"{folder} is a run's folder, whose configuration names its encoder and LLM")
+        else:
+            source, weights = folder / CONFIG, folder / WEIGHTS
+            for path, what in ((source, "the configuration it was trained with"), (weights, "its weights")):
+                if not path.is_file():
+                    raise ConfigError(f"{path} is missing, {what}: give the folder of a stage that is finished")
+            config = read_config(source)
         for key in ("model", "data"):
             if not isinstance(config.get(key), dict):
                 raise ConfigError(
@@ -75,19 +96,17 @@ class TrainedStage:
                     "there. Restore the file, or give the folder of a stage that is finished"
                 )
         model = _listening(config["model"], source, trust_remote_code)
-        llm = model["init_args"].get("llm")
-        if llm is not None:
-            llm["init_args"]["name"] = _beside(folder, llm["init_args"].get("name"), source)
         partition, transcript = (
             None if given is None else own_class(given, base, f"data.{key}", source)
             for key, base in (("partition", Partition), ("transcript", Transcript))
             for given in (config["data"].get(key),)
         )
-        return cls(folder, config, source, model, partition, transcript, force)
+        return cls(folder, weights, config, source, model, partition, transcript, force)
 
     @property
-    def weights(self) -> Path:
-        return self.folder / WEIGHTS
+    def given_away(self) -> bool:
+        """Whether it is in the Hugging Face form: the runs that it comes from lie elsewhere, or nowhere."""
+        return self.source.name == HUB_CONFIG
 
     @property
     def hearing(self) -> dict[str, Any]:
@@ -114,8 +133,9 @@ class TrainedStage:
         parser.add_subclass_arguments(Phase, "model")
         parsed, made = self._made(parser, {"model": given})
         lineage = read_lineage(self.weights)
-        for line in remarks(self.weights, lineage):
-            warnings.warn(line, stacklevel=2)
+        if not self.given_away:
+            for line in remarks(self.weights, lineage):
+                warnings.warn(line, stacklevel=2)
         settings = settings_of(parsed["model"].as_dict(), self.hearing)
         forced = refuse(differences(lineage.settings, settings), self.weights, self.force) if lineage else []
         phase = made.model
@@ -218,18 +238,3 @@ def _listening(given: dict[str, Any], source: Path, trust_remote_code: bool) -> 
         if trust_remote_code:
             part[REMOTE_CODE] = True
     return checked
-
-
-def _beside(folder: Path, name: Any, source: Path) -> Any:
-    """The path of the model `name` where it lies in the stage's own folder, as an export has it; else `name` itself.
-
-    Raises ConfigError where a relative name leads out of the folder.
-    """
-    if not isinstance(name, str) or Path(name).is_absolute() or not (folder / name / "config.json").is_file():
-        return name
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(
-            f"{source}: model.init_args.llm.init_args.name: {name!r} leads out of {folder}; put the LLM's folder into "
-            "it, or give a hub name or the folder's whole path"
-        )
-    return str(folder / name)

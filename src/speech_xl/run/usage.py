@@ -32,7 +32,7 @@ Help:
   python experiments/run.py fit --help                          every key with its meaning
   python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)
   python experiments/run.py compare --help                      options of a comparison
-  python -m speech_xl.listen --help                             listen with a trained stage (.export: give it away)
+  python -m speech_xl.listen --help                             listen with a trained stage (speech-xl export gives it)
   tensorboard --logdir runs                                     curves, samples, pictures
 
 The first -c is a stage or an experiment file, the others are overlays. They are looked for in the working directory,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from speech_xl.storage.files import naming, replacing, unreadable
 from speech_xl.storage.finite_tensors import nonfinite
+from speech_xl.storage.hub_folder import shards
 
 DIGESTED = {"lineage", "speech_xl_memory"}  # notes that no file of an earlier version, without a digest, has
 DIGEST = "sha256"  # the note that holds it; files of earlier versions have none and are read without
@@ -26,7 +27,8 @@ class TensorFileError(RuntimeError):
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, str]) -> None:
-    """Write tensors and notes as a whole or not at all; tied and strided tensors are written as they read.
+    """Write tensors and notes as a whole or not at all; tied and strided tensors are written as they read. The same
+    tensors and notes give the same bytes.
 
     Raises FileError.
     """
@@ -35,10 +37,25 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str,
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
         save_file(state, draft, metadata={**notes, DIGEST: digest(state, notes)})
+        _sort_notes(draft)
+
+
+def _sort_notes(path: Path) -> None:
+    """Bring the notes in a file's header into the order of their keys: safetensors writes them in any."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "the same header takes more room than safetensors gave it"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_notes(path: Path) -> dict[str, str]:
     """The notes alone: no tensor is read. Raises TensorFileError and FileError as `read_tensors` does."""
+    if path.suffix == ".json":  # every file that an index names has them
+        return read_notes(shards(path)[0])
     with _opened(path) as file:
         return file.metadata() or {}
 
@@ -62,13 +79,17 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def read_tensors(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, on the CPU, and notes of a file that is whole.
+    """Tensors, on the CPU, and notes of a file that is whole, or of all files that an index (.json) names.
 
     finite: refuse NaN and infinity.
 
     Raises TensorFileError for a file that is damaged or no safetensors, or holds numbers that aren't finite; FileError
-    where the system refuses.
+    where the system refuses; HubFolderError for an index that names no files beside it.
     """
+    if path.suffix == ".json":
+        parts = [read_tensors(part, finite=finite) for part in shards(path)]
+        notes = {key: value for key, value in parts[0][1].items() if key != DIGEST}
+        return {name: value for tensors, _ in parts for name, value in tensors.items()}, notes
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         notes = file.metadata() or {}

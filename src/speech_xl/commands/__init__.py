@@ -1,0 +1,1 @@
+"""The `speech-xl` command: argparse and printing only."""

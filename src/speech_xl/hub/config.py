@@ -1,0 +1,88 @@
+"""SpeechXLConfig: all of a model but its numbers, as config.json holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+from speech_xl.hub.registration import register_model
+from speech_xl.storage.hub_folder import CODE, MODEL_TYPE
+
+DEFAULT_RATIO = 4  # of a model with SSTs, where nothing else is said
+FORGOTTEN = ("_name_or_path", "_commit_hash")  # of an inner config: where somebody's copy of it lay
+
+
+class SpeechXLConfig(PreTrainedConfig):
+    """Configuration of a `SpeechXL`.
+
+    text_config            the LLM's own, audio_config the speech encoder's
+    stage, phase           name of the training stage, and the class that trained it
+    encoder, llm           class_path and init_args: how they are run (windows, LoRA, number format)
+    adapter, frame_code, sst
+                           class_path and init_args; null: none
+    partition, transcript  the intervals it was trained with, and how it writes transcripts; null: defaults
+    max_tokens_per_second  tokens that a transcript may have for a second of audio
+    eval_ratios            ratios it was evaluated at
+    interval_seconds       length of the intervals that it listens in
+    default_ratio          frames that one SST stands for, where nobody says; 1 without SSTs
+    base_models            role (encoder, llm) -> name and revision of pretrained weights that the folder
+                           doesn't hold; empty: it holds all
+    weights_dtype          number format of the weights' file, for tensors that lose nothing by it; null: as in memory
+    lineage                what the weights come from and what they were trained with
+
+    Classes are of this package alone; a config that asks for code of its own (auto_map) is refused with ValueError.
+    """
+
+    model_type = MODEL_TYPE
+    sub_configs = {"text_config": AutoConfig, "audio_config": AutoConfig}  # pyright: ignore[reportAssignmentType]
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | dict[str, Any] | None = None,
+        audio_config: PreTrainedConfig | dict[str, Any] | None = None,
+        stage: str | None = None,
+        phase: str | None = None,
+        encoder: dict[str, Any] | None = None,
+        llm: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
+        frame_code: dict[str, Any] | None = None,
+        sst: dict[str, Any] | None = None,
+        partition: dict[str, Any] | None = None,
+        transcript: dict[str, Any] | None = None,
+        max_tokens_per_second: float | None = None,
+        eval_ratios: list[int] | None = None,
+        interval_seconds: float = 4.0,
+        default_ratio: int | None = None,
+        base_models: dict[str, dict[str, Any]] | None = None,
+        weights_dtype: str | None = None,
+        lineage: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get(CODE):
+            raise ValueError(f"config.json: {CODE}: asks for code that comes with the model, and none is run")
+        self.text_config, self.audio_config = _inner(text_config, "text"), _inner(audio_config, "audio")
+        self.stage, self.phase = stage, phase
+        self.encoder, self.llm, self.adapter, self.frame_code, self.sst = encoder, llm, adapter, frame_code, sst
+        self.partition, self.transcript = partition, transcript
+        self.max_tokens_per_second, self.eval_ratios = max_tokens_per_second, eval_ratios
+        self.interval_seconds = interval_seconds
+        self.default_ratio = (1 if sst is None else DEFAULT_RATIO) if default_ratio is None else default_ratio
+        self.base_models, self.weights_dtype, self.lineage = base_models or {}, weights_dtype, lineage
+        super().__init__(**kwargs)
+        if self.text_config is not None:  # of a model: whoever has it may ask an Auto class for the model next
+            register_model()
+
+
+def _inner(given: PreTrainedConfig | dict[str, Any] | None, name: str) -> PreTrainedConfig | None:
+    """A part's config. Raises ValueError where transformers doesn't know its type by itself."""
+    if not isinstance(given, dict):
+        return given
+    kind = str(given.get("model_type"))
+    if given.get(CODE) or kind not in CONFIG_MAPPING:
+        raise ValueError(
+            f"config.json: {name}_config: model_type {kind!r} is none that this release of transformers has by itself, "
+            "and no code that comes with a model is run. Install a newer transformers, or take another model"
+        )
+    known = {key: value for key, value in given.items() if key not in (*FORGOTTEN, "model_type")}
+    return CONFIG_MAPPING[kind](**known)
