@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from experiments.random_models import encoder_folder, llm_folder
+from speech_xl.commands.main import main
 from speech_xl.data.transcript import PLAIN, Transcript
-from speech_xl.inference import ListeningModel
+from speech_xl.inference import ListeningModel, load_stage
 from speech_xl.model import LLM, HFEncoder, SemanticAdapter, SpeechLLM, SSTs
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.phases.weights import save_weights
@@ -78,3 +79,13 @@ def stage_folder(folder: Path, sst: bool = True) -> Path:
     kept = {name: value for name, value in state.items() if name not in left}
     save_weights(kept, folder / WEIGHTS, stage="tiny", untouched_pretrained=json.dumps(left))
     return folder
+
+
+def listen(words: list[str]) -> None:
+    """`speech-xl listen`; its first word is the model's folder."""
+    main(["listen", "--model", *words])
+
+
+def load_model(folder: Path, **options: Any) -> SpeechLLM:
+    """A stage's backbone."""
+    return load_stage(folder, **options).backbone

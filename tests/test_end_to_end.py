@@ -25,14 +25,14 @@ from speech_xl.data.sessions import Utterance, assemble_session
 from speech_xl.data.transcript import ASR_INSTRUCTION, Transcript
 from speech_xl.extensions.timestamps.align import MARGIN_SECONDS
 from speech_xl.extensions.timestamps.align import main as align
-from speech_xl.listen import Listener, load_model
-from speech_xl.listen import main as listen
-from speech_xl.model import SpeechLLM
+from speech_xl.inference import load_stage
+from speech_xl.model import Listener, SpeechLLM
 from speech_xl.run.command import WEIGHTS, ConfigError
 from speech_xl.run.lineage import read_lineage
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.storage.hub_folder import WEIGHTS as HUB_WEIGHTS
 from tests.hub.exporting import export_command
+from tests.listening_models import listen, load_model
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -451,9 +451,9 @@ def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(tra
     path, asked, ruled = str(work / "audio" / "test0.flac"), [], []
     generate = SpeechLLM.generate
 
-    def spy(self, memory, rows, instructions, limits, rules=()):
+    def spy(self, memory, rows, instructions, limits, rules=(), watch=None):
         asked.append((instructions, limits, rules))
-        return generate(self, memory, rows, instructions, limits, rules)
+        return generate(self, memory, rows, instructions, limits, rules, watch)
 
     def rules(_transcript, _prompt, *given):
         ruled.append(given)
@@ -484,7 +484,7 @@ def test_what_cannot_be_heard_is_named_before_anything_is(trained, work, tmp_pat
         listen([str(trained / "two"), "--load", memory, "--interval", "7"])
     assert "was heard in intervals of 0.4 s; leave it out" in capsys.readouterr().err, "0.4 s are the stage's own"
     listen([str(trained / "two"), good, "--load", memory, "--ratio", "1", "--save", memory])
-    assert Listener.load(memory, load_model(trained / "two")).ratio == 1
+    assert load_stage(trained / "two").load_memory(memory).ratio == 1
     listen([str(trained / "one"), good])  # a stage without SSTs listens uncompressed
     assert "KV tokens kept" in capsys.readouterr().err
 
@@ -523,7 +523,7 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     run("fit", "-c", "second.yaml", "--variant", "whole", "--init_from", "null", *more)
     folder, out = work / "runs" / "whole" / "two", work / "exported"
     export_command([str(folder), str(out)])
-    assert f"speech-xl listen {out} AUDIO" in capsys.readouterr().out
+    assert f"speech-xl listen AUDIO --model {out}" in capsys.readouterr().out
     own, read = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
     assert "frame_code.text_scale" in own and all(read[name].equal(value) for name, value in own.items())
     export_command([str(folder), str(work / "half"), "--apart", "--dtype", "float16", "--encoder", "tiny/encoder"])

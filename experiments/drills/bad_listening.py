@@ -1,4 +1,4 @@
-"""Bad inputs to `python -m speech_xl.listen`: audio, numbers, questions, memories and stage folders."""
+"""Bad inputs to `speech-xl listen`: audio, numbers, questions, memories and stage folders."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ from experiments.drills.finished_stage import finished_stage
 from experiments.drills.hostile_stages import STAGES, code_ran, ran
 from experiments.drills.rows import Row
 from experiments.drills.tones import RATE, channels, tone
-from speech_xl.listen import main as listen
+from speech_xl.commands.main import main as speech_xl
 
 Tensors = dict[str, torch.Tensor]
 MEMORY_BYTES = 4 << 30
 SHORT = ("--limit", "5")  # tokens of an answer: what it says doesn't matter
+
+
+def listen(words: Sequence[str]) -> None:
+    """`speech-xl listen`; the first word is the model's folder."""
+    speech_xl(["listen", "--model", *words])
 
 
 class ListenFixture:

@@ -1,4 +1,4 @@
-"""Hostile files: given to fit, test, validate, listen, align, export and load_model. No code of theirs may run."""
+"""Hostile files: given to fit, test, validate, listen, align, export and load_stage. No code of theirs may run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from experiments.drills.attempt import attempt
+from experiments.drills.bad_listening import listen
 from experiments.drills.cases import judged
 from experiments.drills.hostile_files import FILES, HostileFile, TrainedFixture
 from experiments.drills.hostile_stages import STAGES, HostileStage, code_ran, ran
@@ -17,8 +18,7 @@ from experiments.measurements.record import ROOT
 from experiments.run import main as run_experiment
 from speech_xl.extensions.timestamps.align import main as align
 from speech_xl.hub.export import export
-from speech_xl.listen import load_model
-from speech_xl.listen import main as listen
+from speech_xl.inference import load_stage
 from speech_xl.run.user_errors import exit_on_user_error
 
 EVIL = [stage for stage in STAGES if stage.mark]
@@ -31,7 +31,7 @@ def listening(folder: Path, place: Path) -> None:
 
 def loading(folder: Path, place: Path) -> None:
     with exit_on_user_error():  # in Python it raises; here, as on a command line, a message and status 2
-        load_model(folder)
+        load_stage(folder)
 
 
 def aligning(folder: Path, place: Path) -> None:
@@ -45,7 +45,7 @@ def exporting(folder: Path, place: Path) -> None:
 
 READERS: dict[str, Callable[[Path, Path], None]] = {
     "listen": listening,
-    "load_model": loading,
+    "load_stage": loading,
     "align": aligning,
     "export": exporting,
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from experiments.random_models import encoder_folder
-from speech_xl.listen import Listener, longest_answer
+from speech_xl.model import Listener
 from speech_xl.run.trained_stage import TrainedStage
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ def without_whisper(folder: Path) -> TrainedStage:
 
 
 def transcripts(stage: TrainedStage, frames: Tensor) -> dict[str, str]:
-    """Ratio -> the stage's greedy transcript of encoder frames [L, F, D_enc], made as `speech_xl.listen` does."""
+    """Ratio -> the stage's greedy transcript of encoder frames [L, F, D_enc], as a memory is asked for it."""
     torch.set_num_threads(1)
     model = stage.model()
     with torch.no_grad():
@@ -36,6 +36,6 @@ def transcripts(stage: TrainedStage, frames: Tensor) -> dict[str, str]:
         listener = Listener(model, ratio, stage.interval_seconds)
         listener.push_frames(adapted)
         listener.flush()
-        limit = longest_answer(stage, stage.transcript.instruction, listener.seconds)
+        limit = model.decoding.limit("asr", listener.seconds)
         found[str(ratio)] = listener.ask(stage.transcript.instruction, limit).text
     return found

@@ -53,7 +53,7 @@ def test_an_error_leaves_nothing(lora_run, full_run, tmp_path, monkeypatch):
 def test_a_folder_that_holds_something_is_left_alone(lora_run, tmp_path, capsys):
     (tmp_path / "model").mkdir()
     export_command([str(lora_run), str(tmp_path / "model")])  # an empty one is filled
-    assert f"speech-xl listen {tmp_path / 'model'} AUDIO" in capsys.readouterr().out
+    assert f"speech-xl listen AUDIO --model {tmp_path / 'model'}" in capsys.readouterr().out
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
     for out in (tmp_path / "model", tmp_path / "model" / "README.md"):
         with pytest.raises(SystemExit, match="2"):

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from experiments.measurements import training_speed
-from speech_xl import listen
 from speech_xl.extensions.timestamps import align
+from tests.listening_models import listen
 
 
 def refused(capsys, command, *args: str) -> str:
@@ -28,14 +28,12 @@ def refused(capsys, command, *args: str) -> str:
 )
 def test_listening(capsys, option, values, mend):
     for value in values:
-        said = refused(capsys, listen.main, "nowhere", "a.wav", option, value)
+        said = refused(capsys, listen, "nowhere", "a.wav", option, value)
         assert f"error: argument {option}: got {value!r}" in said and mend in said, said
 
 
 def test_there_is_nothing_to_hear(capsys):
-    assert "error: nothing to hear: name audio files, or a memory with --load" in refused(
-        capsys, listen.main, "nowhere"
-    )
+    assert "error: nothing to hear: name audio files, or a memory with --load" in refused(capsys, listen, "nowhere")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--sessions", "-1"), ("--sessions", "0"), ("--device", "nonsense")])

@@ -12,14 +12,13 @@ import yaml
 from experiments.random_models import encoder_folder, llm_folder
 from experiments.run import main
 from speech_xl.extensions.timestamps.align import main as align
-from speech_xl.listen import load_model
-from speech_xl.listen import main as listen
 from speech_xl.model import SSTs
 from speech_xl.phases import SSTCompression
 from speech_xl.phases.weights import save_weights
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError
 from speech_xl.run.trained_stage import TrainedStage
 from tests.hub.exporting import export_command
+from tests.listening_models import listen, load_model
 from tests.phases.parts import phase
 from tests.run.test_configs import EXPERIMENTS
 

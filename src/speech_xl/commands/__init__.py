@@ -1,1 +1,1 @@
-"""The `speech-xl` command: argparse and printing only."""
+"""The `speech-xl` command: arguments and printing. What it does is in the layers below."""

@@ -6,6 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from speech_xl.run.arguments import FORCE_HELP
+from speech_xl.run.trust import TRUST_HELP
+
 HELP = "write a trained stage as a folder that others can load"
 EXAMPLES = """examples:
   speech-xl export runs/mine/sst my_model                      everything in one folder
@@ -15,7 +18,7 @@ EXAMPLES = """examples:
   speech-xl export runs/mine/sst my_model --license apache-2.0 --language en --dataset openslr/librispeech_asr
 
 Then, on any machine:
-  speech-xl listen my_model talk.m4a --ask "who speaks?"
+  speech-xl listen talk.m4a --model my_model --ask "who speaks?"
   hf upload OWNER/my_model my_model
 """
 
@@ -44,12 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", metavar="NAME", action="append", default=[], help="for the card: training data on the hub; repeat"
     )
-    parser.add_argument(
-        "--force", action="store_true", help="use the weights even where the configuration isn't theirs"
-    )
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run code that comes with the stage's encoder or LLM"
-    )
+    parser.add_argument("--force", action="store_true", help=FORCE_HELP)
+    parser.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -73,4 +72,4 @@ def run(given: argparse.Namespace) -> None:
     for remark in done.remarks:
         print(remark, file=sys.stderr)
     size = sum(path.stat().st_size for path in done.folder.rglob("*") if path.is_file())
-    print(f"{done.folder}: {done.form}, {size / 2**20:.1f} MiB. Try it: speech-xl listen {done.folder} AUDIO")
+    print(f"{done.folder}: {done.form}, {size / 2**20:.1f} MiB. Try it: speech-xl listen AUDIO --model {done.folder}")

@@ -1,4 +1,4 @@
-"""`speech-xl serve MODEL`: the arguments of the server, and its start."""
+"""`speech-xl serve`: the arguments of the server, and its start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speech_xl.commands.model_options import add_model_options, loaded, stage_of
 from speech_xl.run.arguments import not_blank, whole_number
 from speech_xl.run.command import ConfigError
 from speech_xl.serving.limits import Limits
@@ -16,11 +17,11 @@ from speech_xl.serving.limits import Limits
 if TYPE_CHECKING:
     from speech_xl.inference.model import ListeningModel
 
-ABOUT = "serve a model over HTTP: sessions, transcriptions and chat as OpenAI has them, and a page in the browser"
+HELP = "serve a model over HTTP: sessions, transcriptions and chat as OpenAI has them, and a page in the browser"
 EXAMPLES = """examples:
-  speech-xl serve my_stage
-  speech-xl serve my_stage --port 9000 --max-audio-seconds 14400
-  SPEECH_XL_TOKEN=... speech-xl serve my_stage --host 0.0.0.0 --allowed-host speech.example.org
+  speech-xl serve                                              then open http://127.0.0.1:8000
+  speech-xl serve --model my_stage --port 9000 --max-audio-seconds 14400
+  SPEECH_XL_TOKEN=... speech-xl serve --host 0.0.0.0 --allowed-host speech.example.org
 """
 MEND = "pip install 'speech-xl-suite[serve]'"
 
@@ -32,7 +33,7 @@ def sessions_folder() -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `serve` takes beside the model and its device."""
+    add_model_options(parser)
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", type=not_blank, default="127.0.0.1", help="address to listen at (%(default)s)")
     where.add_argument("--port", type=whole_number(0), default=8000, help="0: one that is free (%(default)s)")
@@ -69,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def limits_of(given: argparse.Namespace) -> Limits:
     """The limits that a command line names."""
     return Limits(**{one.name: getattr(given, one.name) for one in fields(Limits)})
+
+
+def run(given: argparse.Namespace) -> None:
+    """Load the model and serve it; raises what `exit_on_user_error` knows, where a user can mend it."""
+    serve(loaded(stage_of(given), given), given)
 
 
 def serve(model: ListeningModel, given: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ BLOCK_SECONDS = 30.0
 BLOCK_SAMPLES = 1 << 23  # of all channels, most of a block: a small file may hold many channels at a high rate
 RATES = (100, 1_000_000)  # samples a second; beyond, a filter to 16 kHz takes all memory
 SLACK_SECONDS = 0.01  # by which a header may be wrong without a word
+PADDING_SECONDS = 0.1  # that AAC and others may decode to at both ends, beside what their container declares
 UNREAD = 65_536  # bytes behind the audio that need a word: tags are shorter
 # Containers that FFmpeg may open. Its playlists (HLS, concat, DASH and others) name further files and addresses: of a
 # file that somebody else made they would read what lies on this machine.
@@ -101,7 +102,8 @@ class AudioFile:
     def remarks(self) -> list[str]:
         """What who hears it should know, a sentence each."""
         found = []
-        if self.header_seconds is not None and abs(self.header_seconds - self.seconds) > SLACK_SECONDS:
+        slack = PADDING_SECONDS if self.views is None else SLACK_SECONDS
+        if self.header_seconds is not None and abs(self.header_seconds - self.seconds) > slack:
             found.append(f"its header says {self.header_seconds:.1f} s, {self.seconds:.1f} s decoded and heard")
         if self.unread > UNREAD:
             found.append(

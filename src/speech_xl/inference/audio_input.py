@@ -34,16 +34,21 @@ class NamedAudio:
     name: str
 
 
-Audio: TypeAlias = "str | Path | NamedAudio | bytes | bytearray | memoryview | np.ndarray | Tensor"
-"""A file's path, a whole file's bytes, or samples [samples] or [channels, samples], which need their rate."""
+Audio: TypeAlias = "str | Path | NamedAudio | AudioFile | bytes | bytearray | memoryview | np.ndarray | Tensor"
+"""A file's path (or the file, once it was looked at), a whole file's bytes, or an array or tensor [samples] or
+[channels, samples], which needs its rate."""
 
 
 @contextmanager
-def opened(audio: str | Path | NamedAudio | bytes | bytearray | memoryview) -> Iterator[AudioFile]:
+def opened(audio: str | Path | NamedAudio | AudioFile | bytes | bytearray | memoryview) -> Iterator[AudioFile]:
     """The file that this is, of any container; bytes lie in a private file for as long as it is open.
 
-    What whoever hears it should know is warned of. Raises AudioError where it is no audio.
+    What whoever hears it should know is warned of, but of an `AudioFile`: who has one has looked. Raises AudioError
+    where it is no audio.
     """
+    if isinstance(audio, AudioFile):
+        yield audio
+        return
     if isinstance(audio, (bytes, bytearray, memoryview)):
         if not len(audio):
             raise AudioError("the audio given has 0 bytes; give the whole of an audio file")
@@ -64,7 +69,7 @@ def opened(audio: str | Path | NamedAudio | bytes | bytearray | memoryview) -> I
 
 def is_file(audio: Any) -> bool:
     """Whether this is a whole file, not an array. Raises ValueError where it is neither."""
-    if isinstance(audio, (str, Path, NamedAudio, bytes, bytearray, memoryview)):
+    if isinstance(audio, (str, Path, NamedAudio, AudioFile, bytes, bytearray, memoryview)):
         return True
     if isinstance(audio, (np.ndarray, Tensor)):
         return False

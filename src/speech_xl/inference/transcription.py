@@ -14,6 +14,7 @@ from torch import Tensor
 from speech_xl import SAMPLE_RATE
 from speech_xl.checks import number, whole
 from speech_xl.data.channels import SILENT
+from speech_xl.data.transcript import Transcript
 from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
 from speech_xl.inference.memory import HELD, PART, Memory
 from speech_xl.inference.parts import part_seconds, quietest, search_samples
@@ -220,10 +221,8 @@ class Transcriber:
             part = f"part {number} ({offset:.1f} to {end:.1f} s)"
             if not finished:
                 self.remarks.append(f"{part} was cut at {limit} tokens: the model went on for too long")
-            elif (last := model.transcript.last_second(text) or 0.0) < memory.seconds - SILENT_END and (
-                model.transcript.step_seconds is not None
-            ):
-                self.remarks.append(f"{part}: nothing is written after {offset + last:.1f} s; was nothing said?")
+            elif (late := silent_end(model.transcript, text, memory.seconds)) is not None:
+                self.remarks.append(f"{part}: {late}")
         else:
             self.remarks.append(f"{offset:.1f} to {end:.1f} s is digital silence; nothing was written for it")
         words = " ".join(model.transcript.words(text).split())
@@ -279,6 +278,17 @@ class Transcriber:
         made.memory, made.intake = memory, memory.intake
         memory.intake = Intake()  # the transcriber's own
         return made
+
+
+def silent_end(transcript: Transcript, text: str, seconds: float) -> str | None:
+    """A sentence where the last timestamp of a transcript's text is long before the end of its audio; None where it
+    isn't, or transcripts have no timestamps."""
+    if transcript.step_seconds is None:
+        return None
+    last = transcript.last_second(text) or 0.0
+    if seconds - last <= SILENT_END:
+        return None
+    return f"the last timestamp is {last:.1f} s, {seconds - last:.1f} s before the end; was nothing said after it?"
 
 
 def _segment(start: Any, end: Any, text: Any) -> Segment:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, _ArgumentGroup
 from collections.abc import Callable
 
-import torch
-
 from speech_xl.checks import number, whole
+
+FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"
 
 
 def whole_number(least: int = 1) -> Callable[[str], int]:
@@ -50,14 +50,24 @@ def not_blank(value: str) -> str:
     return value
 
 
-def device_option(parser: ArgumentParser) -> None:
+def device_option(parser: ArgumentParser | _ArgumentGroup) -> None:
     """Add --device, which is a GPU where there is one."""
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", type=device_name, default=default, help="(%(default)s)")
+    parser.add_argument("--device", type=device_name, help="cpu, cuda or cuda:NUMBER (a GPU where there is one)")
+
+
+def device_or_default(device: str | None) -> str:
+    """The device that a command names, else a GPU where there is one."""
+    import torch  # takes seconds, which a mistake in a command needn't
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(name: str) -> str:
     """An argparse type: a device of this machine by torch's name for it, such as cpu or cuda:1."""
+    if name == "cpu":
+        return name
+    import torch
+
     try:
         found = torch.device(name)
     except RuntimeError:

@@ -51,7 +51,7 @@ from speech_xl.model.layout import interval_frames
 from speech_xl.model.speech import Speech
 from speech_xl.phases import MeanPooling
 from speech_xl.phases.weights import weights_tag
-from speech_xl.run.arguments import device_name
+from speech_xl.run.arguments import device_name, device_or_default
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.lineage import stale_because
 from speech_xl.run.run_folder import WEIGHTS
@@ -82,7 +82,7 @@ def run_comparison(
     comparison.check_installed()
     commit = commit_of_tree()
     try:
-        device = device_name(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device_name(device_or_default(device))
     except ArgumentTypeError as error:
         raise ConfigError(f"--device: {error}") from error
     stages = {name: TrainedStage.of(folders[name]) for name in comparison.needed}

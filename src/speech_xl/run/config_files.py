@@ -72,6 +72,11 @@ def find_config(name: str, experiments: Path) -> Path:
     for path in (Path(name), experiments / name):
         if path.is_file():
             return path
+    if not experiments.is_dir():
+        raise ConfigError(
+            f"config {name}: not in {Path.cwd()}. Stages and experiment files come with the repository: clone it and "
+            "run this there, or name a config of your own (docs/experiments_files.md)"
+        )
     found = (str(p.relative_to(experiments)) for p in experiments.rglob("*.yaml") if p.name != "config.yaml")
     known = "\n  ".join(sorted(found, key=lambda one: (one.count("/"), one)))  # stages first
     raise ConfigError(f"config {name}: neither in {Path.cwd()} nor in {experiments}. There are:\n  {known}")

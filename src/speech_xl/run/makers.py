@@ -22,8 +22,12 @@ from speech_xl.storage.files import write_text
 if TYPE_CHECKING:
     from speech_xl.data.datamodule import SpeechDataModule
 
-MAKERS: dict[str, str] = {"WordTimes": "speech_xl.run.word_times_maker:WordTimesMaker"}
-"""Name -> ``module:class``; experiments/run.py adds those of the tiny models."""
+MAKERS: dict[str, str] = {
+    "WordTimes": "speech_xl.run.word_times_maker:WordTimesMaker",
+    "TinyLLM": "experiments.tiny_models.makers:TinyLLM",
+    "TinyLLMContinued": "experiments.tiny_models.makers:TinyLLMContinued",
+}
+"""Name -> ``module:class``; those of `experiments` come with a clone of the repository alone."""
 
 
 class Maker(ABC):
@@ -110,7 +114,14 @@ class Making:
 def maker_class(name: str) -> type[Maker]:
     """The class that `make: NAME` means."""
     module, _, attribute = MAKERS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name not in ("experiments", "experiments.tiny_models", module):
+            raise
+        raise ConfigError(
+            f"make: {name} is part of the repository; clone it, and install it with pip install -e ."
+        ) from None
 
 
 def check_maker(name: str, start: str | None, place: str) -> None:

@@ -31,7 +31,6 @@ from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
 from speech_xl.storage.hub_folder import CONFIG as HUB_CONFIG
 from speech_xl.storage.hub_folder import is_hub_folder, weights_file
 
-FORCE_HELP = "use the weights even where the configuration isn't the one they were trained with"  # of a command's flag
 TOKENS_PER_SECOND, INTERVAL_SECONDS = 8.0, 4.0  # where a stage's configuration leaves them to the classes' defaults
 # Of the model's and the data's keys, those that listening goes by. Optimizer, schedule and the like are training's.
 LISTENING = ("encoder", "adapter", "frame_code", "llm", "sst", "eval_ratios", "max_tokens_per_second")

@@ -1,5 +1,8 @@
-"""What `python experiments/run.py --help` says."""
+"""What `speech-xl --help` and `python experiments/run.py --help` say about experiments."""
 
+import re
+
+LONG = "python experiments/run.py"
 USAGE = """\
 Speech-XL Suite: train and evaluate long-form speech language models in three stages.
 
@@ -32,7 +35,7 @@ Help:
   python experiments/run.py fit --help                          every key with its meaning
   python experiments/run.py fit --model.help SSTCompression     every key of a phase (--data.corpus.help: of a corpus)
   python experiments/run.py compare --help                      options of a comparison
-  python -m speech_xl.listen --help                             listen with a trained stage (speech-xl export gives it)
+  speech-xl --help                                              use a trained stage: listen, transcribe, serve, export
   tensorboard --logdir runs                                     curves, samples, pictures
 
 The first -c is a stage or an experiment file, the others are overlays. They are looked for in the working directory,
@@ -49,3 +52,17 @@ over that stage alone.
   --compressor NAME  --eval_ratios LIST  --split dev|test      of validate, test and predict
   --force                                 use weights otherwise than they were trained; the files say so afterwards
 """
+
+
+def usage(program: str) -> str:
+    """The text for who calls it by this name; what stands in columns stays there."""
+    if program == LONG:
+        return USAGE
+    gap = " " * (len(LONG) - len(program))
+    lines = []
+    for line in USAGE.splitlines(keepends=True):
+        if LONG in line:
+            lines.append(re.sub(r"(\S {2,})(?=\S)", rf"\1{gap}", line.replace(LONG, program), count=1))
+        elif f"  {program} " not in line:
+            lines.append(line)
+    return "".join(lines)

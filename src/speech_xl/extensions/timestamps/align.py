@@ -27,9 +27,9 @@ from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.ctc.token_scores import greedy_text
 from speech_xl.extensions.timestamps.word_times import write_times
 from speech_xl.model import SpeechLLM
-from speech_xl.run.arguments import device_option, whole_number
+from speech_xl.run.arguments import FORCE_HELP, device_option, device_or_default, whole_number
 from speech_xl.run.command import ConfigError
-from speech_xl.run.trained_stage import FORCE_HELP, TrainedStage
+from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.run.trust import TRUST_HELP
 from speech_xl.run.user_errors import exit_on_user_error
 from speech_xl.storage.files import check_writable
@@ -149,7 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--force", action="store_true", help=FORCE_HELP)
     given = parser.parse_args(argv)
     with exit_on_user_error():
-        align(given.folder, given.out, given.splits, given.sessions, given.device, given.trust_remote_code, given.force)
+        device = device_or_default(given.device)
+        align(given.folder, given.out, given.splits, given.sessions, device, given.trust_remote_code, given.force)
 
 
 if __name__ == "__main__":
