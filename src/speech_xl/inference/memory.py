@@ -12,6 +12,7 @@ from torch import Tensor
 from speech_xl.checks import whole
 from speech_xl.inference.answers import Answer, AnswerStream
 from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
+from speech_xl.inference.freed_memory import give_back
 from speech_xl.model.context import check_question
 from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE, Listener
@@ -76,6 +77,7 @@ class Memory:
         """
         for chunk in heard_chunks(audio, rate, self.intake, progress):
             self.listener.push(chunk)
+            give_back()
 
     def end_interval(self) -> None:
         """The open interval ends here, where somebody pauses, say."""

@@ -16,6 +16,7 @@ from speech_xl.checks import number, whole
 from speech_xl.data.channels import SILENT
 from speech_xl.data.transcript import Transcript
 from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
+from speech_xl.inference.freed_memory import give_back
 from speech_xl.inference.memory import HELD, PART, Memory
 from speech_xl.inference.parts import part_seconds, quietest, search_samples
 from speech_xl.inference.segments import Segment, as_srt, as_vtt, segments_of, words_of
@@ -147,6 +148,7 @@ class Transcriber:
         before = len(self.segments)
         for chunk in heard_chunks(audio, rate, self.intake, progress):
             self._hear(chunk)
+            give_back()
         return self.segments[before:]
 
     def finish(self) -> list[Segment]:
