@@ -492,7 +492,11 @@ def test_what_cannot_be_heard_is_named_before_anything_is(trained, work, tmp_pat
 def test_listening_through_an_unfinished_stage_names_the_file(work, capsys):
     with pytest.raises(SystemExit, match="2"):
         listen([str(work / "nowhere"), "x.flac"])
-    assert f"{work / 'nowhere' / 'tensorboard' / 'config.yaml'} is missing" in capsys.readouterr().err
+    assert f"error: --model {work / 'nowhere'} is missing; name the folder" in capsys.readouterr().err
+    (work / "begun").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        listen([str(work / "begun"), "x.flac"])
+    assert f"{work / 'begun' / 'tensorboard' / 'config.yaml'} is missing" in capsys.readouterr().err
 
 
 def test_a_stage_that_scores_tokens_tells_the_times_of_words(trained, work, capsys):

@@ -207,6 +207,8 @@ def _most_samples(name: str, rate: int, most_seconds: float | None) -> float:
     """Of a channel. Raises AudioError for a rate out of range."""
     least, most = RATES
     if not least <= rate <= most:
+        if not rate:  # what FFmpeg takes for audio by the file's name alone
+            raise AudioError(f"{name} can't be read as audio; name an audio file, or {_convert(name)}")
         raise AudioError(f"{name} has {rate:,} samples a second; from {least:,} to {most:,} are read")
     return float("inf") if most_seconds is None else most_seconds * rate
 
