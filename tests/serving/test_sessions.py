@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from speech_xl.inference import ListeningModel
@@ -203,12 +204,34 @@ def test_a_request_that_is_stopped_leaves_its_session_as_it_was(client):
 
     async def stopped():
         await client.service.store.then(
-            session, lambda _: take(client.service, session, hearing(session.state, blocks(), 16_000), stop)
+            session,
+            lambda _: take(client.service, session, hearing(session.state, blocks(), 16_000, session.wishes), stop),
         )
 
     with pytest.raises(Stopped):
         client.portal.call(stopped)
     assert client.get(f"/v1/sessions/{session_id}").json() == before and ask(client, session_id).json() == answer
+
+
+def test_a_ratio_and_a_question_do_not_wait_until_a_file_was_heard(client):
+    session, long = opened(client), np.tile(SPEECH, 20)
+    assert push(client, session, long, params={"wait": "false"}).status_code == 202
+    assert client.patch(f"/v1/sessions/{session}", json={"ratio": 16}).json()["ratio"] == 16
+    answer = ask(client, session).json()
+    assert 0 < answer["audio_seconds_heard"] < len(long) / 16_000
+    ended = client.post(f"/v1/sessions/{session}/end").json()
+    ratios = [interval["ratio"] for interval in ended["intervals"]]
+    assert ratios[0] == 4 and ratios[-1] == 16 and ratios == sorted(ratios)
+    assert ended["ratio"] == 16 and ended["audio_seconds_heard"] == len(long) / 16_000
+
+
+def test_a_ratio_stays_where_the_file_breaks_off_and_waiting_for_it_ends(client):
+    session = opened(client)
+    push(client, session, SPEECH)
+    client.post(f"/v1/sessions/{session}/audio?wait=false", content=b"no audio")
+    assert client.patch(f"/v1/sessions/{session}", json={"ratio": 16}).json()["ratio"] == 16
+    assert ask(client, session).json()["audio_seconds_heard"] == len(SPEECH) / 16_000
+    assert client.get(f"/v1/sessions/{session}").json()["ratio"] == 16
 
 
 def test_hearing_goes_on_without_whoever_did_not_wait_and_is_told(client):

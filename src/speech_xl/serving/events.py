@@ -10,20 +10,22 @@ from typing import Any
 Json = dict[str, Any]
 HELD = 4096  # events that wait for a slow listener before it is left
 END = None
+LISTS = ("intervals", "segments", "words")  # of a session
 
 
 class Events:
     """A session's listeners, and what they were told so far.
 
-    Events: ``interval`` (one interval), ``segments`` (the new ones), ``heard`` (the numbers of a session without its
-    lists, and `total_seconds` of the file that is being heard, where it is known), ``error``. After an error a session
-    is as it was before the request: what was told of it since is void, and is told again when it is heard again.
+    Events: ``interval`` (one interval), ``segments`` (the new ones, and the new words of a model that times words),
+    ``heard`` (the numbers of a session without its lists, and `total_seconds` of the file that is being heard, where it
+    is known), ``error``. After an error a session is as it was before the request: what was told of it since is void,
+    and is told again when it is heard again.
     """
 
     def __init__(self) -> None:
         self.queues: set[asyncio.Queue[tuple[str, Json] | None]] = set()
         self.sinks: set[Callable[[str, Json], None]] = set()
-        self.intervals = self.segments = 0  # told
+        self.intervals = self.segments = self.words = 0  # told
 
     def listen(self) -> asyncio.Queue[tuple[str, Json] | None]:
         queue: asyncio.Queue[tuple[str, Json] | None] = asyncio.Queue()
@@ -55,14 +57,15 @@ class Events:
             self.tell("interval", interval)
         segments = view["segments"] or []
         if len(segments) > self.segments:
-            self.tell("segments", {"segments": segments[self.segments :]})
+            words = (view["words"] or [])[self.words :]
+            self.tell("segments", {"segments": segments[self.segments :], "words": words})
         self.reset(view)
-        numbers = {key: value for key, value in view.items() if key not in ("intervals", "segments")}
+        numbers = {key: value for key, value in view.items() if key not in LISTS}
         self.tell("heard", {**numbers, "total_seconds": total_seconds})
 
     def reset(self, view: Json) -> None:
         """Take the view for what was told."""
-        self.intervals, self.segments = len(view["intervals"]), len(view["segments"] or [])
+        self.intervals, self.segments, self.words = (len(view[name] or []) for name in LISTS)
 
 
 def server_sent(name: str | None, data: Any) -> str:

@@ -17,7 +17,7 @@ from speech_xl.serving.pcm import check_even, checked_rate, samples
 from speech_xl.serving.security import PROTOCOL
 from speech_xl.serving.service import Service
 from speech_xl.serving.session import Session
-from speech_xl.serving.session_work import check_open, end_audio
+from speech_xl.serving.session_work import check_open, end_audio, hearing_in_turn
 from speech_xl.serving.state import hearing_live
 
 Json = dict[str, Any]
@@ -148,9 +148,8 @@ class Live:
         except (ValueError, RecursionError, TypeError, KeyError) as error:
             raise ApiError(400, "bad_message", 'a text message is JSON with a type: {"type": "end"}') from error
         if kind == "end":
-            await self.service.store.then(
-                self.session, partial(end_audio, self.service, self.session), "hearing", self.stop
-            )
+            work = partial(end_audio, self.service, self.session)
+            await hearing_in_turn(self.service, self.session, work, self.stop)
             self.tell("ended", {"session": self.session.json(self.session_id)})
             return True
         if kind == "end_interval":

@@ -12,6 +12,7 @@ from typing import Any
 from speech_xl.serving.compute import Stop
 from speech_xl.serving.events import Events
 from speech_xl.serving.state import Json, SessionState, read_about, remove
+from speech_xl.serving.wishes import Wishes
 
 ID = re.compile(r"[A-Za-z0-9_-]{32}")
 FOLDER = re.compile(r"[0-9a-f]{64}")
@@ -48,6 +49,7 @@ class Session:
     last: asyncio.Task[Any] | None = None
     stop: Stop = field(default_factory=Stop)  # of the task that uses it now
     events: Events = field(default_factory=Events)
+    wishes: Wishes = field(default_factory=Wishes)  # of who can't wait until a file was heard
 
     @property
     def held(self) -> int:

@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from speech_xl.serving.compute import Stop
 from speech_xl.serving.pcm import pcm_rate
 from speech_xl.serving.service import Body, Service
-from speech_xl.serving.session_work import answer, change_state, end_audio, hear, spoken, told
+from speech_xl.serving.session_work import answer, change_ratio, end_audio, hear, hearing_in_turn, spoken, told
 
 EVENT_STREAM = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -58,15 +58,14 @@ def session_routes(service: Service) -> APIRouter:
     async def change(session_id: str, request: Request) -> JSONResponse:
         session = store.find(session_id)
         ratio = service.ratio((await service.uploads.json(request, SessionChange)).ratio)
-        await store.then(session, partial(change_state, service, session, lambda state: state.set_ratio(ratio)))
+        await change_ratio(service, session, ratio)
         return JSONResponse(session.json(session_id))
 
     @routes.post("/{session_id}/end")
     async def end(session_id: str, request: Request) -> JSONResponse:
         session, stop = store.find(session_id), Stop()
-        await service.answered(
-            request, store.then(session, partial(end_audio, service, session), "hearing", stop), stop
-        )
+        work = hearing_in_turn(service, session, partial(end_audio, service, session), stop)
+        await service.answered(request, work, stop)
         return JSONResponse(session.json(session_id))
 
     @routes.post("/{session_id}/audio")
@@ -74,7 +73,7 @@ def session_routes(service: Service) -> APIRouter:
         session, stop = store.find(session_id), Stop()
         rate = pcm_rate(request.headers.get("content-type", ""))
         upload = await service.uploads.file(request)
-        work = store.then(session, partial(hear, service, session, upload, rate), "hearing", stop)
+        work = hearing_in_turn(service, session, partial(hear, service, session, upload, rate), stop)
         work.add_done_callback(lambda task: upload.remove())  # also where its turn never came
         if not wait:
             return JSONResponse(session.json(session_id) | {"status": "hearing"}, 202)
@@ -93,12 +92,10 @@ def session_routes(service: Service) -> APIRouter:
         asked = await service.uploads.json(request, Question)
         question, most = service.question(asked.question), service.new_tokens(asked.max_new_tokens)
         if not asked.stream:
-            work = store.then(session, partial(answer, service, session, question, most, None), "answering", stop)
+            work = answer(service, session, question, most, None, stop)
             return JSONResponse(await service.answered(request, work, stop))
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        work = store.then(
-            session, partial(answer, service, session, question, most, pieces.put_nowait), "answering", stop
-        )
+        work = answer(service, session, question, most, pieces.put_nowait, stop)
         work.add_done_callback(lambda task: pieces.put_nowait(None))
         return StreamingResponse(spoken(work, pieces, stop), media_type="text/event-stream", headers=EVENT_STREAM)
 

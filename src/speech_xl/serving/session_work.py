@@ -1,9 +1,14 @@
-"""What requests do with a session: hear, end, answer, change; each runs alone, as `SessionStore.then` has it."""
+"""What requests do with a session: hear, end, answer, change.
+
+Each runs alone, as `SessionStore.then` has it. While a file is heard, questions and ratios don't wait for its end: they
+get what was heard so far (`Wishes`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from typing import TypeVar
 
 from speech_xl import SAMPLE_RATE
@@ -15,9 +20,27 @@ from speech_xl.serving.service import Service
 from speech_xl.serving.session import Session
 from speech_xl.serving.state import Json, SessionState, answer_json, answering, ending, hearing
 from speech_xl.serving.uploads import Upload
+from speech_xl.serving.wishes import Over
 
 ALIVE_SECONDS = 15.0  # between signs of life on a stream of events
 Result = TypeVar("Result")
+
+
+async def change_ratio(service: Service, session: Session, ratio: int) -> None:
+    """A new ratio for what comes from now on, in the file too that is being heard."""
+
+    def change(draft: SessionState) -> None:
+        draft.set_ratio(ratio)
+        assert session.state is not None  # what the draft was made of, which stays where hearing breaks off
+        session.state.set_ratio(ratio)
+
+    try:
+        await session.wishes.want(change)
+    except Over:
+        new = partial(change_state, service, session, lambda state: state.set_ratio(ratio))
+        await service.store.then(session, new)
+    else:
+        service.store.show(session, session.view | {"ratio": ratio})
 
 
 async def change_state(service: Service, session: Session, change: Callable[[SessionState], None], stop: Stop) -> None:
@@ -47,7 +70,8 @@ async def take(
     try:
         made = await service.compute.run(work, stop, progress)
     except BaseException:
-        service.store.show(session, before)
+        ratio = before["ratio"] if session.state is None else session.state.memory.ratio
+        service.store.show(session, before | {"ratio": ratio})
         session.events.reset(before)
         raise
     session.state = made
@@ -60,6 +84,16 @@ def check_open(state: SessionState) -> None:
     """Raises ApiError (409) where a session's audio has ended."""
     if state.ended:
         raise ApiError(409, "ended", "this session's audio has ended; fork it before its end, or open another")
+
+
+def hearing_in_turn(
+    service: Service, session: Session, work: Callable[[Stop], Awaitable[Result]], stop: Stop
+) -> asyncio.Task[Result]:
+    """Run work that hears when it is its turn; from now on questions and ratios come between its steps."""
+    session.wishes.open()
+    task = service.store.then(session, work, "hearing", stop)
+    task.add_done_callback(lambda _: session.wishes.close())
+    return task
 
 
 async def telling(session: Session, work: Awaitable[Result], upload: Upload | None = None) -> Result:
@@ -84,10 +118,11 @@ async def _heard(service: Service, session: Session, upload: Upload, rate: int |
     if rate is not None:
         total = pcm_seconds(upload.path, rate)
         service.check_seconds(before, total)
-        await take(service, session, hearing(state, pcm_blocks(upload.path), rate), stop, total)
+        await take(service, session, hearing(state, pcm_blocks(upload.path), rate, session.wishes), stop, total)
         return []
     file = await service.opened(upload, before)
-    await take(service, session, hearing(state, file.chunks(), SAMPLE_RATE), stop, file.seconds)
+    work = hearing(state, file.chunks(), SAMPLE_RATE, session.wishes)
+    await take(service, session, work, stop, file.seconds)
     return file.remarks()
 
 
@@ -101,23 +136,37 @@ async def _ended(service: Service, session: Session, stop: Stop) -> None:
     if state.ended:
         return
 
-    await take(service, session, ending(state), stop)
+    await take(service, session, ending(state, session.wishes), stop)
 
 
-async def answer(
+def answer(
     service: Service,
     session: Session,
     question: str,
     most: int | None,
     said: Callable[[str], None] | None,
     stop: Stop,
-) -> Json:
-    """Answer a question about a session; `said`, where somebody listens, is given the text as it comes."""
-    state = await service.store.loaded(session)
-    if not state.memory.seconds:
-        raise ApiError(409, "nothing_heard", "nothing was heard yet; push audio before asking")
-    work = answering(state, question, most, said is not None)
-    return answer_json(await service.compute.run(work, stop, said or ignore))
+) -> asyncio.Task[Json]:
+    """Answer a question from what a session has heard so far; `said`, where somebody listens, gets the text as it
+    comes."""
+
+    async def from_state(state: SessionState) -> Json:
+        if not state.memory.seconds:
+            raise ApiError(409, "nothing_heard", "nothing was heard yet; push audio before asking")
+        work = answering(state, question, most, said is not None)
+        return answer_json(await service.compute.run(work, stop, said or ignore))
+
+    async def in_turn(stop: Stop) -> Json:
+        return await from_state(await service.store.loaded(session))
+
+    async def amid() -> Json:
+        try:
+            state = await session.wishes.want(lambda draft: draft.fork())
+        except Over:
+            return await service.store.then(session, in_turn, "answering", stop)
+        return await from_state(state)
+
+    return service.store.start(amid())
 
 
 def ignore(piece: str) -> None:

@@ -21,6 +21,7 @@ from speech_xl.inference.model import ListeningModel
 from speech_xl.inference.transcription import Segment, Transcriber
 from speech_xl.model.memory_file import MemoryFileError
 from speech_xl.serving.turns import in_turns
+from speech_xl.serving.wishes import Wishes
 from speech_xl.storage.files import write_text
 
 Json = dict[str, Any]
@@ -61,9 +62,10 @@ class SessionState:
             yield from writing(self.transcriber, self.transcriber.finish)
 
     def set_ratio(self, ratio: int) -> None:
-        self.memory.ratio = ratio
+        """Raises ValueError, and changes nothing, where the transcriber has no room at this ratio."""
         if self.transcriber is not None:
             self.transcriber.ratio = ratio
+        self.memory.ratio = ratio
 
     def view(self) -> Json:
         """As clients see it."""
@@ -78,6 +80,7 @@ class SessionState:
             "ended": self.ended,
             "intervals": [interval_json(one) for one in memory.intervals],
             "segments": None if self.transcriber is None else [segment_json(one) for one in self.transcriber.segments],
+            "words": None if self.transcriber is None else [word_json(*one) for one in self.transcriber.words],
         }
 
     # On disk
@@ -154,14 +157,18 @@ def writing(transcriber: Transcriber, work: Callable[[], Any], stoppable: bool =
 
 
 def hearing(
-    state: SessionState, audio: Iterable[Tensor | np.ndarray], rate: int
+    state: SessionState, audio: Iterable[Tensor | np.ndarray], rate: int, wishes: Wishes
 ) -> Generator[Json | None, None, SessionState]:
     """Hear audio on a copy of the session, which is returned: whoever stops this leaves the session as it was."""
     draft = state.fork()
-    for block in audio:
-        yield from draft.pushing(block, rate)
-        yield draft.view()
-    return draft
+
+    def steps() -> Generator[Json | None, None, SessionState]:
+        for block in audio:
+            yield from draft.pushing(block, rate)
+            yield draft.view()
+        return draft
+
+    return (yield from wishes.between(draft, steps()))
 
 
 def hearing_live(
@@ -174,12 +181,16 @@ def hearing_live(
     return state.view()
 
 
-def ending(state: SessionState) -> Generator[Json | None, None, SessionState]:
+def ending(state: SessionState, wishes: Wishes) -> Generator[Json | None, None, SessionState]:
     """The audio of a copy of the session ends."""
     draft = state.fork()
-    yield from draft.finishing()
-    yield draft.view()
-    return draft
+
+    def steps() -> Generator[Json | None, None, SessionState]:
+        yield from draft.finishing()
+        yield draft.view()
+        return draft
+
+    return (yield from wishes.between(draft, steps()))
 
 
 def answering(
@@ -203,6 +214,10 @@ def interval_json(one: HeardInterval) -> Json:
         "kept_kv_bytes": one.kept_kv_bytes,
         "full_kv_bytes": one.full_kv_bytes,
     }
+
+
+def word_json(start_seconds: float, word: str) -> Json:
+    return {"start_seconds": start_seconds, "word": word}
 
 
 def segment_json(one: Segment) -> Json:
