@@ -50,7 +50,7 @@ class Door:
 
     def growth(self, audio_seconds: float) -> float:
         """MiB by which the largest resident memory after `EARLY_SECONDS` of audio is above that within them."""
-        early = self.seconds * EARLY_SECONDS / audio_seconds
+        early = self.seconds * min(EARLY_SECONDS / audio_seconds, 0.5)
         before = [size for second, size in self.resident if second <= early]
         after = [size for second, size in self.resident if second > early]
         return max(after) - max(before)
@@ -120,8 +120,8 @@ def in_python(given: argparse.Namespace) -> None:
     def measured(self: Memory) -> None:
         finish(self)
         prefix = len(self.model.backbone.llm.prompt.prefix)
-        cache = self.listener.memory.cache
-        tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+        held = self.listener.memory.tensors()
+        tensors = [tensor for name, tensor in held.items() if name.startswith("layers.")]
         sizes = [tensor[:, :, prefix:].numel() * tensor.element_size() for tensor in tensors]
         kept.append(sum(sizes))
         full.append(round(sum(sizes) / self.kept_kv_tokens * sum(one.frames for one in self.intervals)))
