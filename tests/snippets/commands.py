@@ -1,5 +1,6 @@
 """What the Python commands of a page do here: run, be rehearsed, or be taken apart and checked."""
 
+import argparse
 import contextlib
 import io
 import re
@@ -10,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from packaging.requirements import Requirement
 
 from experiments.run import main as run_experiment
+from speech_xl.commands import serve
 from speech_xl.run.command import SUBCOMMANDS, parse_commands
 from speech_xl.run.compare import comparisons_of
 from speech_xl.run.config_files import NamedConfigs, find_config
@@ -21,12 +24,14 @@ from speech_xl.run.words import split_configs
 from tests.snippets.blocks import ROOT
 
 EXPERIMENTS = ROOT / "experiments"
-# Two steps of a stage, on a CPU, and on sessions that espeak-ng speaks in seconds, whatever corpus its config names.
-FEW = "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.accelerator cpu --data.num_workers 0"
-CORPUS = {"train_hours": 0.02, "dev_sessions": 2, "test_sessions": 2, "max_seconds": 30.0}
-SECONDS_OF_SPEECH = "--data.corpus EmbeddedSpeech " + " ".join(
-    f"--data.corpus.init_args.{key} {value}" for key, value in CORPUS.items()
-)
+# Two steps of every stage, on a CPU, and on sessions that espeak-ng speaks in seconds, whatever corpus a config names.
+# An overlay, since stages that are trained first are given overlays and not all flags.
+FEW = {
+    "trainer": {"max_steps": 2, "val_check_interval": 2, "accelerator": "cpu"},
+    "data": {"num_workers": 0, "limit_dev": 1},
+}
+SPEECH = {"train_hours": 0.02, "dev_sessions": 2, "test_sessions": 2, "max_seconds": 30.0}
+SECONDS_OF_SPEECH = {"class_path": "EmbeddedSpeech", "init_args": SPEECH}
 OWN_FOLDER = {"mine.yaml"}  # experiment files whose corpus lies in the sandbox: only they are rehearsed, not checked
 
 
@@ -48,6 +53,7 @@ class Commands:
             "python": self.python,
             "speech-xl": self.speech_xl,
             "pip": self.pip,
+            "docker": self.docker,
         }
         return known[name](rest, mode)
 
@@ -55,13 +61,16 @@ class Commands:
         name, *rest = words
         about_experiments = rest[:1] == ["experiments/run.py"] or name == "speech-xl"
         evaluates = any(word in SUBCOMMANDS or word == "compare" for word in rest[:2])
-        return name == "pip" or (mode == "check" and about_experiments and evaluates)
+        return name in ("pip", "docker") or (mode == "check" and about_experiments and evaluates)
 
     def python(self, words: list[str], mode: str) -> int:
         script, *argv = words
         if script == "experiments/run.py":
             return self.experiment(argv, mode)
         sys.path.insert(0, "")
+        if script == "-c":
+            exec(compile(argv[0], "-c", "exec"), {"__name__": "__main__"})
+            return 0
         if script == "-m":
             module, *argv = argv
             if mode == "check" and module.startswith(("experiments.", "speech_xl.extensions.")):  # minutes, or hours
@@ -95,9 +104,11 @@ class Commands:
         sections = bool(found.first.sections)
         if mode == "check" or (sections and names[0] not in OWN_FOLDER):
             return self.check(argv, Experiment(found.first, found.overlays) if sections else None)
-        if command != "compare":
-            argv = argv + FEW.split()
-            argv += [] if sections or found.benchmarks else SECONDS_OF_SPEECH.split()
+        if command != "compare" and not found.benchmarks:
+            variant = parse_commands(argv, EXPERIMENTS)[-1].variant
+            data = FEW["data"] if sections else FEW["data"] | {"corpus": SECONDS_OF_SPEECH}
+            Path("few.yaml").write_text(yaml.safe_dump(FEW | {"data": data}))
+            argv = [*argv, "-c", "few.yaml", *([] if "--variant" in argv else ["--variant", variant])]
         run_experiment(argv, EXPERIMENTS)
         return 0
 
@@ -134,6 +145,18 @@ class Commands:
             run()
         unknown = [word for word in argv if word.startswith("--") and word not in told.getvalue()]
         assert told.getvalue() and not unknown, f"--help doesn't name {unknown}"
+        return 0
+
+    def docker(self, words: list[str], mode: str) -> int:
+        """`docker build` needs a Dockerfile; `docker run` the image's port, and arguments of its server."""
+        text = Path("Dockerfile").read_text(encoding="utf-8")
+        if words[0] == "build":
+            return 0
+        image = words.index("speech-xl")
+        parser = argparse.ArgumentParser()
+        serve.add_arguments(parser)
+        parser.parse_args(words[image + 1 :])
+        assert words[0] == "run" and f"EXPOSE {words[words.index('-p') + 1].rpartition(':')[2]}\n" in text
         return 0
 
     def pip(self, words: list[str], mode: str) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from experiments import random_models
+from experiments.measurements import two_paths
 from speech_xl.run import lineage
 from tests.snippets.blocks import Block
 from tests.snippets.commands import Commands
@@ -28,6 +30,10 @@ def commands(parser, evaluation_parser) -> Commands:
 def run_page(tmp_path, hub, commands, monkeypatch):
     """Runs the blocks of a page, in the mode given."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))  # forks have it too
+    monkeypatch.setattr("speech_xl.inference.model.ANSWER_TOKENS", 16)  # of a model that answers noise with noise
+    monkeypatch.setattr(random_models, "DECODERS", dict(random_models.DECODERS))  # a page shows how to add to them
+    monkeypatch.setattr(random_models, "PECULIAR", dict(random_models.PECULIAR))
+    monkeypatch.setattr(two_paths, "FAMILIES", list(two_paths.FAMILIES))
     # The shipped stage refuses an encoder with other weights than Whisper-base's, such as the tiny one in this cache.
     monkeypatch.setattr(lineage, "built_differences", lambda *_: [])
 

@@ -38,6 +38,8 @@ class Page:
 
     def python(self, block: Block) -> None:
         text = block.text.replace("127.0.0.1:8000", f"127.0.0.1:{self.shell.port}")
+        if self.shell.mode == "rehearse":
+            text = text.replace("REHEARSE = []", 'REHEARSE = ["--rehearse"]')
         with working_in(self.place):
             exec(compile("\n" * (block.line - 1) + text, block.page, "exec"), self.names)
 

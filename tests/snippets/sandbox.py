@@ -8,11 +8,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import soundfile
+from transformers import Starcoder2Config
 
-from experiments.random_models import encoder_folder, llm_folder
+from experiments.random_models import DECODERS, encoder_folder, llm_folder
 from tests.evaluation.benchmarks.audiomarathon_answers import answer as marathon
 from tests.predictions import make_prediction
 from tests.snippets.blocks import ROOT
@@ -42,6 +44,8 @@ def make_hub(cache: Path, training: bool) -> None:
         encoder_folder(hub_folder(cache, "nvidia/parakeet-ctc-0.6b"), "parakeet")
         llm_folder(hub_folder(cache, "HuggingFaceTB/SmolLM2-135M-Instruct"), "llama", **LLM)
         llm_folder(hub_folder(cache, "Qwen/Qwen2.5-0.5B-Instruct"), "qwen2", **LLM)
+        with patch.dict(DECODERS, starcoder2=Starcoder2Config):
+            llm_folder(hub_folder(cache, "bigcode/starcoder2-3b"), "starcoder2", **LLM)
 
 
 def tone(seconds: float, place: int = 0) -> np.ndarray:

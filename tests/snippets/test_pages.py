@@ -17,7 +17,8 @@ from tests.snippets.commands import inline_commands
 
 HISTORY = ROOT / "docs" / "log.md"  # commands and names of files there are those of their time
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [path for path in PAGES if path != HISTORY and blocks_of(path)]
+TRAINS = ROOT / "docs" / "notebooks" / "train.md"  # in minutes; test_rehearsal.py follows it
+PAGES = [path for path in PAGES if path not in (HISTORY, TRAINS) and blocks_of(path)]
 MOST_NOT_RUN = 4
 
 
