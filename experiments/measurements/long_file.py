@@ -1,0 +1,253 @@
+"""A long file through every door: command line, Python, HTTP and a session as the page uses it.
+
+    python experiments/measurements/long_file.py MODEL AUDIO
+
+MODEL is the folder of a stage or an exported model, AUDIO a file of half an hour, say. Each door is a process of its
+own, one after the other. Recorded are whether the transcripts are equal, the KV bytes as told and as measured on
+tensors, seconds, and the resident memory: how much larger it was after the first five minutes of audio than within
+them. A session keeps its memory of the whole file beside the transcript, and grows by that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+import psutil
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from experiments.measurements.record import publish
+
+EARLY_SECONDS = 300.0  # of audio, in which a process may grow
+EVERY_SECONDS = 0.5  # between looks at a process
+DAY = 86_400.0
+MIB = 2**20
+COMMAND = [sys.executable, "-m", "speech_xl.commands.main"]
+
+
+@dataclass
+class Door:
+    """What one way in gave: segments (start, end, text), KV bytes, and what it took."""
+
+    segments: list[tuple[float, float, str]]
+    told: dict[str, int]
+    measured: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    resident: list[tuple[float, float]] = field(default_factory=list)  # (seconds since it began to hear, MiB)
+
+    def growth(self, audio_seconds: float) -> float:
+        """MiB by which the largest resident memory after `EARLY_SECONDS` of audio is above that within them."""
+        early = self.seconds * min(EARLY_SECONDS / audio_seconds, 0.5)
+        before = [size for second, size in self.resident if second <= early]
+        after = [size for second, size in self.resident if second > early]
+        return max(after) - max(before)
+
+    def summary(self, audio_seconds: float) -> dict[str, float]:
+        return {
+            "seconds": round(self.seconds, 1),
+            "resident_mib_most": round(max(size for _, size in self.resident), 1),
+            "resident_mib_growth": round(self.growth(audio_seconds), 1),
+        }
+
+
+@contextmanager
+def watched(process: psutil.Process, into: list[tuple[float, float]]):
+    """Look at a process's resident memory until the block ends."""
+    over, begin = Event(), time.monotonic()
+
+    def look() -> None:
+        while not over.wait(EVERY_SECONDS):
+            try:
+                into.append((time.monotonic() - begin, process.memory_info().rss / MIB))
+            except psutil.NoSuchProcess:
+                return
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def of_command(words: list[str]) -> Door:
+    """Run a command that prints a transcription as JSON, and watch it."""
+    resident: list[tuple[float, float]] = []
+    begin = time.monotonic()
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    with process, watched(psutil.Process(process.pid), resident):
+        shown, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with status {process.returncode}")
+    found = json.loads(shown)
+    segments = [(one["start_seconds"], one["end_seconds"], one["text"]) for one in found["segments"]]
+    told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
+    return Door(segments, told, found.get("measured", {}), time.monotonic() - begin, resident)
+
+
+def by_command(given: argparse.Namespace) -> Door:
+    words = ["transcribe", given.audio, "--model", given.model, "--format", "json", "--ratio", str(given.ratio)]
+    return of_command([*COMMAND, *words])
+
+
+def by_python(given: argparse.Namespace) -> Door:
+    """In a process of its own, which runs `in_python`."""
+    words = [given.model, given.audio, "--ratio", str(given.ratio), "--in-python"]
+    return of_command([sys.executable, "-m", "experiments.measurements.long_file", *words])
+
+
+def in_python(given: argparse.Namespace) -> None:
+    """Transcribe as a user's code does, and measure the tensors of every part's cache."""
+    from speech_xl.inference import Memory, load_stage
+
+    kept, full = [0], [0]
+    finish = Memory.finish
+
+    def measured(self: Memory) -> None:
+        finish(self)
+        prefix = len(self.model.backbone.llm.prompt.prefix)
+        held = self.listener.memory.tensors()
+        tensors = [tensor for name, tensor in held.items() if name.startswith("layers.")]
+        sizes = [tensor[:, :, prefix:].numel() * tensor.element_size() for tensor in tensors]
+        kept.append(sum(sizes))
+        full.append(round(sum(sizes) / self.kept_kv_tokens * sum(one.frames for one in self.intervals)))
+
+    Memory.finish = measured
+    found = load_stage(given.model).transcribe(given.audio, ratio=given.ratio)
+    print(json.dumps(found.as_dict() | {"measured": {"kept_kv_bytes": max(kept), "full_kv_bytes": max(full)}}))
+
+
+@contextmanager
+def server(given: argparse.Namespace, folder: Path):
+    """A server of the model: its address and process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["serve", "--model", given.model, "--port", str(port), "--sessions-dir", str(folder)]
+    with subprocess.Popen([*COMMAND, *words]) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(600):
+                try:
+                    httpx.get(f"{address}/health").raise_for_status()
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.2)
+            yield httpx.Client(base_url=address, timeout=DAY), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def by_http(given: argparse.Namespace, folder: Path) -> Door:
+    resident: list[tuple[float, float]] = []
+    with server(given, folder) as (client, process), open(given.audio, "rb") as file:
+        begin = time.monotonic()
+        with watched(process, resident):
+            (model,) = client.get("/v1/models").json()["data"]
+            asked = {"model": model["id"], "response_format": "verbose_json", "ratio": str(given.ratio)}
+            answer = client.post("/v1/audio/transcriptions", files={"file": file}, data=asked)
+    found = answer.raise_for_status().json()
+    segments = [(one["start"], one["end"], one["text"]) for one in found["segments"]]
+    told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
+    return Door(segments, told, {}, time.monotonic() - begin, resident)
+
+
+def by_session(given: argparse.Namespace, folder: Path) -> Door:
+    """As the page does: open, upload without waiting, look on, end; then the memory's file is measured."""
+    resident: list[tuple[float, float]] = []
+    with server(given, folder) as (client, process):
+        begin = time.monotonic()
+        with watched(process, resident):
+            asked = {"ratio": given.ratio, "transcribe": True}
+            place = f"/v1/sessions/{client.post('/v1/sessions', json=asked).raise_for_status().json()['id']}"
+            with open(given.audio, "rb") as file:
+                kind = {"Content-Type": "application/octet-stream"}
+                client.post(f"{place}/audio?wait=false", content=file, headers=kind).raise_for_status()
+            while client.get(place).raise_for_status().json()["status"] != "idle":
+                time.sleep(1.0)
+            found = client.post(f"{place}/end").raise_for_status().json()
+        seconds = time.monotonic() - begin
+        path = folder / "measured.safetensors"
+        path.write_bytes(client.get(f"{place}/memory").raise_for_status().content)
+        client.delete(place)
+    segments = [(one["start_seconds"], one["end_seconds"], one["text"]) for one in found["segments"]]
+    told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
+    tensors = {name: one for name, one in load_file(path).items() if name.startswith("layers.")}
+    tokens = sum(one["kept_kv_tokens"] for one in found["intervals"])
+    prefix = next(iter(tensors.values())).shape[2] - tokens
+    kept = sum(one[:, :, prefix:].numel() * one.element_size() for one in tensors.values())
+    return Door(segments, told, {"kept_kv_bytes": kept}, seconds, resident)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="folder of a stage or an exported model")
+    parser.add_argument("audio", help="a file, of half an hour, say")
+    parser.add_argument("--ratio", type=int, default=4)
+    parser.add_argument("--work", type=Path, default=Path("runs/long_file"), help="folder of the server's sessions")
+    parser.add_argument("--in-python", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.in_python:
+        in_python(given)
+        return
+    given.work.mkdir(parents=True, exist_ok=True)
+    given.audio, given.model = os.path.abspath(given.audio), os.path.abspath(given.model)
+    seconds = soundfile.info(given.audio).duration
+    doors: dict[str, Callable[[], Door]] = {
+        "command": lambda: by_command(given),
+        "python": lambda: by_python(given),
+        "http": lambda: by_http(given, given.work),
+        "session": lambda: by_session(given, given.work),
+    }
+    found: dict[str, Door] = {}
+    for name, open_door in doors.items():
+        found[name] = open_door()
+        print(name, found[name].summary(seconds), found[name].told, found[name].measured, flush=True)
+    publish(
+        __file__,
+        summary(found, seconds),
+        data=f"read English from LibriSpeech dev-clean, joined to {seconds:.0f} s",
+        items=len(doors),
+        details={
+            name: door.summary(seconds) | {"told": door.told, "measured": door.measured} for name, door in found.items()
+        },
+    )
+
+
+def summary(found: dict[str, Door], seconds: float) -> dict[str, float]:
+    """What is recorded: counts and figures of all doors."""
+    first = found["python"]
+    equal = sum(door.segments == first.segments for door in found.values())
+    as_measured = [door.told[name] == size for door in found.values() for name, size in door.measured.items()]
+    alike = [found[name].told == first.told for name in ("command", "http")]
+    made: dict[str, float] = {
+        "audio_seconds": seconds,
+        "doors": len(found),
+        "doors_with_the_same_transcript": equal,
+        "segments": len(first.segments),
+        "kv_figures": len(as_measured) + len(alike),
+        "kv_figures_as_measured": sum(as_measured) + sum(alike),
+        "torch_threads": torch.get_num_threads(),
+    }
+    made["session_kept_kv_mib"] = round(found["session"].told["kept_kv_bytes"] / MIB, 1)
+    for name, door in found.items():
+        made |= {f"{name}_{key}": value for key, value in door.summary(seconds).items()}
+    return made
+
+
+if __name__ == "__main__":
+    main()
