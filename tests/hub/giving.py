@@ -19,15 +19,15 @@ def given_by(model: SpeechXL) -> tuple[dict[str, Tensor], list[str]]:
 
 
 @torch.no_grad()
-def logits(model: SpeechXL) -> Tensor:
-    inputs: Any = model.processor(audio=[sound(0), sound(1)], text=list(QUESTIONS), sampling_rate=16_000, ratio=2)
+def logits(model: SpeechXL, ratio: int = 2) -> Tensor:
+    inputs: Any = model.processor(audio=[sound(0), sound(1)], text=list(QUESTIONS), sampling_rate=16_000, ratio=ratio)
     found = model(**inputs).logits
     assert found is not None
     return found
 
 
-def answers(model: SpeechXL) -> list[str]:
-    memory = model.listen(sound(0), rate=16_000, ratio=2)
+def answers(model: SpeechXL, ratio: int = 2) -> list[str]:
+    memory = model.listen(sound(0), rate=16_000, ratio=ratio)
     return [memory.ask(question, 12).text for question in QUESTIONS]
 
 

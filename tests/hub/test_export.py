@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from experiments.random_stages import run_folder
 from speech_xl import SpeechXL
 from speech_xl.hub.card import Facts
 from speech_xl.hub.export import export
-from tests.hub.conftest import run_folder
 from tests.hub.exporting import export_command
 
 ROOT = Path(__file__).parents[2]
