@@ -57,7 +57,7 @@ def fresh(folder: Path, out: Path, files: list[str], bases: dict[str, str]) -> t
     return load_file(out / "tensors.safetensors"), json.loads((out / "answers.json").read_text())
 
 
-def give(folder: Path, out: Path, files: list[str], bases: dict[str, str]) -> None:
+def give(folder: Path, out: Path, files: list[str], bases: dict[str, Any]) -> None:
     """In the new process."""
     model = SpeechXL.from_pretrained(folder, **bases)
     tensors, answers = given_by(model, files)
@@ -92,7 +92,7 @@ def row(
 
 
 def measured(place: Path, encoder: str, files: list[str]) -> list[dict[str, Any]]:
-    bases = {"encoder": encoder}
+    bases: dict[str, Any] = {"encoder": encoder}
     shipped = SpeechXL.from_pretrained(SHIPPED, **bases)
     own = given_by(shipped, files)
     rows = [row("shipped stage", "apart", own, SHIPPED, files, bases)]
@@ -123,7 +123,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.give:
         bases = {role: path for role in ("encoder", "llm") if (path := getattr(given, role))}
-        give(*given.give, given.audio, bases)
+        folder, out = given.give
+        give(folder, out, given.audio, bases)
         return
     if not given.encoder or not given.audio:
         parser.error("give --encoder and --audio")

@@ -18,7 +18,8 @@ REPORTS = [DOCS / "results.md", *sorted((DOCS / "experiments").glob("*.md"))]
 WITHOUT_TABLE = {
     "real_speech_first_run.json",
     "unchanged_losses.json",
-}  # reported in words, in the log and reliability.md
+    "export.json",
+}  # reported in words, in the log, reliability.md and sharing.md
 
 
 def without_tables(text: str) -> str:

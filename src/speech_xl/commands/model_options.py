@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import speech_xl
 from speech_xl.run.arguments import FORCE_HELP, device_option, device_or_default, whole_number
 from speech_xl.run.configs import ConfigError
+from speech_xl.run.hub_form import HUB_NAME, ROLES
 from speech_xl.run.trust import TRUST_HELP
 
 if TYPE_CHECKING:
@@ -30,10 +31,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
     group.add_argument(
         "--model",
-        type=Path,
         metavar="DIR",
-        help="folder of a finished stage, or of an exported model (the one that comes along: " + ABOUT_SHIPPED + ")",
+        help="folder of a finished stage or an exported model, or its name on the hub (the one that comes along: "
+        + ABOUT_SHIPPED
+        + ")",
     )
+    for role in ROLES:
+        group.add_argument(
+            f"--{role}",
+            metavar="DIR",
+            help=f"where the model's base {role} lies, if it names one (the hub)",
+        )
     device_option(group)
     group.add_argument("--trust_remote_code", action="store_true", help=TRUST_HELP)
     group.add_argument("--force", action="store_true", help=FORCE_HELP)
@@ -48,16 +56,20 @@ def stage_of(given: argparse.Namespace) -> TrainedStage:
 
     Raises ConfigError where its folder isn't there or holds no model.
     """
-    folder = given.model
-    if folder is None:
+    if given.model is None:
         folder = shipped_folder()
         print(f"model: {SHIPPED}, which comes along: {ABOUT_SHIPPED}. --model names another", file=sys.stderr)
-    elif not folder.is_dir():
-        what = "is no folder" if folder.exists() else "is missing"
-        raise ConfigError(f"--model {folder} {what}; name the folder of a finished stage, or of an exported model")
+    elif not (folder := Path(given.model)).is_dir():
+        if folder.exists() or "/" not in given.model or not HUB_NAME.fullmatch(given.model):
+            what = "is no folder" if folder.exists() else "is missing"
+            raise ConfigError(f"--model {folder} {what}; name the folder of a finished stage, or of an exported model")
+        from speech_xl.hub.parts import local_folder
+
+        folder = local_folder(given.model)
     from speech_xl.run.trained_stage import TrainedStage
 
-    return TrainedStage.of(folder, given.trust_remote_code, given.force)
+    bases = {role: place for role in ROLES if (place := getattr(given, role, None)) is not None}
+    return TrainedStage.of(folder, given.trust_remote_code, given.force, bases)
 
 
 def loaded(stage: TrainedStage, given: argparse.Namespace) -> ListeningModel:

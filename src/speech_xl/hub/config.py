@@ -9,7 +9,6 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from speech_xl.hub.registration import register_model
 from speech_xl.storage.hub_folder import CODE, MODEL_TYPE
 
-DEFAULT_RATIO = 4  # of a model with SSTs, where nothing else is said
 FORGOTTEN = ("_name_or_path", "_commit_hash")  # of an inner config: where somebody's copy of it lay
 
 
@@ -25,7 +24,7 @@ class SpeechXLConfig(PreTrainedConfig):
     max_tokens_per_second  tokens that a transcript may have for a second of audio
     eval_ratios            ratios it was evaluated at
     interval_seconds       length of the intervals that it listens in
-    default_ratio          frames that one SST stands for, where nobody says; 1 without SSTs
+    default_ratio          frames that one SST stands for, where nobody says; 1: all frames are kept
     base_models            role (encoder, llm) -> name and revision of pretrained weights that the folder
                            doesn't hold; empty: it holds all
     weights_dtype          number format of the weights' file, for tensors that lose nothing by it; null: as in memory
@@ -53,7 +52,7 @@ class SpeechXLConfig(PreTrainedConfig):
         max_tokens_per_second: float | None = None,
         eval_ratios: list[int] | None = None,
         interval_seconds: float = 4.0,
-        default_ratio: int | None = None,
+        default_ratio: int = 1,
         base_models: dict[str, dict[str, Any]] | None = None,
         weights_dtype: str | None = None,
         lineage: dict[str, Any] | None = None,
@@ -66,8 +65,7 @@ class SpeechXLConfig(PreTrainedConfig):
         self.encoder, self.llm, self.adapter, self.frame_code, self.sst = encoder, llm, adapter, frame_code, sst
         self.partition, self.transcript = partition, transcript
         self.max_tokens_per_second, self.eval_ratios = max_tokens_per_second, eval_ratios
-        self.interval_seconds = interval_seconds
-        self.default_ratio = (1 if sst is None else DEFAULT_RATIO) if default_ratio is None else default_ratio
+        self.interval_seconds, self.default_ratio = interval_seconds, default_ratio
         self.base_models, self.weights_dtype, self.lineage = base_models or {}, weights_dtype, lineage
         super().__init__(**kwargs)
         if self.text_config is not None:  # of a model: whoever has it may ask an Auto class for the model next

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 
 from speech_xl.hub.config import FORGOTTEN, SpeechXLConfig
 from speech_xl.hub.processor import SpeechXLProcessor
+from speech_xl.inference.model import default_ratio
 from speech_xl.model import SpeechLLM
 from speech_xl.run.command import CONFIG as RUN_CONFIG
 from speech_xl.run.command import ConfigError
@@ -49,6 +50,7 @@ def config_of(stage: TrainedStage, backbone: SpeechLLM) -> SpeechXLConfig:
         max_tokens_per_second=stage.tokens_per_second,
         eval_ratios=arguments.get("eval_ratios"),
         interval_seconds=stage.interval_seconds,
+        default_ratio=stage.default_ratio or default_ratio(backbone),
         lineage=backbone.lineage,
         **parts,
     )
@@ -85,7 +87,11 @@ def local_folder(name: str | Path, **options: Any) -> Path:
     if path.exists() or not HUB_NAME.fullmatch(str(name)):
         what = f"its {CONFIG} is of another model" if (path / CONFIG).is_file() else f"{path / CONFIG} is missing"
         raise ConfigError(f"{name} is no folder that speech-xl export wrote ({what}); give one, or a name on the hub")
-    found = Path(snapshot_download(str(name), allow_patterns=list(DOWNLOADED), **options))
+    try:
+        found = Path(snapshot_download(str(name), allow_patterns=list(DOWNLOADED), **options))
+    except (OSError, ValueError) as error:  # not there, not allowed, no network, or offline by the user's own wish
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ConfigError(f"{name} is neither a folder nor to be had from the hub ({first:.200})") from error
     if not is_hub_folder(found):
         raise ConfigError(f"{name}: what the hub has is no model of this package ({CONFIG}, {WEIGHTS} or {INDEX})")
     return found

@@ -143,9 +143,13 @@ class StageModel(ListeningModel):
     def __init__(self, stage: TrainedStage, device: str = "cpu") -> None:
         self.backbone = stage.model(device)
         self.transcript, self.interval_seconds = stage.transcript, stage.interval_seconds
-        self.default_ratio = 1 if self.backbone.sst is None else DEFAULT_RATIO
-        folder = stage.folder.resolve()
-        self.name = folder.name
+        self.default_ratio = stage.default_ratio or default_ratio(self.backbone)
+        self.name = stage.folder.resolve().name
+
+
+def default_ratio(backbone: SpeechLLM) -> int:
+    """Of a model of which nothing else is said."""
+    return 1 if backbone.sst is None else DEFAULT_RATIO
 
 
 def load_stage(

@@ -94,7 +94,7 @@ def load_strict(module: nn.Module, state: dict[str, Tensor], may_miss: set[str],
             "weights are of a training that diverged, or damaged: take an earlier checkpoint, or train them again."
         )
     nn.Module.load_state_dict(module, state, strict=False)  # strictness was checked above, with names
-    left = len(own) - len(state)
+    left = sum(name not in state and _place(own[name]) not in given for name in own)
     return f"{source}: {len(state)} tensors loaded, {left} left as their pretrained source has them"
 
 

@@ -51,7 +51,8 @@ def stage_config(folder: Path, bases: Mapping[str, str] | None = None) -> dict[s
             place = {"name": str(folder), "pretrained": False}
         arguments[role] = {**part, "init_args": {**inner, **place}}
     model = {"class_path": given.get("phase"), "init_args": arguments}
-    return {"stage": given.get("stage"), "model": model, "data": {key: given.get(key) for key in HEARD}}
+    listening = {key: given[key] for key in ("interval_seconds", "default_ratio") if key in given}
+    return {"stage": given.get("stage"), "model": model, "data": {key: given.get(key) for key in HEARD}, **listening}
 
 
 def base_model(source: Path, role: str, given: Any) -> dict[str, Any]:

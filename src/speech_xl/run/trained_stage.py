@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 import speech_xl.run.known_classes  # noqa: F401  (so that plain class names are enough)
-from speech_xl.checks import number
+from speech_xl.checks import number, whole
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.data.partition import Partition
 from speech_xl.data.transcript import PLAIN, Transcript
@@ -194,9 +194,20 @@ class TrainedStage:
 
     @property
     def interval_seconds(self) -> float:
-        """Length of the intervals it was trained with, or the most they may have."""
+        """Length of the intervals it was trained with, or the most they may have; one that was given away says it."""
+        if self.config.get("interval_seconds") is not None:
+            return self._number("interval_seconds", self.config["interval_seconds"], INTERVAL_SECONDS)
         arguments = (self.partition_config or {}).get("init_args", {})
         return self._number("data.partition", arguments.get("seconds", arguments.get("max_seconds")), INTERVAL_SECONDS)
+
+    @property
+    def default_ratio(self) -> int | None:
+        """Frames that an SST stands for, where nobody says; None where its folder doesn't say either."""
+        own = self.config.get("default_ratio")
+        try:
+            return None if own is None else whole("default_ratio", own, least=1)
+        except ValueError as error:
+            raise ConfigError(f"{self.source}: {error}") from error
 
     def _number(self, key: str, value: Any, default: float) -> float:
         try:
