@@ -18,15 +18,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
-import httpx
 import psutil
 import soundfile
 import torch
+import urllib3
 from safetensors.torch import load_file
 
 from experiments.measurements.record import publish
@@ -131,6 +132,22 @@ def in_python(given: argparse.Namespace) -> None:
     print(json.dumps(found.as_dict() | {"measured": {"kept_kv_bytes": max(kept), "full_kv_bytes": max(full)}}))
 
 
+class Client:
+    """Requests to a server; a call gives an answer's body, and raises where it isn't a success."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.pool = address, urllib3.PoolManager(timeout=DAY, retries=False)
+
+    def __call__(self, method: str, path: str, **given: Any) -> bytes:
+        answer = self.pool.request(method, f"{self.address}{path}", **given)
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:500]!r}")
+        return answer.data
+
+    def json(self, method: str, path: str, **given: Any) -> Any:
+        return json.loads(self(method, path, **given))
+
+
 @contextmanager
 def server(given: argparse.Namespace, folder: Path):
     """A server of the model: its address and process."""
@@ -141,26 +158,26 @@ def server(given: argparse.Namespace, folder: Path):
     with subprocess.Popen([*COMMAND, *words]) as process:
         address = f"http://127.0.0.1:{port}"
         try:
+            client = Client(address)
             for _ in range(600):
-                try:
-                    httpx.get(f"{address}/health").raise_for_status()
+                with suppress(urllib3.exceptions.HTTPError):
+                    client("GET", "/health")
                     break
-                except httpx.TransportError:
-                    time.sleep(0.2)
-            yield httpx.Client(base_url=address, timeout=DAY), psutil.Process(process.pid)
+                time.sleep(0.2)
+            yield client, psutil.Process(process.pid)
         finally:
             process.terminate()
 
 
 def by_http(given: argparse.Namespace, folder: Path) -> Door:
     resident: list[tuple[float, float]] = []
-    with server(given, folder) as (client, process), open(given.audio, "rb") as file:
+    with server(given, folder) as (client, process):
         begin = time.monotonic()
         with watched(process, resident):
-            (model,) = client.get("/v1/models").json()["data"]
+            (model,) = client.json("GET", "/v1/models")["data"]
             asked = {"model": model["id"], "response_format": "verbose_json", "ratio": str(given.ratio)}
-            answer = client.post("/v1/audio/transcriptions", files={"file": file}, data=asked)
-    found = answer.raise_for_status().json()
+            asked["file"] = ("audio", Path(given.audio).read_bytes())
+            found = client.json("POST", "/v1/audio/transcriptions", fields=asked)
     segments = [(one["start"], one["end"], one["text"]) for one in found["segments"]]
     told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
     return Door(segments, told, {}, time.monotonic() - begin, resident)
@@ -169,21 +186,20 @@ def by_http(given: argparse.Namespace, folder: Path) -> Door:
 def by_session(given: argparse.Namespace, folder: Path) -> Door:
     """As the page does: open, upload without waiting, look on, end; then the memory's file is measured."""
     resident: list[tuple[float, float]] = []
+    asked = {"ratio": given.ratio, "transcribe": True}
     with server(given, folder) as (client, process):
         begin = time.monotonic()
         with watched(process, resident):
-            asked = {"ratio": given.ratio, "transcribe": True}
-            place = f"/v1/sessions/{client.post('/v1/sessions', json=asked).raise_for_status().json()['id']}"
-            with open(given.audio, "rb") as file:
-                kind = {"Content-Type": "application/octet-stream"}
-                client.post(f"{place}/audio?wait=false", content=file, headers=kind).raise_for_status()
-            while client.get(place).raise_for_status().json()["status"] != "idle":
+            place = f"/v1/sessions/{client.json('POST', '/v1/sessions', json=asked)['id']}"
+            body, kind = Path(given.audio).read_bytes(), {"Content-Type": "application/octet-stream"}
+            client("POST", f"{place}/audio?wait=false", body=body, headers=kind)
+            while client.json("GET", place)["status"] != "idle":
                 time.sleep(1.0)
-            found = client.post(f"{place}/end").raise_for_status().json()
+            found = client.json("POST", f"{place}/end")
         seconds = time.monotonic() - begin
         path = folder / "measured.safetensors"
-        path.write_bytes(client.get(f"{place}/memory").raise_for_status().content)
-        client.delete(place)
+        path.write_bytes(client("GET", f"{place}/memory"))
+        client("DELETE", place)
     segments = [(one["start_seconds"], one["end_seconds"], one["text"]) for one in found["segments"]]
     told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
     tensors = {name: one for name, one in load_file(path).items() if name.startswith("layers.")}

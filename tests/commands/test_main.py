@@ -70,3 +70,8 @@ def test_a_wheel_says_where_experiments_are(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "CLONE", tmp_path / "gone")
     assert "config stage2.yaml: not in" in (said := refused(capsys, "fit", "-c", "stage2.yaml")) and "clone it" in said
+
+
+def test_serving_says_which_extra_it_needs(capsys, monkeypatch):
+    monkeypatch.setattr("speech_xl.commands.serve.find_spec", lambda name: None if name == "uvicorn" else name)
+    assert "error: serve: uvicorn isn't installed: pip install 'speech-xl-suite[serve]'" in refused(capsys, "serve")

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ EXAMPLES = """examples:
   speech-xl serve --model my_stage --port 9000 --max-audio-seconds 14400
   SPEECH_XL_TOKEN=... speech-xl serve --host 0.0.0.0 --allowed-host speech.example.org
 """
-MEND = "pip install 'speech-xl-suite[serve]'"
+EXTRA = ("fastapi", "starlette", "pydantic", "uvicorn", "python_multipart", "websockets")
 
 
 def sessions_folder() -> Path:
@@ -74,12 +75,18 @@ def limits_of(given: argparse.Namespace) -> Limits:
 
 def run(given: argparse.Namespace) -> None:
     """Load the model and serve it; raises what `exit_on_user_error` knows, where a user can mend it."""
+    check_extra()
     serve(loaded(stage_of(given), given), given)
 
 
+def check_extra() -> None:
+    """Raise ConfigError where a package of the extra `serve` isn't installed."""
+    if missing := [name for name in EXTRA if find_spec(name) is None]:
+        raise ConfigError(f"serve: {', '.join(missing)} isn't installed: pip install 'speech-xl-suite[serve]'")
+
+
 def serve(model: ListeningModel, given: argparse.Namespace) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises ConfigError where the extra is missing, ValueError for a bad token,
-    FileError where sessions can't be kept."""
+    """Serve until SIGTERM or Ctrl-C. Raises ValueError for a bad token, FileError where sessions can't be kept."""
     server = made(model, given)
     host = given.host if ":" not in given.host else f"[{given.host}]"
     print(f"{model.name} is served at http://{host}:{given.port}, its page too; Ctrl-C stops it", file=sys.stderr)
@@ -88,13 +95,11 @@ def serve(model: ListeningModel, given: argparse.Namespace) -> None:
 
 def made(model: ListeningModel, given: argparse.Namespace) -> Any:
     """The server, ready to run."""
-    try:
-        from speech_xl.serving.app import create_app
-        from speech_xl.serving.security import is_loopback, read_token
-        from speech_xl.serving.server import log_to_stderr, make_server
-        from speech_xl.serving.service import Service
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"serve: the package {error.name} is missing; {MEND}") from error
+    from speech_xl.serving.app import create_app
+    from speech_xl.serving.security import is_loopback, read_token
+    from speech_xl.serving.server import log_to_stderr, make_server
+    from speech_xl.serving.service import Service
+
     token = read_token(given.token_file)
     if token is None and not is_loopback(given.host):
         print(
