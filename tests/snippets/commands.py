@@ -8,6 +8,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,15 @@ class Commands:
 
 
 def inline_commands(page: Path) -> list[str]:
-    """Commands about experiments within a page's sentences and tables, without those that have a PLACEHOLDER."""
+    """Commands within a page's sentences and tables, without those that have a PLACEHOLDER."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    found = re.findall(r"`python experiments/run\.py ((?:fit|validate|test|predict|compare) [^`]+)`", text)
+    found = re.findall(r"`((?:python experiments/run\.py|speech-xl) (?:\w+) [^`]+)`", text)
     return [command for command in found if not re.search(r"\b[A-Z]{3,}\b|\.\.\.", command)]
+
+
+def check_usage(words: list[str]) -> None:
+    """`speech-xl NAME ARGV`: its arguments are those that the command knows. Raises SystemExit where they aren't."""
+    module = import_module(f"speech_xl.commands.{words[0]}")
+    parser = argparse.ArgumentParser(prog=words[0])
+    module.add_arguments(parser)
+    parser.parse_args(words[1:])

@@ -81,8 +81,8 @@ def recordings(folder: Path) -> None:
                 path.with_suffix(".txt").write_text("one two\nthree")
             else:
                 path.with_suffix(".srt").write_text(cues)
-    soundfile.write(folder / "monday.flac", tone(4.0), RATE)
-    soundfile.write(folder / "tuesday.wav", tone(5.0), RATE)
+    soundfile.write(folder / "monday.flac", tone(3.0), RATE)
+    soundfile.write(folder / "tuesday.wav", tone(3.0), RATE)
 
 
 def make_place(place: Path, mode: str) -> Path:
@@ -91,10 +91,10 @@ def make_place(place: Path, mode: str) -> Path:
     for name in ("pyproject.toml", "README.md", "Dockerfile", "docs"):
         if (ROOT / name).exists():
             (place / name).symlink_to(ROOT / name)
-    for name, seconds in (("talk.flac", 9), ("meeting.flac", 6), ("chapter.flac", 5), ("talk.wav", 9)):
+    for name, seconds in (("talk.flac", 4), ("meeting.flac", 3), ("chapter.flac", 4.5), ("talk.wav", 4)):
         soundfile.write(place / name, tone(seconds), RATE)
-    soundfile.write(place / "lecture.mp3", tone(5), RATE)
-    write_aac(place / "talk.m4a", tone(9))
+    soundfile.write(place / "lecture.mp3", tone(2), RATE)
+    write_aac(place / "talk.m4a", tone(4))
     recordings(place / "my_recordings")
     items = place / "my_items"
     items.mkdir()

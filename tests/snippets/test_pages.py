@@ -8,12 +8,14 @@
 * What isn't run says why, in a comment of the page before the block: `<!-- not run: REASON -->`.
 """
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+from speech_xl.run.command import SUBCOMMANDS
 from tests.snippets.blocks import ROOT, Block, blocks_of
-from tests.snippets.commands import inline_commands
+from tests.snippets.commands import check_usage, inline_commands
 
 HISTORY = ROOT / "docs" / "log.md"  # commands and names of files there are those of their time
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,10 +34,18 @@ def test_every_block_of_a_page_runs(path, run_page):
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if inline_commands(path)], ids=name_of)
-def test_every_command_within_a_sentence_is_one(path, run_page, tmp_path):
-    lines = "\n".join(f"python experiments/run.py {command}" for command in inline_commands(path))
+def test_every_command_within_a_sentence_is_one(path, run_page):
+    about_experiments = []
+    for command in inline_commands(path):
+        program, *words = shlex.split(command)
+        if words[-1] == "--help":
+            continue
+        if program == "speech-xl" and words[0] not in SUBCOMMANDS:
+            check_usage(words)
+        else:
+            about_experiments.append(command)
     named = [block for block in blocks_of(path) if block.language == "yaml"]  # files that the sentences speak of
-    run_page([*named, Block(name_of(path), 0, "bash", lines, None)], "check")
+    run_page([*named, Block(name_of(path), 0, "bash", "\n".join(about_experiments), None)], "check")
 
 
 def test_what_is_not_run_says_why_and_is_little():
