@@ -3,7 +3,7 @@
     python experiments/measurements/long_file.py MODEL AUDIO
 
 MODEL is the folder of a stage or an exported model, AUDIO a file of half an hour, say. Each door is a process of its
-own, one after the other. Recorded are whether the transcripts are equal, the KV bytes as told and as measured on
+own, one after the other or all at once. Recorded are whether the transcripts are equal, the KV bytes as told and as measured on
 tensors, seconds, and the resident memory: how much larger it was after the first five minutes of audio than within
 them. A session keeps its memory of the whole file beside the transcript, and grows by that.
 """
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,7 +151,8 @@ class Client:
 
 @contextmanager
 def server(given: argparse.Namespace, folder: Path):
-    """A server of the model: its address and process."""
+    """A server of the model: its client and process."""
+    folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -215,23 +217,25 @@ def main() -> None:
     parser.add_argument("audio", help="a file, of half an hour, say")
     parser.add_argument("--ratio", type=int, default=4)
     parser.add_argument("--work", type=Path, default=Path("runs/long_file"), help="folder of the server's sessions")
+    parser.add_argument("--at-once", action="store_true", help="all doors at once; each takes longer then")
     parser.add_argument("--in-python", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.in_python:
         in_python(given)
         return
-    given.work.mkdir(parents=True, exist_ok=True)
     given.audio, given.model = os.path.abspath(given.audio), os.path.abspath(given.model)
     seconds = soundfile.info(given.audio).duration
     doors: dict[str, Callable[[], Door]] = {
         "command": lambda: by_command(given),
         "python": lambda: by_python(given),
-        "http": lambda: by_http(given, given.work),
-        "session": lambda: by_session(given, given.work),
+        "http": lambda: by_http(given, given.work / "http"),
+        "session": lambda: by_session(given, given.work / "session"),
     }
     found: dict[str, Door] = {}
-    for name, open_door in doors.items():
-        found[name] = open_door()
+    with ThreadPoolExecutor(len(doors) if given.at_once else 1) as pool:
+        opened = {name: pool.submit(open_door) for name, open_door in doors.items()}
+    for name, one in opened.items():
+        found[name] = one.result()
         print(name, found[name].summary(seconds), found[name].told, found[name].measured, flush=True)
     publish(
         __file__,
