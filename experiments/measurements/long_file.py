@@ -3,9 +3,9 @@
     python experiments/measurements/long_file.py MODEL AUDIO
 
 MODEL is the folder of a stage or an exported model, AUDIO a file of half an hour, say. Each door is a process of its
-own, one after the other or all at once. Recorded are whether the transcripts are equal, the KV bytes as told and as measured on
-tensors, seconds, and the resident memory: how much larger it was after the first five minutes of audio than within
-them. A session keeps its memory of the whole file beside the transcript, and grows by that.
+own, one after the other or all at once. Recorded are whether the transcripts are equal, the KV bytes as told and as
+measured on tensors, seconds, and the resident memory: how much larger it was after the first five minutes of audio than
+within them. A session keeps its memory of the whole file beside the transcript, and grows by that.
 """
 
 from __future__ import annotations
