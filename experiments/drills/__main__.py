@@ -23,6 +23,7 @@ from experiments.drills import (
     kills,
     poisoned,
     retrained,
+    serving,
     signals,
     two_processes,
 )
@@ -31,7 +32,7 @@ from experiments.drills.rows import Drill, chosen, figure
 from experiments.drills.runs import environment
 from experiments.measurements.record import RESULTS, ROOT
 
-MODULES = (kills, damaged, hostile, bad_inputs, two_processes, poisoned, at_once, signals, retrained)
+MODULES = (kills, damaged, hostile, bad_inputs, two_processes, poisoned, at_once, signals, retrained, serving)
 DRILLS: dict[str, Drill] = {module.DRILL.name: module.DRILL for module in MODULES}
 ALL = "all"
 
@@ -43,12 +44,15 @@ def parser() -> argparse.ArgumentParser:
         description="Drill the suite: kills, damaged and hostile files, bad inputs, two processes, poisoned batches.",
         epilog="drills (minutes on two cores):\n" + "\n".join(lines) + "\n\nA line a case, a figure last; exit status "
         "0 where all is as wanted, else 1. With parts of names only those cases are run, and nothing is recorded.\n\n"
-        "all: every drill.  Afterwards `python -m experiments.tables` brings docs/reliability.md up to date.",
+        "all: every drill but serving, which needs a stage and speech of yours.  Afterwards\n"
+        "`python -m experiments.tables` brings docs/reliability.md up to date.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("drill", choices=[*DRILLS, ALL])
     made.add_argument("part", nargs="*", help="run only the cases whose name holds this text")
-    made.add_argument("--out", type=Path, default=RESULTS / "reliability.json", help="results file (%(default)s)")
+    made.add_argument("--out", type=Path, help=f"results file (in {RESULTS}, as the drill has it)")
+    made.add_argument("--stage", metavar="DIR", help="of serving: a trained stage, or an exported model")
+    made.add_argument("--speech", metavar="DIR", help="of serving: FLAC utterances at 16 kHz, LibriSpeech's say")
     place = Path(tempfile.gettempdir()) / "speech_xl_drills"
     made.add_argument("--work", type=Path, default=place, help="folder for runs, up to 5 GB (%(default)s)")
     made.add_argument("--jobs", type=int, default=1, help="drills at a time, of `all` (%(default)s)")
@@ -73,10 +77,10 @@ def run_one(drill: Drill, parts: Sequence[str], work: Path, out: Path) -> bool:
 
 def run_all(arguments: argparse.Namespace) -> bool:
     """Run every drill in a process of its own, `--jobs` at a time, the longest first."""
-    waiting = sorted(DRILLS.values(), key=lambda drill: drill.minutes)
+    waiting = sorted((one for one in DRILLS.values() if one is not serving.DRILL), key=lambda drill: drill.minutes)
     running: list[subprocess.Popen[bytes]] = []
     good = True
-    where = ["--out", str(arguments.out.resolve()), "--work", str(arguments.work.resolve())]
+    where = ["--out", str(out_of(arguments, "reliability")), "--work", str(arguments.work.resolve())]
     while waiting or running:
         while waiting and len(running) < arguments.jobs:
             command = [sys.executable, "-m", "experiments.drills", waiting.pop().name, *where]
@@ -85,6 +89,11 @@ def run_all(arguments: argparse.Namespace) -> bool:
         good &= not any(process.poll() for process in running)
         running = [process for process in running if process.returncode is None]
     return good
+
+
+def out_of(arguments: argparse.Namespace, record: str) -> Path:
+    """The results file."""
+    return (arguments.out or RESULTS / f"{record}.json").resolve()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(environment())
     if ROOT not in Path(speech_xl.__file__).resolve().parents:
         made.error(f"speech_xl is {speech_xl.__file__}, of another clone: set PYTHONPATH=src:. for this one")
-    work, out = arguments.work.resolve(), arguments.out.resolve()
+    work, out = arguments.work.resolve(), out_of(arguments, DRILLS[arguments.drill].record)
+    for name, value in ((serving.STAGE, arguments.stage), (serving.SPEECH, arguments.speech)):
+        if value is not None:
+            os.environ[name] = str(Path(value).resolve())
     os.chdir(ROOT)
     try:
         return 0 if run_one(DRILLS[arguments.drill], arguments.part, work, out) else 1

@@ -12,10 +12,15 @@ from typing import Any
 from experiments.drills.rows import Row
 from experiments.measurements.record import ROOT, commit_of_tree, record
 
-DATA = "embedded corpus of 14 short sessions with the repository's tiny models; tones with random models"
+DATA = {
+    "reliability": "embedded corpus of 14 short sessions with the repository's tiny models; tones with random models",
+    "serving": "utterances of LibriSpeech dev-clean, each of another chapter, with the shipped stage",
+}
 
 
-def merge(path: Path, drill: str, rows: Sequence[Row], summary: Mapping[str, int], place: Path, seconds: float) -> None:
+def merge(
+    path: Path, drill: str, rows: Sequence[Row], summary: Mapping[str, int | float], place: Path, seconds: float
+) -> None:
     """Put a drill's rows into the results file at `path`, and its figures into the summary; other drills' stay.
 
     place: the drill's folder, whose path is left out of messages. Several drills may write at once.
@@ -33,8 +38,9 @@ def merge(path: Path, drill: str, rows: Sequence[Row], summary: Mapping[str, int
         drills = {**sections(path), drill: section}
         merged = {key: value for name in sorted(drills) for key, value in drills[name]["summary"].items()}
         items = sum(len(one["rows"]) for one in drills.values())
-        command = "python -m experiments.drills all"
-        record(path.stem, merged, command, DATA, items, folder=path.parent, drills=dict(sorted(drills.items())))
+        command = f"python -m experiments.drills {drill if drill == path.stem else 'all'}"
+        data = DATA.get(path.stem, DATA["reliability"])
+        record(path.stem, merged, command, data, items, folder=path.parent, drills=dict(sorted(drills.items())))
 
 
 def sections(path: Path) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Drill:
     cases    names of its cases; a run may be limited to those that hold a given text
     run      runs the cases named, in the folder given, and yields a row for each as it ends
     summary  figures of all rows, as they stand in the record's summary
+    record   name of its results file
     """
 
     name: str
@@ -49,7 +50,8 @@ class Drill:
     minutes: int
     cases: Callable[[], Sequence[str]]
     run: Callable[[Path, Sequence[str]], Iterator[Row]]
-    summary: Callable[[Sequence[Row]], dict[str, int]]
+    summary: Callable[[Sequence[Row]], Mapping[str, int | float]]
+    record: str = "reliability"
 
 
 def chosen(cases: Sequence[str], parts: Sequence[str]) -> list[str]:
@@ -60,7 +62,7 @@ def chosen(cases: Sequence[str], parts: Sequence[str]) -> list[str]:
     return found
 
 
-def figure(name: str, rows: Sequence[Row], summary: Mapping[str, int]) -> str:
+def figure(name: str, rows: Sequence[Row], summary: Mapping[str, int | float]) -> str:
     """The last line of a drill: how many rows are as wanted, and its summary."""
     numbers = ", ".join(f"{key} {value}" for key, value in summary.items())
     return f"{name}: {sum(row.ok for row in rows)} of {len(rows)} as wanted ({numbers})"
