@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,20 +113,18 @@ class Served:
             connection.close()
 
     def raw(self, *parts: bytes, pause: float = 0.0, seconds: float = 30.0) -> bytes:
-        """Send bytes as they are, with a pause between; what comes back until the server closes or says no more."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as sock:
-            try:
-                for part in parts:
-                    sock.sendall(part)
-                    time.sleep(pause)
-                found = b""
-                while piece := sock.recv(65536):
-                    found += piece
-                    if b"\r\n\r\n" in found and b"content-length" not in found.lower():
-                        break
-            except OSError:
-                return found if "found" in locals() else b""
-            return found
+        """Send bytes as they are, with a pause between, until something comes back; that, up to the server's close."""
+        found = b""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as sock, suppress(OSError):
+            for part in parts:
+                sock.sendall(part)
+                if select.select([sock], [], [], pause)[0]:
+                    break
+            while piece := sock.recv(65536):
+                found += piece
+                if b"\r\n\r\n" in found:
+                    break
+        return found
 
     # Its process
 

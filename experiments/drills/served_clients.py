@@ -49,15 +49,15 @@ class Client:
 
 
 def utterances(speech: Path, count: int) -> list[Path]:
-    """Utterances of 8 to 16 s, each of another chapter. Raises ValueError where the folder has too few."""
+    """Utterances of 6 to 9 s, each of another chapter. Raises ValueError where the folder has too few."""
     found: dict[Path, Path] = {}
     for path in sorted(speech.rglob("*.flac")):
         info = soundfile.info(path)
-        if path.parent not in found and info.samplerate == RATE and 8 <= info.duration <= 16:
+        if path.parent not in found and info.samplerate == RATE and 6 <= info.duration <= 9:
             found[path.parent] = path
         if len(found) == count:
             return list(found.values())
-    raise ValueError(f"{speech}: {len(found)} chapters with FLAC utterances of 8 to 16 s at {RATE} Hz, {count} needed")
+    raise ValueError(f"{speech}: {len(found)} chapters with FLAC utterances of 6 to 9 s at {RATE} Hz, {count} needed")
 
 
 def heard_alone(model: ListeningModel, samples: Any, ratio: int) -> str:

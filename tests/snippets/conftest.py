@@ -36,6 +36,7 @@ def run_page(tmp_path, hub, commands, monkeypatch):
     monkeypatch.setattr(two_paths, "FAMILIES", list(two_paths.FAMILIES))
     # The shipped stage refuses an encoder with other weights than Whisper-base's, such as the tiny one in this cache.
     monkeypatch.setattr(lineage, "built_differences", lambda *_: [])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where a server keeps its sessions
 
     def run(blocks: list[Block], mode: str, place: Path | None = None) -> None:
         page = Page(place or make_place(tmp_path, mode), commands, mode)

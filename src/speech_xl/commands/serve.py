@@ -119,4 +119,4 @@ def made(model: ListeningModel, given: argparse.Namespace) -> Any:
         language=given.language,
     )
     app = create_app(service, token, given.allowed_host, given.cors_origin)
-    return make_server(app, service, given.host, given.port, given.log_level)
+    return make_server(app, service, given.host, given.port)

@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(app: FastAPI, service: Service, host: str, port: int, log_level: str = "info") -> Server:
+def make_server(app: FastAPI, service: Service, host: str, port: int) -> Server:
     """A server of this application, to be run by `run`."""
     limits: Limits = service.limits
     protocol = type("Protocol", (HeadTimedProtocol,), {"head_seconds": float(limits.header_seconds)})
@@ -88,13 +88,23 @@ def make_server(app: FastAPI, service: Service, host: str, port: int, log_level:
         server_header=False,
         proxy_headers=False,
         log_config=None,
-        log_level=log_level,
+        log_level="warning",  # below that it writes ids of sessions
         lifespan="on",
     )
     return Server(config, service)
 
 
 def log_to_stderr(level: str) -> None:
-    """A line a request and a line an error, never what was said or asked."""
-    logging.basicConfig(level=level.upper(), format=LOG_FORMAT)
-    logging.getLogger("uvicorn.error").setLevel("WARNING" if level == "info" else level.upper())
+    """A line a request and a line an error, never what was said or asked, nor ids of sessions."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    for name in ("speech_xl.serving", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level.upper())
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether uvicorn tells of more than a WebSocket that was refused, which has its line already."""
+    return "without completing handshake" not in record.getMessage()
