@@ -62,6 +62,7 @@ def test_stopped_work_ends_before_its_next_step_and_is_closed(compute):
     def work():
         try:
             for number in range(100):
+                time.sleep(0.005)
                 log.append(number)
                 yield number
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
 import sys
 from dataclasses import fields
@@ -109,6 +111,7 @@ def made(model: ListeningModel, given: argparse.Namespace) -> Any:
     if given.model_name:
         model.name = given.model_name
     log_to_stderr(given.log_level)
+    few_arenas()
     service = Service(
         model,
         given.sessions_dir or sessions_folder(),
@@ -120,3 +123,10 @@ def made(model: ListeningModel, given: argparse.Namespace) -> Any:
     )
     app = create_app(service, token, given.allowed_host, given.cors_origin)
     return make_server(app, service, given.host, given.port)
+
+
+def few_arenas() -> None:
+    """Have threads share memory that others have freed. glibc keeps as many heaps as threads have run at once, each as
+    large as its largest work: some hundred MB of an encoder's, never given back."""
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).mallopt(ARENA_MAX, 2)
