@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   SPEECH_XL_TOKEN=... speech-xl serve --host 0.0.0.0 --allowed-host speech.example.org
 """
 EXTRA = ("fastapi", "starlette", "pydantic", "uvicorn", "python_multipart", "websockets")
+ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
 def sessions_folder() -> Path:
