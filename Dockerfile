@@ -6,7 +6,8 @@
 #
 # A published encoder or LLM that a model names (Whisper-base for the one that comes along, 290 MB) is downloaded at the
 # first start, into the volume /data, and not while the image is built: the image then holds this project's files and
-# its requirements alone. Later starts need no network. Saved sessions lie in the same volume.
+# its requirements alone. Later starts need no network, and don't ask for one with -e HF_HUB_OFFLINE=1. Saved sessions
+# lie in the same volume.
 
 FROM python:3.12-slim AS wheel
 WORKDIR /build

@@ -2,8 +2,10 @@
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -61,6 +63,21 @@ def test_what_is_copied_is_there_and_not_ignored():
         assert source in shown, f".dockerignore leaves {source} out"
     for folder in re.findall(r'^"([\w/]+)" = "speech_xl/', PYPROJECT, re.M):  # what the wheel takes from elsewhere
         assert any(Path(folder).is_relative_to(source) for source in sources), folder
+
+
+@pytest.mark.slow  # a package index for hatchling is needed
+def test_the_wheel_is_built_from_what_is_copied_alone(tmp_path):
+    for one in COMMANDS[: COMMANDS.index(IMAGE[0])]:
+        if one.cmd == "COPY":
+            for source in one.value[:-1]:
+                target = tmp_path / (source if len(one.value) == 2 else Path(source).name)
+                copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy(ROOT / source, target)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "wheels", "."]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=600)
+    (wheel,) = (tmp_path / "wheels").glob("speech_xl_suite-*.whl")
+    assert "speech_xl/trained/read_speech/config.json" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_requirements_are_those_of_the_package():
