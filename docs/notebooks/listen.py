@@ -25,7 +25,7 @@ import soundfile
 
 from speech_xl import SpeechXL
 
-model = SpeechXL.from_stage("experiments/trained/read_speech")
+model = SpeechXL.from_pretrained("experiments/trained/read_speech")
 memory = model.listen("chapter.flac", ratio=4)
 answer = memory.ask(model.transcript.instruction)
 print(answer.text)

@@ -168,7 +168,7 @@ class Commands:
         for word in words[1:]:
             if word.startswith("-"):
                 continue
-            own = re.fullmatch(r"\.(?:\[([\w,]+)\])?", word)
+            own = re.fullmatch(r"(?:\.|speech-xl-suite)(?:\[([\w,]+)\])?", word)
             wheel = re.fullmatch(r"\S*speech_xl_suite\S*\.whl(?:\[([\w,]+)\])?", word)
             asked = own or wheel
             if asked:
