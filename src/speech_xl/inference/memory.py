@@ -116,7 +116,7 @@ class Memory:
             whole("max_new_tokens", max_new_tokens, least=1)
         if not self.seconds:
             raise ValueError("nothing was heard yet: push audio before asking")
-        now = self.fork()
+        now = self if self.listener.ended else self.fork()  # what has ended stays as it is
         now.finish()
         return now, max_new_tokens or self.model.answer_limit(question, now.seconds)
 
