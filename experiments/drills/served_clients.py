@@ -19,6 +19,7 @@ from speech_xl.inference import ListeningModel
 RATE = 16_000
 PCM = {"Content-Type": f"audio/pcm;rate={RATE}"}
 RATIOS = (4, 8, 2, 16)
+TOKENS = 40  # of an answer: enough to tell one utterance from another
 
 
 @dataclass
@@ -62,7 +63,7 @@ def utterances(speech: Path, count: int) -> list[Path]:
 
 def heard_alone(model: ListeningModel, samples: Any, ratio: int) -> str:
     memory = model.listen(samples.astype("float32") / 32768.0, rate=RATE, ratio=ratio)
-    return memory.ask(model.transcript.instruction).text
+    return memory.ask(model.transcript.instruction, TOKENS).text
 
 
 def clients_of(model: ListeningModel, speech: Path, count: int) -> list[Client]:
@@ -130,7 +131,7 @@ def stream(server: Served, session: str, samples: Any, end: bool = False) -> Non
 
 def question(server: Served, session: str, text: str, streamed: bool = False, **options: Any) -> Json:
     """An answer, whole or put together from its events."""
-    body = {"question": text, "stream": streamed, **options}
+    body = {"question": text, "stream": streamed, "max_new_tokens": TOKENS, **options}
     reply = server.ask("POST", f"/v1/sessions/{session}/ask", body)
     if reply.status != 200:
         raise RuntimeError(f"no answer: {reply.status} {reply.message}")

@@ -35,11 +35,11 @@ from experiments.drills.served_clients import (
 from speech_xl.inference import ListeningModel, load_stage
 
 STAGE, SPEECH = "SPEECH_XL_DRILL_STAGE", "SPEECH_XL_DRILL_SPEECH"  # of the environment
-COUNT, ROUNDS, KILLS = 8, 1, 4
+COUNT, ROUNDS, KILLS = 8, 2, 3
 FLAGS = [word for name, value in LIMITS.items() for word in (f"--{name}", str(value))] + ["--model-name", "MODEL"]
 AT_ONCE = f"{COUNT} clients at once"
 LONG = "short questions while a long file is heard and written down"
-LONG_SECONDS = 240
+LONG_SECONDS = 120
 UPLOADS, AT_WORK = "uploads that break off", "clients that go away while the server works for them"
 SOCKETS, HEADS = "WebSockets that are silent", "requests that never end"
 LEAKS = "nothing is left of all this"
