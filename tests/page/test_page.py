@@ -111,7 +111,11 @@ def test_what_cannot_be_heard_is_said_and_the_page_goes_on(page, server, talk, s
     speech_file(long, 25, rate=8000)
     large.write_bytes(bytes(700_000))
     visit(page, server)
-    for file, words in ((broken, "audio"), (long, "at most 20 s"), (large, "takes files of up to 586 KiB")):
+    for file, words in (
+        (broken, "broken.mp3: the file can't be read"),
+        (long, "at most 20 s"),
+        (large, "takes files of up to 586 KiB"),
+    ):
         page.set_input_files("#file", file)
         page.wait_for_selector(ERROR)
         assert words in page.inner_text(ERROR)

@@ -69,7 +69,8 @@ def as_api_error(error: Exception, folder: Path | None = None) -> ApiError:
     if isinstance(error, ValidationError):
         return of_validation(error.errors())
     if isinstance(error, AudioError):
-        return ApiError(400, "bad_audio", without_paths(str(error), folder), "file")
+        said = without_paths(str(error), folder).partition(", or convert it: ")[0]  # a command for files with a name
+        return ApiError(400, "bad_audio", said, "file")
     if isinstance(error, MemoryFileError):
         return ApiError(409, "other_model", "this session was heard by another model or version; hear the audio anew")
     if isinstance(error, TensorFileError):

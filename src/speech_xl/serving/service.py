@@ -127,7 +127,7 @@ class Service:
         """
         left = self.limits.max_audio_seconds - heard
         try:
-            file = await asyncio.to_thread(AudioFile.of, upload.path, "audio", left)
+            file = await asyncio.to_thread(AudioFile.of, upload.path, "the file", left)
         except AudioTooLong as error:
             raise self._too_long(f"more than {left:,.0f} s", heard) from error
         except Exception as error:

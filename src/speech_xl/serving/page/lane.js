@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 import { bytes, factor } from "./format.js";
-import { meaning, ratioChoice } from "./ratios.js";
+import { meaning, ratioChoice, ratioWords } from "./ratios.js";
 
 export class Lane {
   session = null;
@@ -44,10 +44,9 @@ export class Lane {
     this.kept.textContent = held ? bytes(held.kept) : "–";
     this.full.textContent = held ? bytes(held.full) : "–";
     this.less.textContent = held ? factor(held.kept, held.full) : "–";
-    const ratios = [...new Set(session?.intervals.map((interval) => interval.ratio))];
-    this.again.hidden = !session?.ended || ratios.join() === String(ratio);
+    this.again.hidden = !session?.ended || session.ratios.join() === String(ratio);
     this.again.textContent = `Hear all of it again at ${ratio}x`;
-    if (session?.ended) this.note.textContent = `All was heard at ${ratios.map((r) => `${r}x`).join(", then ")}.`;
+    if (session?.ended) this.note.textContent = `All was heard at ${ratioWords(session.ratios)}.`;
     else this.note.textContent = `At ${ratio}x ${meaning(ratio)}${session ? "; a change holds for intervals that end after it" : ""}.`;
   }
 }

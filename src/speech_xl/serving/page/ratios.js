@@ -46,6 +46,11 @@ export function meaning(ratio) {
   return ratio === 1 ? "every frame is kept" : `one token is kept for every ${ratio} frames`;
 }
 
+/** "4x, then 16x". */
+export function ratioWords(ratios) {
+  return ratios.map((ratio) => `${ratio}x`).join(", then ");
+}
+
 /** Radio buttons for the ratio of one session. */
 export function ratioChoice(letter, ratios, chosen, onChoose) {
   const choices = ratios.map((ratio) =>

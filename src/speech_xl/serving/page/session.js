@@ -2,6 +2,7 @@
 
 import { ApiError } from "./api.js";
 
+const UNHEARD = [400, 413]; // HTTP's status where it is the file that can't be heard
 const RETRY_SECONDS = [1, 2, 4, 8];
 
 /** Emits "change" when anything a reader could see has changed, "trouble" ({detail: ApiError}) when its events are lost,
@@ -33,6 +34,11 @@ export class Session extends EventTarget {
     return new Session(api, letter, await api.json("POST", "v1/sessions", { ratio, transcribe: true }));
   }
 
+  /** The ratios that it heard at, in the order in which they came first; before the first interval, the one to come. */
+  get ratios() {
+    return this.intervals.length ? [...new Set(this.intervals.map((interval) => interval.ratio))] : [this.ratio];
+  }
+
   /** Bytes that all intervals so far hold: {kept, full}. */
   get held() {
     return this.intervals.at(-1) ?? { kept: 0, full: 0 };
@@ -53,7 +59,9 @@ export class Session extends EventTarget {
       this.sent = share;
       this.#changed();
     };
-    const state = await this.api.upload(`${this.path}/audio`, file, sent, this.#stop.signal);
+    const state = await this.api.upload(`${this.path}/audio`, file, sent, this.#stop.signal).catch((error) => {
+      throw UNHEARD.includes(error.status) ? new ApiError(`${file.name}: ${error.message}`, error.status, error.code) : error;
+    });
     this.remarks = state.remarks ?? [];
     await this.end();
   }

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { bytes, clock } from "./format.js";
 import { badge } from "./lane.js";
-import { swatch } from "./ratios.js";
+import { ratioWords, swatch } from "./ratios.js";
 
 /** What an answer was given from, in words. */
 export function factsOf(answer) {
@@ -14,6 +14,9 @@ export function factsOf(answer) {
   if (short) facts.push(`its timestamps reach ${clock(reached)}`);
   return facts;
 }
+
+const LONGEST = 400; // px of a text that is shown whole
+let folded = 0;
 
 export class Thread {
   constructor(root) {
@@ -38,10 +41,24 @@ export class Thread {
   #card(session, named) {
     const text = make("p", { class: "text", dir: "auto" });
     const facts = make("p", { class: "facts quiet small numbers" }, "answering");
-    const from = make("p", { class: "from small" }, ...(named ? [badge(session.letter)] : []), swatch(session.ratio), `${session.ratio}x`);
-    const label = `Answer of ${session.letter} at ${session.ratio}x`;
+    const { letter, ratios } = session;
+    const from = make("p", { class: "from small" }, ...(named ? [badge(letter)] : []), ...ratios.map(swatch), ratioWords(ratios));
+    const label = `Answer of ${letter} at ${ratioWords(ratios)}`;
     const card = make("section", { class: "answer", "aria-label": label, "aria-busy": "true" }, from, text, facts);
     return { session, card, text, facts, from };
+  }
+
+  /** Show the beginning of a long text, and all of it on demand. */
+  #fold(text) {
+    text.id = `answer-${++folded}`;
+    text.classList.add("folded");
+    const toggle = make("button", { type: "button", class: "plain small", "aria-expanded": "false", "aria-controls": text.id }, "Show all");
+    toggle.addEventListener("click", () => {
+      const open = !text.classList.toggle("folded");
+      toggle.setAttribute("aria-expanded", open);
+      toggle.textContent = open ? "Show less" : "Show all";
+    });
+    text.after(toggle);
   }
 
   async #fill({ session, card, text, facts }, question, onError) {
@@ -54,6 +71,7 @@ export class Thread {
       });
       text.textContent = answer.text || "(an empty answer)";
       facts.textContent = factsOf(answer).join(" · ");
+      if (text.scrollHeight > LONGEST) this.#fold(text);
       if (!answer.finished) facts.append(" · ", make("strong", { class: "warn" }, `cut after ${answer.new_tokens} tokens`));
       return [session.letter, answer.text];
     } catch (error) {
