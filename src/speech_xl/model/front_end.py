@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from speech_xl import SAMPLE_RATE
-from speech_xl.model.pretrained import REPORTED, check_complete
+from speech_xl.model.pretrained import REPORTED, check_complete, drawing
 from speech_xl.storage.hub_folder import MODEL_TYPE
 
 # Where larger models keep their audio tower: the path of its config, and its weights' prefix.
@@ -39,7 +39,10 @@ def load_tower(name: str, pretrained: bool, **options: Any) -> tuple[Any, str]:
     """
     config = AutoConfig.from_pretrained(name, **options)
     if config.model_type == MODEL_TYPE:  # its weights come from elsewhere: from the file of the whole model
-        return tower_of(config.audio_config), ""
+        with drawing():
+            tower = tower_of(config.audio_config)
+        tower.tie_weights()
+        return tower, ""
     for path, prefix in TOWERS.items():
         inner: Any = config
         for step in path.split("."):

@@ -1,6 +1,7 @@
 """Any Hugging Face causal language model, pretrained or from a config, with LoRA where asked for."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
@@ -14,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from speech_xl.checks import number, whole
 from speech_xl.model.attention import NAME as ATTENTION
 from speech_xl.model.attention import RopeShift
-from speech_xl.model.pretrained import REPORTED, PretrainedError, check_complete, existing, loading
+from speech_xl.model.pretrained import REPORTED, PretrainedError, check_complete, drawing, existing, loading
 from speech_xl.model.prompt import Prompt
 from speech_xl.storage.hub_folder import MODEL_TYPE
 
@@ -99,8 +100,9 @@ class LLM(nn.Module):
         shape = {"dtype": self.dtype, "attn_implementation": ATTENTION}
         with loading("llm", self.name):
             config = AutoConfig.from_pretrained(name, **options)
+            drawn = nullcontext()
             if config.model_type == MODEL_TYPE:  # its weights come from elsewhere: from the file of the whole model
-                config = config.text_config
+                config, drawn = config.text_config, drawing()
             if getattr(config, "is_encoder_decoder", False):
                 raise PretrainedError(
                     f"llm.name={self.name}: {type(config).__name__} is of an encoder with a decoder; name a causal "
@@ -111,7 +113,9 @@ class LLM(nn.Module):
                 self.model, report = made
                 self.loaded = check_complete("llm", self.name, self.model, self.model, report)
             else:
-                self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
+                with drawn:
+                    self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
+                self.model.tie_weights()  # which drawing them does, or leaving it
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
         if changing := rope_types(self.model.config) & CHANGING_ROPE:
             raise ValueError(

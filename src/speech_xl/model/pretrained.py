@@ -1,7 +1,8 @@
 """Loading a Hugging Face name or folder: all of its tensors or an error, and errors that say what to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -9,12 +10,32 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig
+from transformers.initialization import no_init_weights
 
 # Asked of transformers whenever weights are loaded: `check_complete` reads the report.
 REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 # Tensors that published weights may lack: SpecAugment's fill, random by design, and read in training alone.
 OPTIONAL = ("masked_spec_embed",)
 SHOWN = 5  # names of tensors in a message
+
+
+_FILLED = ContextVar("weights are filled in afterwards", default=False)
+
+
+@contextmanager
+def filled_afterwards() -> Iterator[None]:
+    """Whoever builds a model in this block loads every one of its weights, or fails: no random ones are drawn for what
+    a folder in the Hugging Face form holds itself, which takes minutes of a large LLM."""
+    token = _FILLED.set(True)
+    try:
+        yield
+    finally:
+        _FILLED.reset(token)
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Where a model is made of a config: its random weights are drawn, unless they are `filled_afterwards`."""
+    return no_init_weights() if _FILLED.get() else nullcontext()
 
 
 class PretrainedError(RuntimeError):

@@ -22,6 +22,7 @@ from speech_xl.data.partition import Partition
 from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.model import SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
+from speech_xl.model.pretrained import filled_afterwards
 from speech_xl.phases import Phase
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
 from speech_xl.run.hub_form import stage_config
@@ -139,7 +140,8 @@ class TrainedStage:
         forced = refuse(differences(lineage.settings, settings), self.weights, self.force) if lineage else []
         phase = made.model
         phase.start_from(self.weights, built_check(self.weights, self.force))
-        phase.load()
+        with filled_afterwards():
+            phase.load()
         backbone: SpeechLLM = phase.backbone
         if lineage is not None:
             backbone.lineage = replace(lineage, forced=[*lineage.forced, *forced, *phase.forced]).plain()
