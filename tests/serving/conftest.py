@@ -26,8 +26,8 @@ def serve(model, tmp_path):
     """Serve a model: ``with serve(max_sessions=2) as client``; the sessions' folder is the test's own."""
 
     @contextmanager
-    def served(app=None, of=None, durable=True, folder="sessions", language=None, **limits):
-        service = Service(of or model, tmp_path / folder, Limits(**limits), durable, language=language)
+    def served(app=None, of=None, durable=True, folder="sessions", workers=1, language=None, **limits):
+        service = Service(of or model, tmp_path / folder, Limits(**limits), durable, workers, language=language)
         with TestClient(create_app(service, **(app or {})), base_url=BASE) as client:
             client.service = service
             yield client
