@@ -54,7 +54,7 @@ def test_the_transcript_is_the_same_whatever_the_chunks(model, rate):
     samples = audio(samples=round(7.3 * rate))
     whole = model.transcribe(samples, rate=rate, part_seconds=PART)
     assert whole.parts >= 4 and whole.audio_seconds_heard == pytest.approx(7.3) and whole.text
-    for size in (997, 16_000, 70_001):
+    for size in (997, 70_001):
         assert transcribed(model, samples, size, rate) == whole
 
 
@@ -116,7 +116,7 @@ def test_silence_is_not_transcribed_and_told(model):
     assert found.segments and found.segments[0].start_seconds >= 1.9
 
 
-@pytest.mark.parametrize("at", [0, 10_000, 28_000, 33_000, len(SOUND)])
+@pytest.mark.parametrize("at", [0, 28_000, len(SOUND)])
 def test_a_transcriber_goes_on_from_its_file(model, tmp_path, at):
     path, samples = tmp_path / "half.safetensors", audio(samples=len(SOUND))
     first = Transcriber(model, ratio=2, part_seconds=PART)
