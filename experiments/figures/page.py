@@ -64,13 +64,12 @@ def main() -> None:
         try:
             server.wait()
             with sync_playwright() as playwright, launch(playwright) as browser:
-                picture_laptop(browser.new_page(viewport=LAPTOP), server.url, talk, broken, long, given.out)
-                picture_phone(browser.new_page(viewport=PHONE, device_scale_factor=2), server.url, talk, given.out)
+                pictures(browser.new_page(viewport=LAPTOP), server.url, talk, broken, long, given.out)
         finally:
             server.stop()
 
 
-def picture_laptop(page: Any, url: str, talk: Path, broken: Path, long: Path, out: Path) -> None:
+def pictures(page: Any, url: str, talk: Path, broken: Path, long: Path, out: Path) -> None:
     camera = Camera(page, out)
     visit(page, url)
     page.set_input_files("#file", broken)
@@ -80,28 +79,24 @@ def picture_laptop(page: Any, url: str, talk: Path, broken: Path, long: Path, ou
     page.wait_for_function("() => /at most/.test(document.querySelector('.error')?.textContent)")
     camera.take("long_file", clip={"x": 0, "y": 0, "width": 1280, "height": 520})
     page.set_input_files("#file", talk)
-    page.wait_for_selector("#intervals li:nth-child(12)", timeout=PATIENCE * 1000)
-    ask(page, QUESTION, PATIENCE)
+    page.wait_for_selector("#intervals li:nth-child(6)", timeout=PATIENCE * 1000)
     choose(page, "A", 16)
     page.wait_for_selector("#intervals .at >> text=16x", timeout=PATIENCE * 1000)
     camera.take("hearing", full_page=True)
     wait_until_heard(page, PATIENCE)
     ask(page, QUESTION, PATIENCE)
     camera.take("answers", full_page=True)
-    page.reload()
-    page.wait_for_selector("#compare:enabled")
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(500)  # the chart is drawn for the new width
+    camera.take("phone", full_page=True)
+    page.set_viewport_size(LAPTOP)
     page.click("#compare")
+    page.click("#forget")
+    choose(page, "A", 4)
     choose(page, "B", 16)
     hear(page, talk, PATIENCE)
     ask(page, QUESTION, PATIENCE)
     camera.take("two_ratios", full_page=True)
-
-
-def picture_phone(page: Any, url: str, talk: Path, out: Path) -> None:
-    visit(page, url)
-    hear(page, talk, PATIENCE)
-    ask(page, QUESTION, PATIENCE)
-    Camera(page, out).take("phone", full_page=True)
 
 
 if __name__ == "__main__":
