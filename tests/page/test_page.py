@@ -102,6 +102,9 @@ def test_the_microphone_is_heard_and_the_ratio_changes_on_the_way(page, server):
         "all => all.map((r) => r.getAttribute('fill'))"
     )
     assert looks == ["url(#ratio-4)", "url(#ratio-16)"]
+    kept, full, _ = figures(page, "A")  # the server's own; the chart adds up its intervals
+    labels = page.locator("#chart-picture .label").all_text_contents()
+    assert sorted(labels) == sorted([f"kept {kept}", f"full attention {full}"])
     assert page.evaluate("() => document.querySelector('#player').duration") > 0.9
 
 

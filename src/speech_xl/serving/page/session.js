@@ -75,7 +75,9 @@ export class Session extends EventTarget {
 
   /** Holds for the intervals that end later. */
   async setRatio(ratio) {
-    this.#take(await this.api.json("PATCH", this.path, { ratio }, { signal: this.#stop.signal }));
+    await this.api.json("PATCH", this.path, { ratio }, { signal: this.#stop.signal });
+    this.ratio = ratio;
+    this.#changed();
   }
 
   /** Text as it comes, by `onPiece`; returns the whole answer. */
@@ -119,17 +121,20 @@ export class Session extends EventTarget {
     if (event === "interval") this.#add([data]);
     else if (event === "segments") this.#write(data);
     else if (event === "heard") this.#figures(data);
-    else if (event === "open" || event === "error") this.#refresh(); // after an error the session is as it was before
+    else if (event === "open") this.#refresh();
+    else if (event === "error") this.#refresh(true); // the session is as it was before the request
     this.#changed();
   }
 
-  async #refresh() {
+  async #refresh(anew = false) {
     const signal = this.#stop.signal;
-    await this.api.json("GET", this.path, undefined, { signal }).then((state) => this.#take(state), () => {});
+    await this.api.json("GET", this.path, undefined, { signal }).then((state) => this.#take(state, anew), () => {});
   }
 
-  /** A whole state as the server tells it. */
-  #take(state) {
+  /** A whole state as the server tells it. Events may have overtaken it; then it is too old, unless all begins `anew`. */
+  #take(state, anew = false) {
+    const older = state.intervals.length < this.intervals.length || (state.segments?.length ?? 0) < this.segments.length;
+    if (older && !anew) return;
     this.intervals = [];
     this.segments = [];
     this.words = [];
@@ -144,6 +149,7 @@ export class Session extends EventTarget {
     for (const interval of intervals) {
       const last = this.intervals.at(-1) ?? { end_seconds: 0, kept: 0, full: 0 };
       if (interval.end_seconds <= last.end_seconds) continue;
+      if (interval.start_seconds > last.end_seconds + 0.001) return this.#refresh(); // an event was missed
       this.intervals.push({ ...interval, kept: last.kept + interval.kept_kv_bytes, full: last.full + interval.full_kv_bytes });
     }
   }
