@@ -122,8 +122,9 @@ rows = json.loads((folder / "table.json").read_text())["rows"]
 print("| method | ratio | word error rate (95 % interval) | KV kept of a session |")
 print("|---|---|---|---|")
 for row in rows:
-    wer = f"{row['wer']:.1%} [{row['wer_low']:.1%}, {row['wer_high']:.1%}]"
-    print(f"| {row['method']} | {row['ratio']}x | {wer} | {row['kept_kv_bytes'] / 2**10:.0f} KiB |")
+    low, high = row["wer_low"], row["wer_high"]  # None of a single session
+    interval = "" if low is None else f" [{low:.1%}, {high:.1%}]"
+    print(f"| {row['method']} | {row['ratio']}x | {row['wer']:.1%}{interval} | {row['kept_kv_bytes'] / 2**10:.0f} KiB |")
 
 # %% [markdown]
 # ## Errors against kept bytes
