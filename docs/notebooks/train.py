@@ -124,7 +124,9 @@ print("|---|---|---|---|")
 for row in rows:
     low, high = row["wer_low"], row["wer_high"]  # None of a single session
     interval = "" if low is None else f" [{low:.1%}, {high:.1%}]"
-    print(f"| {row['method']} | {row['ratio']}x | {row['wer']:.1%}{interval} | {row['kept_kv_bytes'] / 2**10:.0f} KiB |")
+    print(
+        f"| {row['method']} | {row['ratio']}x | {row['wer']:.1%}{interval} | {row['kept_kv_bytes'] / 2**10:.0f} KiB |"
+    )
 
 # %% [markdown]
 # ## Errors against kept bytes
