@@ -9,6 +9,7 @@ def main(out: str, *folders: str) -> None:
     import speech_xl
 
     assert not {"torch", "transformers", "lightning", "lhotse"} & set(sys.modules), "importing it is quick"
+    assert speech_xl.SpeechXLConfig.model_type == "speech_xl"  # ours first: it is what imports transformers here
     from safetensors.torch import save_file
     from transformers import AutoModel, AutoModelForMultimodalLM, AutoProcessor
 

@@ -16,7 +16,7 @@ assert CONFIG_MAPPING["speech_xl"] is speech_xl.SpeechXLConfig
 assert "speech_xl.hub.model" not in sys.modules
 from transformers.models.auto.processing_auto import AutoProcessor
 assert PROCESSOR_MAPPING[speech_xl.SpeechXLConfig] is speech_xl.SpeechXLProcessor
-assert not [one for one in sys.meta_path if type(one).__module__.startswith("speech_xl") and one.hooks]
+assert not [one for one in sys.meta_path if type(one).__module__.startswith("speech_xl") and one.awaited]
 """
 AFTER = """
 from transformers import AutoConfig, AutoProcessor, CONFIG_MAPPING, PROCESSOR_MAPPING
@@ -25,9 +25,19 @@ assert CONFIG_MAPPING["speech_xl"] is speech_xl.SpeechXLConfig
 assert PROCESSOR_MAPPING[speech_xl.SpeechXLConfig] is speech_xl.SpeechXLProcessor
 """
 
+FIRST = """
+from speech_xl import NAME
+from transformers import AutoProcessor, CONFIG_MAPPING, PROCESSOR_MAPPING
+import speech_xl
+assert CONFIG_MAPPING["speech_xl"] is speech_xl.SpeechXLConfig
+assert PROCESSOR_MAPPING[speech_xl.SpeechXLConfig] is speech_xl.SpeechXLProcessor
+"""
+OURS = [FIRST.replace("NAME", name) for name in ("SpeechXL", "SpeechXLConfig", "SpeechXLProcessor")]
+OURS += ["import speech_xl.hub.parts", "import speech_xl.hub.export"]
+
 
 @pytest.mark.slow  # tests/hub/fresh.py imports speech_xl first, and the test of a kill transformers
-@pytest.mark.parametrize("code", [BEFORE, AFTER], ids=["transformers after", "transformers before"])
+@pytest.mark.parametrize("code", [BEFORE, AFTER, *OURS])
 def test_whichever_is_imported_first(code):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=300)
 

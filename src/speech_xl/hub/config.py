@@ -84,3 +84,6 @@ def _inner(given: PreTrainedConfig | dict[str, Any] | None, name: str) -> PreTra
         )
     known = {key: value for key, value in given.items() if key not in (*FORGOTTEN, "model_type")}
     return CONFIG_MAPPING[kind](**known)
+
+
+AutoConfig.register(MODEL_TYPE, SpeechXLConfig, exist_ok=True)

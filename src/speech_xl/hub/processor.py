@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from transformers import BatchFeature, ProcessorMixin
+from transformers import AutoProcessor, BatchFeature, ProcessorMixin
 
 from speech_xl import SAMPLE_RATE
+from speech_xl.hub.config import SpeechXLConfig
 
 if TYPE_CHECKING:  # torch comes with them
     from torch import Tensor
@@ -141,3 +142,6 @@ def _each(name: str, given: str | Sequence[str], count: int | None) -> list[str]
     if count not in (None, len(given)):
         raise ValueError(f"{name}: {len(given)} texts for {count} rows; give one for all, or one for each")
     return list(given)
+
+
+AutoProcessor.register(SpeechXLConfig, SpeechXLProcessor, exist_ok=True)

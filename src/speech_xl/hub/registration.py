@@ -11,65 +11,53 @@ on every start of the command line, this takes none.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
 
-from speech_xl.storage.hub_folder import MODEL_TYPE
-
+PACKAGE = "speech_xl.hub"
 AUTO = "transformers.models.auto"
 MODELS = ("AutoModel", "AutoModelForMultimodalLM")  # the latter came with transformers 5
 
 
 def when_transformers_comes() -> None:
     """Register now where transformers is there already, else when it is imported."""
-    awaited = {f"{AUTO}.configuration_auto": _register_config, f"{AUTO}.processing_auto": _register_processor}
-    for name, hook in list(awaited.items()):
+    awaited = {f"{AUTO}.configuration_auto": "config", f"{AUTO}.processing_auto": "processor"}
+    for name, module in list(awaited.items()):
         if name in sys.modules:
             del awaited[name]
-            hook(sys.modules[name])
+            import_module(f"{PACKAGE}.{module}")
     if awaited:
         sys.meta_path.insert(0, _Awaiting(awaited))
 
 
 class _Awaiting(MetaPathFinder):
-    """Finds some modules as Python would, and calls a hook with each once it has been imported."""
+    """Finds some modules as Python would, and imports one of ours, which registers itself, behind each.
 
-    def __init__(self, hooks: dict[str, Callable[[Any], None]]) -> None:
-        self.hooks = hooks
+    Where it was ours that imported theirs, it is half imported then, and is left to come to its end.
+    """
+
+    def __init__(self, awaited: dict[str, str]) -> None:
+        self.awaited = awaited
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        hook = self.hooks.pop(fullname, None)
-        spec = None if hook is None else PathFinder.find_spec(fullname, path, target)
-        if hook is None or spec is None or spec.loader is None:
+        ours = self.awaited.pop(fullname, None)
+        spec = None if ours is None else PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def then(module: ModuleType) -> None:
             execute(module)
-            hook(module)
+            import_module(f"{PACKAGE}.{ours}")
 
         spec.loader.exec_module = then  # of this module alone: every module has a loader of its own
         return spec
-
-
-def _register_config(module: Any) -> None:
-    from speech_xl.hub.config import SpeechXLConfig
-
-    module.AutoConfig.register(MODEL_TYPE, SpeechXLConfig, exist_ok=True)
-
-
-def _register_processor(module: Any) -> None:
-    from speech_xl.hub.config import SpeechXLConfig
-    from speech_xl.hub.processor import SpeechXLProcessor
-
-    module.AutoProcessor.register(SpeechXLConfig, SpeechXLProcessor, exist_ok=True)
 
 
 @cache
