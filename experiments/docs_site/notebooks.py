@@ -77,11 +77,13 @@ def run_cell(source: str, names: dict[str, Any], file: str) -> tuple[str, list[A
     import matplotlib.pyplot as plt
 
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr):
+        tree.body.pop()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(tree, file, "exec"), names)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             value = eval(compile(ast.Expression(last.value), file, "eval"), names)
             if value is not None and not type(value).__module__.startswith("matplotlib"):
                 print(value)
