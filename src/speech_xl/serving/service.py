@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -147,11 +147,6 @@ class Service:
         if not work.done():
             raise ApiError(GONE, "gone", "the client went away; its request was stopped")
         return work.result()
-
-    async def alone(self, request: Request, work: Callable[[Stop], Awaitable[Result]]) -> Result:
-        """Run work of no session for a request."""
-        stop = Stop()
-        return await self.answered(request, self.store.start(work(stop)), stop)
 
     def check_streams(self) -> None:
         """Raises ApiError (429) where too many streams of events are open."""
