@@ -39,6 +39,21 @@ def test_who_has_used_least_goes_next(compute):
     assert asyncio.run(both()) == "long done" and len(log) == 15
 
 
+def test_new_work_comes_before_work_that_took_long(compute):
+    """Its first step is as long as the other's: were both of one age, the other would come between."""
+    log: list[str] = []
+
+    async def both():
+        long = asyncio.ensure_future(compute.run(steps(12, 0.03, log, "long"), Stop()))
+        await asyncio.sleep(0.04)
+        before = log.count("long")
+        await compute.run(steps(3, 0.03, log, "short"), Stop())
+        assert log.count("long") <= before + 1  # the one whose turn it was
+        await long
+
+    asyncio.run(both())
+
+
 def test_what_steps_give_and_raise_comes_to_the_event_loop(compute):
     given: list[str] = []
 

@@ -18,6 +18,8 @@ from speech_xl.serving.errors import Stopped, busy
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
+AHEAD_SECONDS = 3.0  # of the model that new work has before older work: a short question's whole answer, say
+
 
 class Stop:
     """Asks work to stop before its next step; read by worker threads."""
@@ -51,8 +53,8 @@ class _Job:
 class Compute:
     """Worker threads that run generators step by step; the event loop never waits for a tensor.
 
-    A short question so gets its tokens between the blocks of a long file. Work of one session must not be given twice
-    at a time: a memory is touched by one step at a time.
+    New work begins some seconds ahead. A short question so gets its tokens between the blocks of a long file. Work of
+    one session must not be given twice at a time: a memory is touched by one step at a time.
 
     workers  threads that use the model at once
     threads  of torch within a step; None: as torch has them
@@ -101,7 +103,7 @@ class Compute:
             raise Stopped("stopped")
         if self.jobs >= self.most:
             raise busy("server_busy", f"{self.jobs} requests wait for the model or use it; try again in some seconds")
-        job = _Job(self._least, next(self._numbers), steps, stop, asyncio.get_running_loop())
+        job = _Job(self._least - AHEAD_SECONDS, next(self._numbers), steps, stop, asyncio.get_running_loop())
         self.jobs += 1
         try:
             self._put(job)

@@ -52,6 +52,8 @@ class SessionState:
         """Hear one channel of audio [S], from -1 to 1, at `rate` Hz, in steps that take turns with other work."""
         self.memory.push(audio, rate)
         if (transcriber := self.transcriber) is not None:
+            if stoppable:
+                yield  # hearing for the transcript is a step of its own
             yield from writing(transcriber, lambda: transcriber.push(audio, rate), stoppable)
 
     def finishing(self) -> Steps:
@@ -59,6 +61,7 @@ class SessionState:
         self.memory.finish()
         self.ended = True
         if self.transcriber is not None:
+            yield
             yield from writing(self.transcriber, self.transcriber.finish)
 
     def set_ratio(self, ratio: int) -> None:
