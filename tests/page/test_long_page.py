@@ -58,8 +58,8 @@ def test_half_an_hour_is_shown_as_it_is_told_and_stays_fluid(page, long_server, 
     assert sum(one["full_kv_bytes"] for one in told["intervals"]) == told["full_kv_bytes"]
     with page.expect_download() as saved:
         page.click("#downloads button:text-is('srt')")
-    asked = {"model": "tiny", "response_format": "srt", "ratio": "16"}
-    asked["file"] = {"name": talk.name, "mimeType": "audio/flac", "buffer": talk.read_bytes()}
+    file = {"name": talk.name, "mimeType": "audio/flac", "buffer": talk.read_bytes()}
+    asked = {"model": "tiny", "response_format": "srt", "ratio": "16", "file": file}
     path, headers = f"{long_server.url}v1/audio/transcriptions", {"Authorization": f"Bearer {TOKEN}"}
     by_http = page.request.post(path, headers=headers, multipart=asked, timeout=600_000)
     assert by_http.ok and saved.value.path().read_text() == by_http.text() != ""

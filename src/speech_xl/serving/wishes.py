@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-Subject = TypeVar("Subject")
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
@@ -49,7 +48,7 @@ class Wishes:
             self._waiting.append((function, future))
         return await asyncio.shield(asyncio.wrap_future(future))
 
-    def between(self, draft: Subject, steps: Generator[Value, None, Result]) -> Generator[Value, None, Result]:
+    def between(self, draft: object, steps: Generator[Value, None, Result]) -> Generator[Value, None, Result]:
         """These steps; after each of them what was wanted of `draft` meanwhile."""
         try:
             while True:
