@@ -103,6 +103,24 @@ def test_a_fork_of_all_rows_in_order_is_a_copy_as_well(memory):
     assert same(before, snapshot(memory))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_fork_shares_what_is_held_and_both_go_on_alone(model, memory, shared):
+    memory = model.prefill(speech([6, 6], [6, 6], [6, 6]), [[2, 4]] * 3) if shared else memory
+    copied, fork = memory.select(range(3)), memory.fork()
+    for mine, theirs in zip(fork.cache.layers, memory.cache.layers, strict=True):
+        assert (mine.keys.data_ptr() == theirs.keys.data_ptr()) is shared
+        assert (mine.values.data_ptr() == theirs.values.data_ptr()) is shared
+    frames, other = speech([7], [7], [7]).frames, -speech([5], [5], [5]).frames
+    twin = memory.select(range(3))
+    model.compress_interval(memory, frames, [7] * 3, [2] * 3)  # writes behind what both hold
+    assert same(snapshot(copied), snapshot(fork))
+    model.compress_interval(twin, frames, [7] * 3, [2] * 3)
+    model.compress_interval(fork, other, [5] * 3, [4] * 3)
+    model.compress_interval(copied, other, [5] * 3, [4] * 3)
+    assert same(snapshot(copied), snapshot(fork)) and same(snapshot(twin), snapshot(memory))
+
+
 def test_pruning_keeps_order_and_packs_rows():
     memory = KVMemory(1, 2, torch.device("cpu"))
     layer = memory.cache.layers[0]

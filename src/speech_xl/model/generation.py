@@ -53,7 +53,8 @@ def greedy_answers(
 ) -> list[GeneratedText]:
     """See `SpeechLLM.generate`."""
     prompt, device = model.llm.prompt, model.device
-    fork = memory.select(rows)
+    everyone = isinstance(memory, KVMemory) and list(rows) == list(range(len(memory.valid)))
+    fork = memory.fork() if everyone else memory.select(rows)  # copies would be copied again by the first token
     asked = [torch.tensor(prompt.question(i) if isinstance(i, str) else i, device=device) for i in instructions]
     check_question(model.llm, max(map(len, asked)), fork.valid.shape[1])
     ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")

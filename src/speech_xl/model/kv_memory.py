@@ -133,6 +133,18 @@ class KVMemory:
         index = torch.as_tensor(rows, device=self.valid.device)
         return KVMemory.from_tensors({name: tensor[index] for name, tensor in self.tensors().items()}, self.peak)
 
+    def fork(self) -> "KVMemory":
+        """A memory that holds the same and goes on alone.
+
+        Keys and values are shared until one of both holds more: the fork then writes into tensors of its own, this one
+        behind what the fork holds. With rows of several lengths, whose padding is written to, they are copied.
+        """
+        if not self.valid.all():
+            return self.select(range(len(self.valid)))
+        shared = self.tensors()
+        own = {name: shared[name].clone() for name in ("valid", "position")}
+        return KVMemory.from_tensors({**shared, **own}, self.peak)
+
     def row(self, row: int) -> "KVMemory":
         """A new memory of this row alone, without the padding of longer ones."""
         length = int(self.valid[row].sum())

@@ -209,7 +209,7 @@ class Listener:
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""
         other = copy(self)
-        other.memory, other.stream, other.clock = self.memory.select([0]), copy(self.stream), self.clock.copy()
+        other.memory, other.stream, other.clock = self.memory.fork(), copy(self.stream), self.clock.copy()
         other.intervals = list(self.intervals)
         return other
 
