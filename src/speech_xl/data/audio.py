@@ -149,7 +149,7 @@ def _decoders_cause(cut: Cut) -> str | None:
     sources = [source for recording in recordings_of(cut) for source in recording.sources if source.type == "file"]
     try:
         for source in sources:
-            AudioFile.of(source.source)
+            AudioFile.of(str(source.source))
     except AudioError as error:
         return str(error)
     return None
