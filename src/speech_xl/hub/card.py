@@ -141,7 +141,7 @@ def _use(name: str, model: SpeechXL) -> str:
         f'memory = model.listen("talk.m4a", ratio={ratio})',
         f'print(memory.ask("{model.transcript.instruction}").text)',
     ]
-    return "## Use\n\n```python\n" + "\n".join(lines) + "\n```\n\n`pip install speech-xl-suite` brings what it needs."
+    return "## Use\n\n```python\n" + "\n".join(lines) + "\n```\n\nIt needs the Python package `speech-xl-suite`."
 
 
 def _data(model: SpeechXL, corpora: list[str], facts: Facts) -> str:
