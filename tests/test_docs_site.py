@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import pytest
 
 import data_recipes.corpora  # noqa: F401
+import speech_xl.run.cli  # noqa: F401
 import speech_xl.run.known_classes  # noqa: F401
 from experiments.docs_site.docstrings import columns_to_lists, one_argument_a_line
 from speech_xl.data.corpus import Corpus
@@ -116,7 +117,11 @@ def classes_of_configs() -> set[str]:
     return {f"{kind.__module__}.{kind.__qualname__}" for kind in found}
 
 
-HELPERS = {  # bases, or what a class makes for itself: no config names them
+HELPERS = {  # bases, or what a class or the command line makes for itself: no config names them
+    "speech_xl.callbacks.progress_lines.ProgressLines",
+    "speech_xl.run.best_and_last.BestAndLast",
+    "speech_xl.run.ending.KeepHandlers",
+    "speech_xl.run.lineage_keeper.LineageKeeper",
     "speech_xl.phases.ratio_drawing.RatioPhase",
     "speech_xl.model.adapters.adapter.MultiLayerAdapter",
 }

@@ -9,6 +9,10 @@ from experiments.tables.markdown import MEBIBYTES, PERCENT, POINTS, scientific, 
 from experiments.tables.records import record, rows, value
 
 TERA = 1e12
+QUESTIONS = {  # of the server's drill
+    "question_seconds": "a question while all clients are busy: median, longest",
+    "question_meanwhile_seconds": "a question while a long file is heard: median, longest",
+}
 
 
 def embedded() -> str:
@@ -172,3 +176,39 @@ def drills() -> str:
         text += "\n\nThese cases did not come out as wanted:\n\n"
         text += "\n".join(f"- `{name}`, {row['case']}: {row['outcome']}" for name, row in failed)
     return text
+
+
+def long_file() -> str:
+    """Half an hour of audio through the command line, Python, HTTP and a session: seconds, and resident memory."""
+    summary = record("long_file")["summary"]
+    names = {"command": "`speech-xl transcribe`", "python": "`model.transcribe`"}
+    names |= {"http": "`POST /v1/audio/transcriptions`", "session": "a session, as the page uses it"}
+    body = [
+        [
+            label,
+            *(f"{summary[f'{door}_{key}']:,.0f}" for key in ("seconds", "resident_mib_most", "resident_mib_growth")),
+        ]
+        for door, label in names.items()
+    ]
+    return table(["through", "seconds", "resident memory, MiB", "growth after minute 5, MiB"], body)
+
+
+def serving() -> str:
+    """The drill of the server: clients at once, kills, bad requests, waiting times, and what is left over."""
+    found = record("serving")["summary"]
+    times = {key: f"{found[f'{key}_median']:.1f} s, {found[f'{key}_longest']:.1f} s" for key in QUESTIONS}
+    kinds = ("descriptors", "threads", "resident_mib")
+    left = {key: f"{found[f'{key}_before']:,.0f}, {found[f'{key}_after']:,.0f}" for key in kinds}
+    body = [
+        ["clients at once; answers that were another client's", f"{found['clients']}; {found['mixed_answers']}"],
+        ["kills; sessions lost", f"{found['kills']}; {found['lost_sessions']}"],
+        ["bad requests; answered by 4xx", f"{found['bad_requests']}; {found['bad_requests_with_4xx']}"],
+        *([label, times[key]] for key, label in QUESTIONS.items()),
+        ["one long file, heard and transcribed", f"{found['audio_seconds_per_second_of_one']:.1f} s of audio a second"],
+        *([f"{key} before, after", left[key]] for key in left),
+        [
+            "resident memory before, after",
+            f"{found['resident_mib_before']:,.0f}, {found['resident_mib_after']:,.0f} MiB",
+        ],
+    ]
+    return table(["drill", "result"], body)

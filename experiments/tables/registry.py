@@ -239,4 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     # -- experiments/trained/read_speech/README.md and docs/reliability.md
     "shipped": measures.shipped,
     "drills": measures.drills,
+    # -- docs/listening.md and docs/serving.md
+    "long_file": measures.long_file,
+    "serving": measures.serving,
 }

@@ -60,9 +60,10 @@ def test_the_configs_name_classes_and_arguments_that_exist():
         "ManifestCorpus": "speech_xl.data.manifests",
         "SpeedPerturbation": "speech_xl.data.speed_perturbation",
     }
-    blocks = re.findall(r"(?:^    .*\n)+", TEXT, re.M)
-    configs = [yaml.safe_load(b) for b in blocks if b.startswith("    data:\n")]
-    assert len(configs) == 5
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
+    configs = [yaml.safe_load(block) for block in blocks if block.startswith("data:\n")]
+    configs = [config for config in configs if "corpus" in config["data"]]
+    assert len(configs) == 6
     for config in configs:
         corpus = config["data"]["corpus"]
         path, _, name = corpus["class_path"].rpartition(".")

@@ -22,7 +22,7 @@ serve(tiny_model(), parser.parse_args())
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it runs, its thread has a running event loop, which other tests need
 def automation():
     """Playwright, or a skip that says what is missing."""
     if CHROMIUM is None:
@@ -32,7 +32,7 @@ def automation():
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(automation, tmp_path_factory):
     """A server that wants a token and takes 20 s, 600,000 bytes and twelve sessions."""
     limits = ["--max-audio-seconds", "20", "--max-upload-bytes", "600000", "--max-sessions", "12"]
@@ -62,7 +62,7 @@ def talk(tmp_path_factory, speech_file) -> Path:
     return speech_file(tmp_path_factory.mktemp("audio") / "talk.flac", 6)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(automation, tmp_path_factory, speech_file):
     """A browser whose microphone hears a file, over and over."""
     said = speech_file(tmp_path_factory.mktemp("microphone") / "said.wav", 8)

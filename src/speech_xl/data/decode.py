@@ -261,7 +261,8 @@ def _with_av(path: str, name: str, error: Exception, most_seconds: float | None)
         for block in av_blocks(path):
             energy.add(block)
             _check_length(name, energy, most)
-    except (av.FFmpegError, ValueError) as failure:  # the latter of what FFmpeg takes for a stream without channels
+    # OSError of what is empty, ValueError of what FFmpeg takes for a stream without channels
+    except (av.FFmpegError, OSError, ValueError) as failure:
         raise AudioError(
             f"{name} can't be read as audio ({getattr(error, 'error_string', error)}); name an audio file, or "
             f"{_convert(name)}"
