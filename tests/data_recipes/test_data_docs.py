@@ -55,6 +55,7 @@ def test_the_example_recipe_runs(tmp_path):
 def test_the_configs_name_classes_and_arguments_that_exist():
     modules = {
         "MiniLibriSpeech": "data_recipes.corpora",
+        "SeveralCorpora": "data_recipes.several_corpora",
         "WordTimes": "speech_xl.extensions.timestamps.word_times",
         "AudioFolder": "speech_xl.data.audio_folder",
         "ManifestCorpus": "speech_xl.data.manifests",
