@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import av
 import pytest
@@ -111,6 +112,17 @@ def test_a_memory_is_kept_for_another_time(stage, place, capsys):
     later = capsys.readouterr().out
     main(["listen", "a.wav", "b.wav", "--model", stage, "--ask", "who?", "--limit", "9"])
     assert capsys.readouterr().out == later
+    before = Path("a.wav").read_bytes(), Path("talk.memory").read_bytes()
+    refused("listen", "a.wav", "--model", stage, "--save", "a.wav", "--overwrite")
+    assert "a.wav: is the audio that is to be heard; name another file" in capsys.readouterr().err
+    refused("listen", "a.wav", "--model", stage, "--save", "talk.memory")
+    assert "talk.memory: is there already; name another file, or add --overwrite" in capsys.readouterr().err
+    assert before == (Path("a.wav").read_bytes(), Path("talk.memory").read_bytes())
+    main(["listen", "--load", "talk.memory", "b.wav", "--model", stage, "--save", "talk.memory"])  # to go on
+    assert before[1] != Path("talk.memory").read_bytes()
+    main(["listen", "a.wav", "--model", stage, "--save", "talk.memory", "--overwrite"])
+    assert before[1] == Path("talk.memory").read_bytes()
+    capsys.readouterr()
     refused("listen", "--load", "talk.memory", "--model", stage, "--interval", "7")
     assert "was heard in intervals of 0.48 s; leave it out" in capsys.readouterr().err
 

@@ -65,8 +65,8 @@ def test_a_folder_that_holds_something_is_left_alone(lora_run, tmp_path, capsys)
 def test_what_only_this_machine_has_is_not_named(lora_run, tmp_path, capsys):
     for more, said in (
         ([], "encoder.name="),
-        (["--encoder", "tiny/encoder"], "llm.name="),
-        (["--encoder", "tiny/encoder", "--llm", "/a/path"], "llm.name=/a/path"),
+        (["--encoder-name", "tiny/encoder"], "llm.name="),
+        (["--encoder-name", "tiny/encoder", "--llm-name", "/a/path"], "llm.name=/a/path"),
     ):
         with pytest.raises(SystemExit, match="2"):
             export_command([str(lora_run), str(tmp_path / "model"), "--apart", *more])

@@ -171,3 +171,11 @@ def test_the_loss_of_labels_is_that_of_training(given, lora_run):
     model.requires_grad_(True)
     model(**inputs).loss.backward()
     assert model.backbone.sst.embedding.grad.abs().sum() > 0
+
+
+def test_an_apart_folder_is_made_whole_again_from_where_its_bases_lie(lora_run, tmp_path):
+    apart = export(lora_run, tmp_path / "apart", apart=True, names=NAMES).folder
+    again = export(apart, tmp_path / "whole", bases=bases(lora_run)).folder
+    whole = export(lora_run, tmp_path / "direct").folder
+    mine, theirs = (SpeechXL.from_pretrained(one).backbone.state_dict() for one in (again, whole))
+    assert mine.keys() == theirs.keys() and all(mine[name].equal(theirs[name]) for name in mine)

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   speech-xl export runs/mine/sst my_model                      everything in one folder
   speech-xl export runs/mine/sst my_model --merge-lora         LoRA added to the LLM's weights
   speech-xl export runs/mine/sst my_model --apart              what was trained alone; base models are named
-  speech-xl export runs/mine/sst my_model --apart --dtype float16 --encoder openai/whisper-base
+  speech-xl export runs/mine/sst my_model --apart --dtype float16 --encoder-name openai/whisper-base
   speech-xl export runs/mine/sst my_model --license apache-2.0 --language en --dataset openslr/librispeech_asr
 
 Then, on any machine:
@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float16", "bfloat16", "float32"),
         help="number format of the weights that are written (as the stage has them)",
     )
-    parser.add_argument("--encoder", metavar="NAME", help="its encoder's name on the hub, if it was a folder")
-    parser.add_argument("--llm", metavar="NAME", help="its LLM's name on the hub, if it was a folder")
+    for role, what in (("encoder", "encoder"), ("llm", "LLM")):
+        parser.add_argument(f"--{role}-name", metavar="NAME", help=f"its {what}'s name on the hub, if it was a folder")
+        parser.add_argument(f"--{role}", metavar="DIR", help=f"where its base {what} lies, if it names one (the hub)")
     parser.add_argument("--max-shard-size", metavar="SIZE", default="5GB", help="most of a weights file (%(default)s)")
     parser.add_argument("--license", metavar="NAME", help="for the card: the weights' licence, such as apache-2.0")
     parser.add_argument(
@@ -56,7 +57,9 @@ def run(given: argparse.Namespace) -> None:
     from speech_xl.hub.card import Facts
     from speech_xl.hub.export import export
 
-    names = {role: name for role in ("encoder", "llm") if (name := getattr(given, role)) is not None}
+    roles = ("encoder", "llm")
+    names = {role: name for role in roles if (name := getattr(given, f"{role}_name")) is not None}
+    bases = {role: place for role in roles if (place := getattr(given, role)) is not None}
     done = export(
         given.stage,
         given.out,
@@ -64,6 +67,7 @@ def run(given: argparse.Namespace) -> None:
         merge_lora=given.merge_lora,
         dtype=given.dtype,
         names=names,
+        bases=bases,
         facts=Facts(given.license, tuple(given.language), tuple(given.dataset)),
         max_shard_size=given.max_shard_size,
         trust_remote_code=given.trust_remote_code,

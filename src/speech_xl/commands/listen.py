@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--load", metavar="FILE", help="go on from a memory that --save wrote")
     parser.add_argument("--save", metavar="FILE", help="write the memory, to ask more another time")
+    parser.add_argument("--overwrite", action="store_true", help="let --save write over a file that is there")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each answer")
     add_model_options(parser)
 
@@ -67,7 +68,7 @@ def run(given: argparse.Namespace) -> None:
         for remark in file.remarks():
             warn(f"{file.path}: {remark}")
     if given.save:
-        check_target(given.save, "--save")  # before hours are heard
+        check_save(given)  # before hours are heard
     model = loaded(stage, given)
     memory = memory_for(given, model)
     questions = given.ask or ([] if given.save else [model.transcript.instruction])
@@ -82,6 +83,19 @@ def run(given: argparse.Namespace) -> None:
     say_heard(memory)
     for question in questions:
         answer(memory, question, given)
+
+
+def check_save(given: argparse.Namespace) -> None:
+    """Raises FileError or ConfigError where --save can't write, or would write over something."""
+    check_target(given.save, "--save")
+    target = Path(given.save)
+    if not target.exists():
+        return
+    if any(target.samefile(path) for path in given.audio):
+        raise ConfigError(f"--save {target}: is the audio that is to be heard; name another file")
+    going_on = given.load and target.samefile(given.load)
+    if not given.overwrite and not going_on:
+        raise ConfigError(f"--save {target}: is there already; name another file, or add --overwrite")
 
 
 def memory_for(given: argparse.Namespace, model: ListeningModel) -> Memory:

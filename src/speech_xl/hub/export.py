@@ -29,8 +29,8 @@ from speech_xl.storage.files import check_writable, naming, write_text
 
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.part")
 MEND = {
-    "encoder": "say how others find these very weights, such as --encoder openai/whisper-base, or leave --apart out",
-    "llm": "say how others find these very weights, such as --llm Qwen/Qwen2.5-0.5B-Instruct, or leave --apart out",
+    "encoder": "say how others find these weights, such as --encoder-name openai/whisper-base, or leave --apart out",
+    "llm": "say how others find these weights, such as --llm-name Qwen/Qwen2.5-0.5B-Instruct, or leave --apart out",
 }
 
 
@@ -51,6 +51,7 @@ def export(
     merge_lora: bool = False,
     dtype: str | None = None,
     names: Mapping[str, str] | None = None,
+    bases: Mapping[str, str] | None = None,
     facts: Facts | None = None,
     max_shard_size: int | str = SHARD,
     trust_remote_code: bool = False,
@@ -62,6 +63,7 @@ def export(
     merge_lora         add LoRA's deltas to the LLM's weights
     dtype              number format of the weights' file: float16, bfloat16, float32; None: as the stage has them
     names              role (encoder, llm) -> its pretrained model's name on the hub, where the stage names a folder
+    bases              role -> where its pretrained model lies, where `stage` is an exported folder that names one
     trust_remote_code  run code that comes with the stage's encoder or LLM
     force              use the weights even where the configuration isn't theirs
 
@@ -73,7 +75,8 @@ def export(
         raise ConfigError("--apart --merge-lora: merged weights are no base model's any more; give one of the two")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there already; name a folder that isn't, or empty it first")
-    model = SpeechXL.from_stage(stage, trust_remote_code=trust_remote_code, force=force)
+    run = TrainedStage.of(stage, trust_remote_code, force, bases)
+    model = SpeechXL.of(run)
     done = Exported(out, "apart" if apart else "merged" if merge_lora else "whole")
     if apart:
         model.config.base_models = base_models(model, names or {})
@@ -85,7 +88,6 @@ def export(
             done.remarks.append(_write_merged(model, draft, max_shard_size))
         else:
             model.save_pretrained(draft, max_shard_size=max_shard_size)
-        run = TrainedStage.of(stage, trust_remote_code, force)
         told = replace(facts or Facts(), bases=dict(names or {}))
         write_text(draft / CARD, card_text(model, run, done.form, told, out.resolve().name))
     return done
@@ -98,7 +100,7 @@ def base_models(model: SpeechXL, names: Mapping[str, str]) -> dict[str, dict[str
         if not any(name.startswith(f"{role}.") for name in _really_untouched(model)):
             if role in names:
                 raise ConfigError(
-                    f"--{role}: all weights of the {role} were trained, so the folder holds them; leave it out"
+                    f"--{role}-name: all weights of the {role} were trained, so the folder holds them; leave it out"
                 )
             continue
         part = getattr(model.backbone, role)

@@ -119,7 +119,7 @@ class SpeechXL(PreTrainedModel, ListeningModel):
         stage = TrainedStage.of(folder, force=force, bases=bases)
         own = SpeechXLConfig.from_pretrained(folder)
         check_lineage(own, stage)
-        model = cls._of(stage, own if config is None else checked_config(config, own, folder), device_map, dtype)
+        model = cls.of(stage, own if config is None else checked_config(config, own, folder), device_map, dtype)
         model.name = (
             folder.resolve().name
             if folder == Path(pretrained_model_name_or_path)
@@ -142,12 +142,17 @@ class SpeechXL(PreTrainedModel, ListeningModel):
         trust_remote_code: run code that comes with the stage's encoder or LLM. Raises ConfigError where the folder
         holds no finished stage, LineageError where its weights were trained with other settings or models.
         """
-        return cls._of(TrainedStage.of(folder, trust_remote_code, force), None, device_map, dtype)
+        return cls.of(TrainedStage.of(folder, trust_remote_code, force), None, device_map, dtype)
 
     @classmethod
-    def _of(
-        cls, stage: TrainedStage, config: SpeechXLConfig | None, device_map: Any, dtype: str | torch.dtype | None
+    def of(
+        cls,
+        stage: TrainedStage,
+        config: SpeechXLConfig | None = None,
+        device_map: Any = None,
+        dtype: str | torch.dtype | None = None,
     ) -> SpeechXL:
+        """A trained stage that was read already; arguments as of `from_pretrained`."""
         device, wanted = one_device(device_map), number_format(dtype)
         backbone = stage.model(device)
         model = cls(config or config_of(stage, backbone), backbone, processor_of(backbone), stage)

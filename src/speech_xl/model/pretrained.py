@@ -78,8 +78,9 @@ def _reason(error: Exception, role: str, folder: Path) -> str:
         return "it has no feature extractor (preprocessor_config.json), as a speech encoder has; name another model"
     if isinstance(error, OSError):
         return (
-            f"it can't be loaded ({first:.200}). Give a folder that holds a Hugging Face model, or a hub name such as "
-            "openai/whisper-base while the hub can be reached"
+            f"it can't be loaded ({first.split('. ')[0]:.200}). Give a folder that holds a Hugging Face model (to the "
+            f"commands of speech-xl by --{role} DIR), or a hub name such as openai/whisper-base while the hub can be "
+            "reached"
         )
     return f"transformers can't load it as {_wanted(role)} ({type(error).__name__}: {first:.200}); name another model"
 
