@@ -6,7 +6,7 @@ import time
 import pytest
 
 from experiments.random_models import audio
-from speech_xl.inference import Answer, AnswerStream
+from speech_xl.inference import Answer, AnswerStream, answers
 from speech_xl.model.generation import TokenWatch
 from tests.listening_models import tiny_model
 
@@ -36,6 +36,28 @@ def test_a_closed_stream_ends_early(memory):
     with memory.ask_stream(WHAT, 4_000) as stream:
         first = next(stream)
     assert stream.answer.text.startswith(first) and stream.answer.new_tokens < 4_000 and not stream.answer.finished
+
+
+def test_no_thread_is_left_behind(memory):
+    """One that is in torch when Python ends aborts the process."""
+    with memory.ask_stream(WHAT, 4_000) as closed:
+        next(closed)
+    whole, left = memory.ask_stream(WHAT, 5), memory.ask_stream(WHAT, 4_000)
+    next(left)
+    assert whole.answer and not closed._thread.is_alive() and not whole._thread.is_alive() and left._thread.is_alive()
+    answers._stop_all()  # as Python does at its end
+    assert not left._thread.is_alive()
+
+
+def test_a_stream_can_be_closed_by_its_own_thread():
+    def text_of(ids):
+        stream.close()
+        return bytes(ids).decode()
+
+    stream = written([97] * 9, lambda ids: text_of(ids))
+    next(stream)
+    stream._thread.join(10)
+    assert not stream._thread.is_alive()
 
 
 def test_a_piece_is_written_when_it_is_asked_for(memory):

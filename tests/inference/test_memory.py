@@ -1,5 +1,8 @@
 """A memory hears what users have, in chunks of any size, remembers it in files and forks, and tells what it keeps."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,6 +12,7 @@ from experiments.random_models import audio
 from speech_xl.data.decode import AudioError
 from speech_xl.inference import NamedAudio, load_stage
 from speech_xl.model.memory_file import MemoryFileError
+from speech_xl.storage.files import FileError
 from tests.listening_models import INTERVAL, stage_folder, tiny_backbone, tiny_model
 
 WHO, WHAT = "who?", "what was said?"
@@ -134,6 +138,54 @@ def test_a_memory_is_forked_saved_and_loaded_and_goes_on(model, tmp_path):
         tiny_model(seed=6).load_memory(tmp_path / "memory.safetensors")
 
 
+def test_threads_share_a_memory(model):
+    """One pushes, two ask, and each sees all of an interval or nothing of it."""
+    sound, failures = audio(6.0).numpy(), []
+    memory = model.listen(sound[:4_000], rate=16_000, ratio=2)
+    heard, done = [], threading.Event()
+
+    def look():
+        try:
+            while not done.is_set():
+                answer = memory.ask(WHO, 2)
+                rest = memory.fork()
+                assert sum(one.kept_kv_tokens for one in rest.intervals) == rest.kept_kv_tokens
+                heard.append(answer.audio_seconds_heard)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for start in range(4_000, len(sound), 400):
+        memory.push(sound[start : start + 400], 16_000)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures and heard
+    whole = model.listen(sound, rate=16_000, ratio=2)
+    same(memory, whole)
+
+
+def test_a_push_is_seen_whole_or_not_at_all(model, monkeypatch):
+    """A fork made while an interval is being heard waits for its end."""
+    memory, inside, forks = model.listen(ratio=2), threading.Event(), []
+    real = model.backbone.compress_interval
+
+    def slow(*given):
+        inside.set()
+        time.sleep(0.2)
+        return real(*given)
+
+    monkeypatch.setattr(model.backbone, "compress_interval", slow)
+    pushing = threading.Thread(target=memory.push, args=(audio(0.9), 16_000))
+    pushing.start()
+    assert inside.wait(10)
+    forks.append(memory.fork())
+    assert not forks[0].listener.next_interval() and len(forks[0].intervals) == len(memory.intervals) > 0
+    pushing.join()
+
+
 def test_the_identity_of_a_model_is_reckoned_once_until_its_weights_change(monkeypatch):
     backbone, counted = tiny_backbone(), []
     from speech_xl.model import fingerprint
@@ -159,6 +211,8 @@ def test_a_file_of_before_is_of_another_version(model, tmp_path):
     Listener(model.backbone).save(path)
     with pytest.raises(MemoryFileError, match=r"another version \(it has no intake\)"):
         model.load_memory(path)
+    with pytest.raises(FileError, match="the folder .* is missing; make it"):
+        model.listen().save(tmp_path / "missing" / "memory.safetensors")
     tensors, notes = read_tensors(path)
     write_tensors(tensors, path, {"speech_xl_memory": notes["speech_xl_memory"].replace('"intervals"', '"other"')})
     with pytest.raises(MemoryFileError, match=r"another version \(it has no intervals\)"):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore, Thread, current_thread
 
 from speech_xl.model.generation import TokenWatch
 
 UNFINISHED = "\ufffd"  # what tokenizers decode the beginning of a character to
+_writing: dict[Thread, Callable[[], None]] = {}  # threads that write an answer, and what stops each
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Python may not end while torch runs in one of them: the process would abort."""
+    for thread, stop in list(_writing.items()):
+        stop()
+        thread.join()
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class AnswerStream(Iterator[str]):
 
     A piece ends between characters, and is written when it is asked for. `answer` waits for the rest and gives the
     whole. A stream that nobody reads any further should be closed (`close`, or use it in a `with`), else its thread
-    waits for as long as somebody holds it.
+    waits for as long as somebody holds it, or until Python ends.
     """
 
     def __init__(self, write: Callable[[TokenWatch], Answer], text_of: Callable[[list[int]], str]) -> None:
@@ -64,7 +74,8 @@ class AnswerStream(Iterator[str]):
                 if len(sure) > len(given) and sure.startswith(given):
                     queue.put(sure[len(given) :])
                     given = sure
-                    asked.acquire()  # nothing is written ahead: who shares a machine decides when the next token is
+                    if not stop.is_set():
+                        asked.acquire()  # nothing is written ahead: who shares a machine decides when the next token is
                 return not stop.is_set()
 
             try:
@@ -77,8 +88,15 @@ class AnswerStream(Iterator[str]):
             except BaseException as error:  # is raised again where the stream is read
                 queue.put(error)
 
-        self._thread = Thread(target=run, name="answer", daemon=True)
+        def end() -> None:
+            stop.set()
+            asked.release()
+
+        self._end, self._thread = end, Thread(target=run, name="answer", daemon=True)
         self._thread.start()
+        for gone in [thread for thread in list(_writing) if not thread.is_alive()]:
+            _writing.pop(gone, None)
+        _writing[self._thread] = end
 
     def __iter__(self) -> AnswerStream:
         return self
@@ -92,6 +110,7 @@ class AnswerStream(Iterator[str]):
         found = self._queue.get()
         if isinstance(found, str):
             return found
+        self._join()
         if isinstance(found, BaseException):
             self._failure = found
             raise found
@@ -108,9 +127,13 @@ class AnswerStream(Iterator[str]):
         return self._answer
 
     def close(self) -> None:
-        """No more is wanted: the answer ends after the token that is being written."""
-        self._stop.set()
-        self._asked.release()
+        """No more is wanted: the answer ends after the token that is being written, which this waits for."""
+        self._end()
+        self._join()
+
+    def _join(self) -> None:
+        if current_thread() is not self._thread:
+            self._thread.join()
 
     def __enter__(self) -> AnswerStream:
         return self
@@ -119,4 +142,4 @@ class AnswerStream(Iterator[str]):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        self._end()  # without waiting: this may run in any thread, with any lock held

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -17,6 +19,7 @@ from speech_xl.model.context import check_question
 from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE, Listener
 from speech_xl.model.memory_file import MEND, MemoryFileError, read_memory
+from speech_xl.storage.files import check_target
 
 if TYPE_CHECKING:
     from speech_xl.inference.model import ListeningModel
@@ -48,10 +51,14 @@ class Memory:
 
     Audio is heard in intervals. An interval is heard once its end is known and its frames are there, up to a window of
     the encoder later (30 s for Whisper); questions are answered from all of it, at once, and leave no trace.
+
+    Threads may share a memory: one pushes while others ask, each of what was heard when it asked.
     """
 
     def __init__(self, model: ListeningModel, listener: Listener, intake: Intake | None = None) -> None:
         self.model, self.listener, self.intake = model, listener, intake or Intake()
+        self._lock = RLock()  # while it changes or is copied; answers are written from a copy, without it
+        self._pushing = RLock()  # one push after another: the chunks of two files don't mix
 
     # Hearing
 
@@ -62,7 +69,8 @@ class Memory:
 
     @ratio.setter
     def ratio(self, ratio: int) -> None:
-        self.listener.ratio = ratio
+        with self._lock:
+            self.listener.ratio = ratio
 
     def push(self, audio: Audio, rate: float | None = None, progress: Progress | None = None) -> None:
         """Hear more: a live chunk, or a whole file, behind what was heard before.
@@ -75,19 +83,27 @@ class Memory:
         Raises AudioError where a file is missing, damaged or no audio, ValueError where an array can't be used, and
         where the audio has ended (`finish`).
         """
-        for chunk in heard_chunks(audio, rate, self.intake, progress):
-            self.listener.push(chunk)
-            give_back()
+        with self._pushing:
+            chunks = heard_chunks(audio, rate, self.intake, progress)
+            with self._lock:  # what the intake gives up the listener takes, in one step
+                for chunk in islice(chunks, 1):
+                    self.listener.push(chunk)
+            for chunk in chunks:  # of a file
+                with self._lock:
+                    self.listener.push(chunk)
+                give_back()
 
     def end_interval(self) -> None:
         """The open interval ends here, where somebody pauses, say."""
-        self.listener.end_interval()
+        with self._lock:
+            self.listener.end_interval()
 
     def finish(self) -> None:
         """The audio has ended: what was held back is heard. More can be pushed to a `fork` made before."""
-        if not self.listener.ended:
-            self.listener.push(self.intake.flush())
-            self.listener.flush()
+        with self._lock:
+            if not self.listener.ended:
+                self.listener.push(self.intake.flush())
+                self.listener.flush()
 
     # Asking
 
@@ -114,9 +130,10 @@ class Memory:
         check_text(self.model, question)
         if max_new_tokens is not None:
             whole("max_new_tokens", max_new_tokens, least=1)
-        if not self.seconds:
-            raise ValueError("nothing was heard yet: push audio before asking")
-        now = self if self.listener.ended else self.fork()  # what has ended stays as it is
+        with self._lock:
+            if not self.seconds:
+                raise ValueError("nothing was heard yet: push audio before asking")
+            now = self if self.listener.ended else self.fork()  # what has ended stays as it is
         now.finish()
         return now, max_new_tokens or self.model.answer_limit(question, now.seconds)
 
@@ -139,28 +156,34 @@ class Memory:
     @property
     def seconds(self) -> float:
         """Of audio pushed."""
-        return self.listener.seconds
+        with self._lock:
+            return self.listener.seconds
 
     @property
     def kept_kv_tokens(self) -> int:
         """KV tokens that stay of the intervals that were heard: their SSTs, and the frames of uncompressed ones."""
-        return self.listener.kept
+        with self._lock:
+            return self.listener.kept
 
     @property
     def kept_kv_bytes(self) -> int:
         """Bytes of their keys and values, measured on the cache's tensors."""
-        return self.listener.memory.audio_bytes(len(self.model.backbone.llm.prompt.prefix))[0]
+        with self._lock:
+            return self.listener.memory.audio_bytes(len(self.model.backbone.llm.prompt.prefix))[0]
 
     @property
     def full_kv_bytes(self) -> int:
         """Bytes that all frames of these intervals would hold, as full attention needs them."""
-        return self.listener.frames * self.listener.memory.token_bytes
+        with self._lock:
+            return self.listener.frames * self.listener.memory.token_bytes
 
     @property
     def intervals(self) -> list[HeardInterval]:
         """Those that were heard, in order."""
-        found, start, size = [], 0.0, self.listener.memory.token_bytes
-        for end, ratio, frames, kept in self.listener.intervals:
+        with self._lock:
+            heard, size = list(self.listener.intervals), self.listener.memory.token_bytes
+        found, start = [], 0.0
+        for end, ratio, frames, kept in heard:
             found.append(HeardInterval(start, end, ratio, frames, kept, kept * size, frames * size))
             start = end
         return found
@@ -169,12 +192,18 @@ class Memory:
 
     def fork(self) -> Memory:
         """A memory that remembers the same and goes on alone."""
-        return Memory(self.model, self.listener.fork(), self.intake.copy())
+        with self._lock:
+            return Memory(self.model, self.listener.fork(), self.intake.copy())
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file (safetensors) from which `ListeningModel.load_memory` goes on. Raises FileError."""
-        held, counts = self.intake.state()
-        self.listener.save(path, {HELD: held}, intake=counts)
+        """Write it to a file (safetensors) from which `ListeningModel.load_memory` goes on.
+
+        Raises FileError, as where the file's folder is missing.
+        """
+        check_target(path, "path")
+        now = self.fork()  # as it is now, while others may push
+        held, counts = now.intake.state()
+        now.listener.save(path, {HELD: held}, intake=counts)
 
     @classmethod
     def load(cls, path: str | Path, model: ListeningModel) -> Memory:
@@ -203,5 +232,9 @@ def check_text(model: ListeningModel, question: str) -> None:
     """Raises ValueError where a question is blank, or too long for the LLM."""
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f"question: got {question!r:.80}; give a text")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"question: character {error.start} is half of one (a lone surrogate); take it out") from error
     llm = model.backbone.llm
     check_question(llm, len(llm.prompt.question(question)))
