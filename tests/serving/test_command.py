@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import socket
 from dataclasses import fields
 
 import pytest
 
-from speech_xl.commands.serve import add_arguments, limits_of, made, sessions_folder
+from speech_xl.commands.serve import add_arguments, limits_of, made, serve, sessions_folder
+from speech_xl.run.user_errors import exit_on_user_error
 from speech_xl.serving.limits import Limits
 
 
@@ -44,6 +46,31 @@ def test_it_listens_here_alone_unless_told_otherwise(parse, model, capsys, monke
         assert model.name == ("mine" if warned else name)
         asyncio.run(server.service.close())
     model.name = name
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "127.0.0.1"])
+def test_where_it_cannot_listen_it_says_so_in_one_line_and_serves_nothing(parse, model, capsys, host):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SystemExit) as end, exit_on_user_error():
+            serve(model, parse("--host", host, "--port", str(port)))
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.startswith("error: --host") and said.count("\n") == 1
+    assert ("256.1.1.1 is no address" if host == "256.1.1.1" else f"{port}: Address already in use") in said
+
+
+def test_it_tells_the_port_that_was_free(parse, model, capsys, monkeypatch):
+    served = []
+
+    class Quick:
+        def run(self, sockets):
+            served.extend(one.getsockname()[1] for one in sockets)
+            for one in sockets:
+                one.close()
+
+    monkeypatch.setattr("speech_xl.commands.serve.made", lambda *given: Quick())
+    serve(model, parse("--host", "localhost", "--port", "0"))
+    assert served[0] and set(served) == {served[0]} and f"http://localhost:{served[0]}," in capsys.readouterr().err
 
 
 def test_sessions_lie_in_the_users_cache(monkeypatch, tmp_path):

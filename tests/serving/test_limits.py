@@ -170,9 +170,10 @@ def test_what_isnt_there_is_told_in_the_same_form(client, way):
     assert answer.status_code in (404, 405) and answer.json()["error"]["code"] in ("not_found", "method_not_allowed")
 
 
-def test_the_limits_are_told_and_checked(client):
+def test_the_limits_are_told_and_checked(client, model):
     told = client.get("/v1/limits").json()
     assert {name: told[name] for name in vars(Limits())} == vars(Limits())
     assert told["ratios"] == [1, 2, 4, 8, 16] and told["default_ratio"] == 4 and told["model"] == "tiny"
+    assert told["transcript_instruction"] == model.transcript.instruction
     with pytest.raises(ValueError, match="max_sessions: got 0"):
         Limits(max_sessions=0)

@@ -1,5 +1,6 @@
 """Live audio over a WebSocket, and the real server: a silent client, a slow head, a signal."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -48,11 +49,26 @@ def test_a_socket_says_its_rate(client, query):
     assert refused.value.status_code == 400 and refused.value.json()["error"]["code"] == "bad_pcm"
 
 
-def test_one_socket_at_a_time_pushes_into_a_session(client):
+def test_one_socket_at_a_time_pushes_into_a_session(client, monkeypatch):
+    monkeypatch.setattr("speech_xl.serving.live_routes.HANDOVER_SECONDS", 0.1)
     session = opened(client)
     with live(client, session), pytest.raises(WebSocketDenialResponse) as refused, live(client, session):
         pass
     assert refused.value.status_code == 429
+
+
+def test_a_socket_waits_for_the_end_of_the_one_before(client):
+    session_id = opened(client)
+    session = client.service.store.find(session_id)
+
+    async def ends_soon():
+        session.streaming = True
+        asyncio.get_running_loop().call_later(0.3, setattr, session, "streaming", False)
+
+    client.portal.call(ends_soon)
+    with live(client, session_id) as socket:
+        socket.send_json({"type": "end"})
+        assert told(socket, "ended")[-1]["session"]["ended"]
 
 
 @pytest.mark.parametrize("message", ["no json", "[]", "{}", '{"type": "sing"}', "[" * 5_000, b"odd"])

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from speech_xl.serving.compute import Stop
 from speech_xl.serving.errors import Stopped
 from speech_xl.serving.session_work import take
 from speech_xl.serving.state import hearing
+from speech_xl.serving.wishes import Wishes
 from tests.listening_models import INTERVAL, tiny_model
 from tests.serving.conftest import ask, error_of, heard, opened, pcm_of, push, wav
 
@@ -225,6 +227,32 @@ def test_a_ratio_and_a_question_do_not_wait_until_a_file_was_heard(client):
     ratios = [interval["ratio"] for interval in ended["intervals"]]
     assert ratios[0] == 4 and ratios[-1] == 16 and ratios == sorted(ratios)
     assert ended["ratio"] == 16 and ended["audio_seconds_heard"] == len(long) / 16_000
+
+
+def test_a_view_never_shows_less_than_was_acknowledged(client):
+    state, wishes = client.service.store.find(opened(client)).state, Wishes()
+
+    async def wanted_amid_a_step():
+        wishes.open()
+        wish = asyncio.ensure_future(wishes.want(lambda draft: draft.set_ratio(16)))
+        await asyncio.sleep(0)
+        views = hearing(state, [heard(SPEECH)] * 2, 16_000, wishes)
+        first = next(views)
+        await wish
+        wishes.close()
+        return [first["ratio"], *(view["ratio"] for view in views if view)]
+
+    assert client.portal.call(wanted_amid_a_step) == [16, 16]
+
+
+def test_who_waits_for_a_session_that_is_deleted_is_told_so(client):
+    session, long = opened(client, transcribe=True), np.tile(SPEECH, 40)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(push, client, session, long)
+        while client.get(f"/v1/sessions/{session}").json()["status"] != "hearing":
+            time.sleep(0.01)
+        assert client.delete(f"/v1/sessions/{session}").status_code == 204
+        assert error_of(waiting.result(), 404, "no_session") == "this session was deleted"
 
 
 def test_a_ratio_stays_where_the_file_breaks_off_and_waiting_for_it_ends(client):

@@ -89,11 +89,16 @@ def check_extra() -> None:
 
 
 def serve(model: ListeningModel, given: argparse.Namespace) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises ValueError for a bad token, FileError where sessions can't be kept."""
+    """Serve until SIGTERM or Ctrl-C. Raises ConfigError where it can't listen, ValueError for a bad token, FileError
+    where sessions can't be kept."""
+    from speech_xl.serving.server import bound
+
+    sockets = bound(given.host, given.port)
     server = made(model, given)
     host = given.host if ":" not in given.host else f"[{given.host}]"
-    print(f"{model.name} is served at http://{host}:{given.port}, its page too; Ctrl-C stops it", file=sys.stderr)
-    server.run()
+    port = sockets[0].getsockname()[1]
+    print(f"{model.name} is served at http://{host}:{port}, its page too; Ctrl-C stops it", file=sys.stderr)
+    server.run(sockets)
 
 
 def made(model: ListeningModel, given: argparse.Namespace) -> Any:

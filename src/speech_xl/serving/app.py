@@ -66,8 +66,13 @@ def create_app(
     @app.get("/v1/limits")
     async def limits() -> JSONResponse:
         offered = {"ratios": list(service.ratios), "default_ratio": service.model.default_ratio}
-        about = {"interval_seconds": service.model.interval_seconds, "model": service.model.name}
-        return JSONResponse({**asdict(service.limits), **offered, **about, "durable": service.store.durable})
+        about = {
+            "model": service.model.name,
+            "interval_seconds": service.model.interval_seconds,
+            "transcript_instruction": service.model.transcript.instruction,
+            "durable": service.store.durable,
+        }
+        return JSONResponse({**asdict(service.limits), **offered, **about})
 
     if PAGE.is_dir():
         app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

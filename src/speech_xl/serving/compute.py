@@ -22,12 +22,17 @@ AHEAD_SECONDS = 3.0  # of the model that new work has before older work: a short
 
 
 class Stop:
-    """Asks work to stop before its next step; read by worker threads."""
+    """Asks work to stop before its next step; read by worker threads.
+
+    why  what stopped work raises
+    """
 
     def __init__(self) -> None:
         self.wanted = False
+        self.why: Exception = Stopped("stopped")
 
-    def __call__(self) -> None:
+    def __call__(self, why: Exception | None = None) -> None:
+        self.why = why or self.why
         self.wanted = True
 
 
@@ -97,7 +102,7 @@ class Compute:
         """Run a generator to its end and return what it returns; `each` gets, on the event loop, its values but None.
 
         Its steps end, and the generator is closed, before this returns: also where `each` raises, `stop` is set
-        (Stopped), or it raises itself. Raises ApiError (429) where too much waits already.
+        (its `why`), or it raises itself. Raises ApiError (429) where too much waits already.
         """
         if self._ending:
             raise Stopped("stopped")
@@ -161,7 +166,7 @@ class Compute:
             try:
                 if job.stop.wanted or self._ending:
                     job.steps.close()
-                    raise Stopped("stopped")
+                    raise job.stop.why
                 value = next(job.steps)
             except StopIteration as end:
                 job.give("end", end.value)

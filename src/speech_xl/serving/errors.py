@@ -57,6 +57,11 @@ def busy(code: str, message: str) -> ApiError:
     return ApiError(429, code, message, headers={"Retry-After": "5"})
 
 
+def deleted() -> ApiError:
+    """404: to whoever waited for a session that another request deleted."""
+    return ApiError(404, "no_session", "this session was deleted", "id")
+
+
 def as_api_error(error: Exception, folder: Path | None = None) -> ApiError:
     """Any exception as the client is to see it; what no client caused is logged and told as 500 without its text.
 

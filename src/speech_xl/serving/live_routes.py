@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from speech_xl.serving.compute import Stop
-from speech_xl.serving.errors import ApiError, as_api_error, busy
+from speech_xl.serving.errors import ApiError, as_api_error, busy, deleted
 from speech_xl.serving.pcm import check_even, checked_rate, samples
 from speech_xl.serving.security import PROTOCOL
 from speech_xl.serving.service import Service
@@ -21,6 +21,9 @@ from speech_xl.serving.session_work import check_open, end_audio, hearing_in_tur
 from speech_xl.serving.state import hearing_live
 
 Json = dict[str, Any]
+HANDOVER_SECONDS = (
+    2.0  # that a new WebSocket waits for the end of the one before: its client left, its save is under way
+)
 CLOSED, POLICY, TOO_LATE = 1000, 1008, 1013  # codes of the WebSocket's close
 
 
@@ -34,8 +37,7 @@ def live_routes(service: Service) -> APIRouter:
             session = service.store.find(session_id)
             rate = checked_rate(socket.query_params.get("rate"), "name the rate, as in ?rate=16000")
             service.check_streams()
-            if session.streaming:
-                raise busy("streaming", "another WebSocket pushes audio into this session; fork it, or close the other")
+            await let_go(session)
         except ApiError as error:
             await socket.send_denial_response(error.response())
             return
@@ -49,6 +51,17 @@ def live_routes(service: Service) -> APIRouter:
             session.streaming = False
 
     return routes
+
+
+async def let_go(session: Session) -> None:
+    """Wait until no WebSocket pushes into a session. Raises ApiError: 429 where one goes on, 404 after a DELETE."""
+    until = time.monotonic() + HANDOVER_SECONDS
+    while session.streaming:
+        if time.monotonic() > until:
+            raise busy("streaming", "another WebSocket pushes audio into this session; fork it, or close the other")
+        await asyncio.sleep(0.02)
+    if session.deleted:
+        raise deleted()
 
 
 class Live:

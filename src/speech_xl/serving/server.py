@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 from typing import Any
 
@@ -11,9 +13,11 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from speech_xl.run.command import ConfigError
 from speech_xl.serving.limits import Limits
 from speech_xl.serving.service import Service
 
+ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine doesn't have: IPv6's, often
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -68,6 +72,33 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.service.store.end_streams()
         await super().shutdown(sockets)
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen at every address of a host, at one port; port 0: at one that is free. Raises ConfigError."""
+    try:
+        found = {info[4][:2]: info[0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"--host: {host} is no address or name that is known here ({error})") from error
+    sockets: list[socket.socket] = []
+    refused: OSError | None = None
+    for (address, _), family in found.items():
+        try:
+            sockets.append(socket.create_server((address, port), family=family))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                refused = error
+                break
+            refused = None if sockets else error
+        else:
+            refused = None
+            port = sockets[0].getsockname()[1]
+    if refused is not None:
+        for one in sockets:
+            one.close()
+        said = os.strerror(refused.errno or 0)
+        raise ConfigError(f"--host, --port: can't listen at {host}, port {port}: {said}; name others") from refused
+    return sockets
 
 
 def make_server(app: FastAPI, service: Service, host: str, port: int) -> Server:

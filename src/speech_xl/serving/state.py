@@ -165,10 +165,10 @@ def hearing(
     """Hear audio on a copy of the session, which is returned: whoever stops this leaves the session as it was."""
     draft = state.fork()
 
-    def steps() -> Generator[Json | None, None, SessionState]:
+    def steps() -> Generator[Callable[[], Json] | None, None, SessionState]:
         for block in audio:
             yield from draft.pushing(block, rate)
-            yield draft.view()
+            yield draft.view
         return draft
 
     return (yield from wishes.between(draft, steps()))
@@ -188,9 +188,9 @@ def ending(state: SessionState, wishes: Wishes) -> Generator[Json | None, None, 
     """The audio of a copy of the session ends."""
     draft = state.fork()
 
-    def steps() -> Generator[Json | None, None, SessionState]:
+    def steps() -> Generator[Callable[[], Json] | None, None, SessionState]:
         yield from draft.finishing()
-        yield draft.view()
+        yield draft.view
         return draft
 
     return (yield from wishes.between(draft, steps()))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from speech_xl.inference.model import ListeningModel
 from speech_xl.serving.compute import Compute, Stop
-from speech_xl.serving.errors import ApiError, Stopped, busy
+from speech_xl.serving.errors import ApiError, busy, deleted
 from speech_xl.serving.limits import Limits
 from speech_xl.serving.session import ID, Session, folder_name, saved_session
 from speech_xl.serving.state import Json, SessionState, remove
@@ -90,7 +90,7 @@ class SessionStore:
     async def delete(self, session: Session) -> None:
         """Stop what it does, and remove it with its files."""
         session.deleted = True
-        session.stop()
+        session.stop(deleted())
         while session.last is not None and not session.last.done():
             await asyncio.wait({session.last})
         self._forget(session)
@@ -130,9 +130,9 @@ class SessionStore:
                 if before is not None and not before.done():
                     await asyncio.wait({before})
                 if session.deleted:
-                    raise ApiError(404, "no_session", "this session was deleted", "id")
+                    raise deleted()
                 if stop.wanted:
-                    raise Stopped("stopped")
+                    raise stop.why
                 session.stop, session.status = stop, status
                 return await work(stop)
             finally:

@@ -48,17 +48,20 @@ class Wishes:
             self._waiting.append((function, future))
         return await asyncio.shield(asyncio.wrap_future(future))
 
-    def between(self, draft: object, steps: Generator[Value, None, Result]) -> Generator[Value, None, Result]:
-        """These steps; after each of them what was wanted of `draft` meanwhile."""
+    def between(
+        self, draft: object, steps: Generator[Callable[[], Value] | None, None, Result]
+    ) -> Generator[Value | None, None, Result]:
+        """These steps; after each of them what was wanted of `draft` meanwhile, then what the step's function gives:
+        a view made after the wishes never shows less than was acknowledged."""
         try:
             while True:
                 try:
-                    value = next(steps)
+                    made = next(steps)
                 except StopIteration as end:
                     self._fulfil(draft)
                     return end.value
                 self._fulfil(draft)
-                yield value
+                yield None if made is None else made()
         finally:
             steps.close()
 
