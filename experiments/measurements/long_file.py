@@ -1,4 +1,4 @@
-"""A long file through every door: command line, Python, HTTP and a session as the page uses it.
+"""A long file through every door: command line, Python, HTTP, a session, and the page in a Chromium.
 
     python experiments/measurements/long_file.py MODEL AUDIO
 
@@ -186,7 +186,7 @@ def by_http(given: argparse.Namespace, folder: Path) -> Door:
 
 
 def by_session(given: argparse.Namespace, folder: Path) -> Door:
-    """As the page does: open, upload without waiting, look on, end; then the memory's file is measured."""
+    """Open, upload without waiting, look on, end; then the memory's file is measured."""
     resident: list[tuple[float, float]] = []
     asked = {"ratio": given.ratio, "transcribe": True}
     with server(given, folder) as (client, process):
@@ -199,9 +199,39 @@ def by_session(given: argparse.Namespace, folder: Path) -> Door:
                 time.sleep(1.0)
             found = client.json("POST", f"{place}/end")
         seconds = time.monotonic() - begin
-        path = folder / "measured.safetensors"
-        path.write_bytes(client("GET", f"{place}/memory"))
-        client("DELETE", place)
+        return session_door(client, place, found, folder, seconds, resident)
+
+
+def by_page(given: argparse.Namespace, folder: Path) -> Door:
+    """Give the file to the page in a browser, and wait until all was heard."""
+    from playwright.sync_api import sync_playwright
+
+    from experiments.figures.driven_page import choose, hear, launch, visit
+
+    resident: list[tuple[float, float]] = []
+    with server(given, folder) as (client, process), sync_playwright() as playwright, launch(playwright) as browser:
+        page = browser.new_page()
+        visit(page, f"{client.address}/")
+        choose(page, "A", given.ratio)
+        begin = time.monotonic()
+        with watched(process, resident), page.expect_response(lambda r: r.url.endswith("/end"), timeout=0) as ended:
+            hear(page, Path(given.audio), DAY)
+        place = ended.value.url.removeprefix(client.address).removesuffix("/end")
+        seconds = time.monotonic() - begin
+        shown = page.locator("#intervals li").count()
+        found = ended.value.json()
+        if shown != len(found["intervals"]):
+            raise RuntimeError(f"the page shows {shown} intervals, and {len(found['intervals'])} were heard")
+        return session_door(client, place, found, folder, seconds, resident)
+
+
+def session_door(
+    client: Client, place: str, found: dict[str, Any], folder: Path, seconds: float, resident: list[tuple[float, float]]
+) -> Door:
+    """What a session at `place` told, and the tensors of its memory."""
+    path = folder / "measured.safetensors"
+    path.write_bytes(client("GET", f"{place}/memory"))
+    client("DELETE", place)
     segments = [(one["start_seconds"], one["end_seconds"], one["text"]) for one in found["segments"]]
     told = {name: found[name] for name in ("kept_kv_bytes", "full_kv_bytes")}
     tensors = {name: one for name, one in load_file(path).items() if name.startswith("layers.")}
@@ -230,6 +260,7 @@ def main() -> None:
         "python": lambda: by_python(given),
         "http": lambda: by_http(given, given.work / "http"),
         "session": lambda: by_session(given, given.work / "session"),
+        "page": lambda: by_page(given, given.work / "page"),
     }
     found: dict[str, Door] = {}
     with ThreadPoolExecutor(len(doors) if given.at_once else 1) as pool:

@@ -182,7 +182,8 @@ def long_file() -> str:
     """Half an hour of audio through the command line, Python, HTTP and a session: seconds, and resident memory."""
     summary = record("long_file")["summary"]
     names = {"command": "`speech-xl transcribe`", "python": "`model.transcribe`"}
-    names |= {"http": "`POST /v1/audio/transcriptions`", "session": "a session, as the page uses it"}
+    names |= {"http": "`POST /v1/audio/transcriptions`", "session": "a session over HTTP"}
+    names |= {"page": "the page, in Chromium"} if "page_seconds" in summary else {}
     body = [
         [
             label,
