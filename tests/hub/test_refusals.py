@@ -12,11 +12,15 @@ from safetensors.torch import load_file, save_file
 from experiments.random_models import encoder_folder, llm_folder
 from speech_xl import SpeechXL, SpeechXLConfig
 from speech_xl.hub.export import export
+from speech_xl.inference import load_stage
+from speech_xl.model.memory_file import MemoryFileError
+from speech_xl.model.pretrained import PretrainedError
 from speech_xl.phases.weights import WeightsError
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.lineage import LineageError
 from speech_xl.storage.hub_folder import CONFIG, INDEX, WEIGHTS, HubFolderError
 from speech_xl.storage.tensor_files import TensorFileError, read_tensors, write_tensors
+from tests.hub.giving import sound
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,51 @@ def test_a_pickle_is_not_read(folder):
     with pytest.raises(HubFolderError, match=r"model\.safetensors is missing.*pytorch_model\.bin could hold code"):
         SpeechXL.from_pretrained(folder)
     assert not (folder.parent / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("interval_seconds", 0.001),
+        ("interval_seconds", "4"),
+        ("default_ratio", 2.5),
+        ("default_ratio", 0),
+        ("max_tokens_per_second", 0),
+        ("eval_ratios", [2, -1]),
+        ("eval_ratios", 4),
+        ("weights_dtype", "int4"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(folder, key, value):
+    change(folder, **{key: value})
+    for load in (SpeechXL.from_pretrained, load_stage):
+        with pytest.raises(ConfigError, match=rf"config\.json: {key}.*got .*; give"):
+            load(folder)
+    with pytest.raises(ValueError, match=rf"config\.json: {key}.*got .*; give"):
+        SpeechXLConfig.from_pretrained(folder)
+
+
+def test_a_key_that_nothing_knows_is_named(folder):
+    change(folder, default_ration=8)
+    with pytest.raises(ValueError, match=r"config\.json: default_ration: got 8; .* mend its spelling"):
+        SpeechXL.from_pretrained(folder)
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(folder):
+    inner = json.loads((folder / CONFIG).read_text())["text_config"]
+    change(folder, text_config={**inner, "vocab_size": 40})
+    with pytest.raises(PretrainedError, match=r"its tokenizer has [\d,]+ tokens and the LLM 40 embeddings"):
+        SpeechXL.from_pretrained(folder)
+
+
+def test_a_memory_belongs_to_the_configs_it_was_heard_with(folder, lora_run, tmp_path):
+    model = SpeechXL.from_pretrained(folder)
+    model.listen(sound(0), rate=16_000).save(tmp_path / "memory")
+    assert SpeechXL.from_pretrained(folder).load_memory(tmp_path / "memory").seconds
+    inner = json.loads((folder / CONFIG).read_text())["text_config"]
+    change(folder, text_config={**inner, "rms_norm_eps": 0.5})
+    with pytest.raises(MemoryFileError, match="other weights or settings"):
+        SpeechXL.from_pretrained(folder).load_memory(tmp_path / "memory")
 
 
 NAME = "backbone.adapter.project.weight"

@@ -7,8 +7,10 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from speech_xl.hub.registration import register_model
-from speech_xl.storage.hub_folder import CODE, MODEL_TYPE
+from speech_xl.storage.hub_folder import CODE, CONFIG, MODEL_TYPE, check_values
 
+# Keys that transformers knows of any config, under other names than it keeps them, or hands on to it.
+KNOWN = {"torch_dtype", "attn_implementation", "experts_implementation", "name_or_path", "model_type", CODE}
 FORGOTTEN = ("_name_or_path", "_commit_hash")  # of an inner config: where somebody's copy of it lay
 
 
@@ -30,7 +32,8 @@ class SpeechXLConfig(PreTrainedConfig):
     weights_dtype          number format of the weights' file, for tensors that lose nothing by it; null: as in memory
     lineage                what the weights come from and what they were trained with
 
-    Classes are of this package alone; a config that asks for code of its own (auto_map) is refused with ValueError.
+    Classes are of this package alone. ValueError names a key that nothing knows, a value that can't be used, and a
+    config that asks for code of its own (auto_map).
     """
 
     model_type = MODEL_TYPE
@@ -60,6 +63,13 @@ class SpeechXLConfig(PreTrainedConfig):
     ) -> None:
         if kwargs.get(CODE):
             raise ValueError(f"config.json: {CODE}: asks for code that comes with the model, and none is run")
+        check_keys(kwargs)
+        values: dict[str, Any] = {"interval_seconds": interval_seconds, "default_ratio": default_ratio}
+        values |= {"max_tokens_per_second": max_tokens_per_second, "eval_ratios": eval_ratios}
+        try:
+            check_values({**values, "weights_dtype": weights_dtype})
+        except ValueError as error:
+            raise ValueError(f"{CONFIG}: {error}") from error
         self.text_config, self.audio_config = _inner(text_config, "text"), _inner(audio_config, "audio")
         self.stage, self.phase = stage, phase
         self.encoder, self.llm, self.adapter, self.frame_code, self.sst = encoder, llm, adapter, frame_code, sst
@@ -70,6 +80,16 @@ class SpeechXLConfig(PreTrainedConfig):
         super().__init__(**kwargs)
         if self.text_config is not None:  # of a model: whoever has it may ask an Auto class for the model next
             register_model()
+
+
+def check_keys(given: dict[str, Any]) -> None:
+    """Raises ValueError where transformers knows a key of no config."""
+    known = KNOWN | set(dir(PreTrainedConfig()))
+    if unknown := sorted(key for key in given if key not in known and not key.startswith("_")):
+        raise ValueError(
+            f"{CONFIG}: {unknown[0]}: got {given[unknown[0]]!r:.80}; nothing knows this key: take it out, or mend its "
+            "spelling"
+        )
 
 
 def _inner(given: PreTrainedConfig | dict[str, Any] | None, name: str) -> PreTrainedConfig | None:

@@ -20,7 +20,6 @@ from speech_xl.storage.hub_folder import INDEX, PREFIX, WEIGHTS
 from speech_xl.storage.tensor_files import write_tensors
 
 SHARD = "5GB"  # most of a weights file, unless one tensor alone is more
-NUMBER_FORMATS = ("float16", "bfloat16", "float32")
 
 
 def write_folder(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +24,19 @@ WITHOUT_MEANING = frozenset(
         "max_gap_seconds",
     ]
 )
+# Of a pretrained model's config: how and by which release it is run, and what no answer depends on.
+NOISE = frozenset(
+    [
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "architectures",
+        "use_cache",
+        "id2label",
+        "label2id",
+        "return_dict",
+    ]
+)
 SAMPLED = 1 << 14  # numbers of a tensor that are looked at
 
 
@@ -39,6 +53,15 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], about: str = "") -> str:
         digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
         digest.update((values.double() if values.is_floating_point() else values.long()).contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def meaning(config: Any) -> Any:
+    """A pretrained model's config as plain data, without `NOISE` and what says where it was loaded from."""
+    config = config.to_dict() if hasattr(config, "to_dict") else config
+    if isinstance(config, Mapping):
+        kept = {str(key): value for key, value in config.items() if value is not None}
+        return {key: meaning(value) for key, value in kept.items() if key not in NOISE and key[0] != "_"}
+    return [meaning(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
 class KnownFingerprint:

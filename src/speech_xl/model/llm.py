@@ -117,6 +117,7 @@ class LLM(nn.Module):
                     self.model = AutoModelForCausalLM.from_config(config, **shape, **options)
                 self.model.tie_weights()  # which drawing them does, or leaving it
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            check_vocabulary(self.name, tokenizer, self.embedding.num_embeddings)
         if changing := rope_types(self.model.config) & CHANGING_ROPE:
             raise ValueError(
                 f"llm.name={self.name}: {changing.pop()} RoPE changes old keys as audio grows; pruned KV can't follow"
@@ -208,3 +209,16 @@ class LLM(nn.Module):
             return sum(p.numel() * (6.0 if p.requires_grad else 4.0) for p in parameters)
 
         return tokens * a_token(decoder) + label_tokens * a_token([head])
+
+
+def check_vocabulary(name: str, tokenizer: Any, embeddings: int) -> None:
+    """Raises PretrainedError where the tokenizer writes texts in tokens that the LLM has no embedding for.
+
+    Special tokens beyond its vocabulary don't count: transformers adds some to a tokenizer that has no use for them.
+    """
+    ids = int(tokenizer.vocab_size)
+    if ids > embeddings:
+        raise PretrainedError(
+            f"llm.name={name}: its tokenizer has {ids:,} tokens and the LLM {embeddings:,} embeddings; take the "
+            "tokenizer that belongs to the LLM"
+        )

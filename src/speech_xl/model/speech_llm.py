@@ -21,7 +21,7 @@ from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint
+from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint, meaning
 from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.generation import TokenWatch, greedy_answers
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
@@ -108,7 +108,7 @@ class SpeechLLM(nn.Module):
         return [build_layout(prefix, *row, self.positions, self.placement) for row in rows]
 
     def identity(self) -> str:
-        """Names these very weights and the settings they run with: a KV cache means nothing to any other model.
+        """Names these very weights, their configs and settings: a KV cache means nothing to any other model.
 
         Reckoned again only where one of them has changed."""
         plain = (bool, int, float, str, list, tuple)
@@ -119,7 +119,9 @@ class SpeechLLM(nn.Module):
             for key, value in sorted(vars(module).items() if module is not None else ())
             if isinstance(value, plain) and key not in WITHOUT_MEANING and key != "training" and key[0] != "_"
         }
-        return self._fingerprint(self.state_dict(), json.dumps([settings, self.llm.prompt.prefix]))
+        configs = [meaning(getattr(part.model, "config", None)) for part in (self.llm, self.encoder)]
+        about = json.dumps([settings, self.llm.prompt.prefix, configs], sort_keys=True, default=str)
+        return self._fingerprint(self.state_dict(), about)
 
     @property
     def positions(self) -> Scheme:

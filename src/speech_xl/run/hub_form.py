@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_xl.run.configs import ConfigError
-from speech_xl.storage.hub_folder import CONFIG, read_hub_config
+from speech_xl.storage.hub_folder import CONFIG, check_values, read_hub_config
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")  # OWNER/NAME, or one of the hub's oldest names
 ROLES = ("encoder", "llm")  # parts that may be a base model
@@ -25,10 +25,15 @@ def stage_config(folder: Path, bases: Mapping[str, str] | None = None) -> dict[s
 
     bases  where this machine has the base models of the folder: role (encoder, llm) -> folder or hub name
 
-    Raises ConfigError for a base model that is named by a path, and for a role that has none; HubFolderError for a
+    Raises ConfigError for a value that can't be used, a base model that is named by a path, and a role that has none;
+    HubFolderError for a
     config.json that can't be read.
     """
     source, given = folder / CONFIG, read_hub_config(folder)
+    try:
+        check_values(given)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
     named = given.get("base_models") or {}
     if not isinstance(named, dict) or set(named) - set(ROLES):
         raise ConfigError(f"{source}: base_models: got {named!r:.80}; give a mapping of {' and '.join(ROLES)}")

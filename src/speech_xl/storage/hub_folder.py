@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from speech_xl import SHORTEST_SECONDS
+from speech_xl.checks import number, whole
 from speech_xl.storage.files import unreadable
 
 MODEL_TYPE = "speech_xl"
@@ -18,6 +20,9 @@ INDEX = "model.safetensors.index.json"  # of weights in several files
 PREFIX = "backbone."  # before the names of its tensors: the whole model is one module around the backbone
 CODE = "auto_map"  # the key by which a folder on the hub asks for code of its own to be run
 JSON_FILES = (CONFIG, "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+
+
+NUMBER_FORMATS = ("float16", "bfloat16", "float32")
 
 
 class HubFolderError(RuntimeError):
@@ -53,6 +58,26 @@ def read_hub_config(folder: Path) -> dict[str, Any]:
                 "don't use the folder"
             )
     return found[CONFIG]
+
+
+def check_values(given: dict[str, Any]) -> None:
+    """Raises ValueError with key, value and mend where a value of a config.json, of those that are there, can't be
+    used."""
+    given = {key: value for key, value in given.items() if value is not None}
+    if "interval_seconds" in given:
+        number("interval_seconds", given["interval_seconds"], least=SHORTEST_SECONDS, unit="seconds")
+    if "default_ratio" in given:
+        whole("default_ratio", given["default_ratio"], least=1)
+    if "max_tokens_per_second" in given:
+        number("max_tokens_per_second", given["max_tokens_per_second"], above=0)
+    if "eval_ratios" in given:
+        ratios = given["eval_ratios"]
+        if not isinstance(ratios, list) or not ratios:
+            raise ValueError(f"eval_ratios: got {ratios!r:.80}; give a list of whole numbers from 1 upwards, or null")
+        for index, ratio in enumerate(ratios):
+            whole(f"eval_ratios[{index}]", ratio, least=1)
+    if "weights_dtype" in given and given["weights_dtype"] not in NUMBER_FORMATS:
+        raise ValueError(f"weights_dtype: got {given['weights_dtype']!r:.80}; give {', '.join(NUMBER_FORMATS)} or null")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
