@@ -207,7 +207,17 @@ def test_what_cannot_be_heard_says_what_it_is_and_how_to_convert_it(tmp_path):
         AudioFile.of(tmp_path)
     path = written(tmp_path / "a.flac")
     path.write_bytes(path.read_bytes()[: -len(path.read_bytes()) // 3])
-    with pytest.raises(AudioError, match=r"a\.flac is damaged after \d"):
+    with pytest.raises(AudioError, match=r"a\.flac is damaged within the first 4 s .* saved: ffmpeg -i \S+ \S+$"):
+        AudioFile.of(path)
+    path = path.rename(tmp_path / "my talk.flac")
+    with pytest.raises(AudioError, match=r"ffmpeg -i '/.*my talk\.flac' 'my talk\.converted\.flac'$"):
+        AudioFile.of(path)
+    path = written(tmp_path / "long.flac", sound(61.0))
+    path.write_bytes(path.read_bytes()[: -len(path.read_bytes()) // 10])
+    with pytest.raises(AudioError, match=r"is damaged between 30 s and 60 s"):
+        AudioFile.of(path)
+    path.write_bytes(b"")
+    with pytest.raises(AudioError, match=r"long\.flac is empty \(0 bytes\); restore it, or leave it out$"):
         AudioFile.of(path)
     samples = sound()
     samples[100] = np.inf

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from experiments.random_models import encoder_folder, llm_folder
 from speech_xl import SpeechXL, SpeechXLConfig
 from speech_xl.hub.export import export
+from speech_xl.hub.processor import SpeechXLProcessor
 from speech_xl.inference import load_stage
 from speech_xl.model.memory_file import MemoryFileError
 from speech_xl.model.pretrained import PretrainedError
@@ -75,6 +76,16 @@ def test_code_that_comes_with_a_folder_is_not_run_whoever_asks(folder, name):
     with pytest.raises(HubFolderError, match=rf"{name}: auto_map: asks for code"):
         SpeechXL.from_pretrained(folder, trust_remote_code=True)
     assert not mark.exists()
+
+
+def test_a_processor_runs_no_code_and_checks_its_ratio(folder):
+    processor = SpeechXLProcessor.from_pretrained(folder)
+    with pytest.raises(ValueError, match=r"ratio\[0\]: got 0"):
+        processor(text="who?", ratio=0)
+    path = folder / "processor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoProcessor": "evil.Evil"}}))
+    with pytest.raises(ValueError, match=r"processor_config\.json: auto_map: asks for code"):
+        SpeechXLProcessor.from_pretrained(folder)
 
 
 def test_nor_is_that_of_an_inner_config(folder):

@@ -50,11 +50,15 @@ def test_no_thread_is_left_behind(memory):
 
 
 def test_a_stream_can_be_closed_by_its_own_thread():
+    made = threading.Event()
+
     def text_of(ids):
+        made.wait(10)
         stream.close()
         return bytes(ids).decode()
 
-    stream = written([97] * 9, lambda ids: text_of(ids))
+    stream = written([97] * 9, text_of)
+    made.set()
     next(stream)
     stream._thread.join(10)
     assert not stream._thread.is_alive()

@@ -95,6 +95,11 @@ def test_what_is_told_is_what_lies_in_the_cache(model, file):
     assert answer.audio_seconds_heard == pytest.approx(2.9) and answer.ratio == 2
 
 
+def test_samples_that_lie_backwards_are_heard(model):
+    backwards = audio(1.0).numpy()[::-1]
+    same(model.listen(backwards, rate=16_000), model.listen(backwards.copy(), rate=16_000))
+
+
 def test_a_ratio_holds_for_intervals_that_end_later(model):
     memory = model.listen(audio(1.0), rate=16_000, ratio=4)
     memory.ratio = 2
@@ -111,7 +116,12 @@ def test_answers_are_finished_or_cut_and_count_their_tokens(model, file):
     cut = memory.ask(WHO, 3)
     assert (cut.new_tokens, cut.finished) == (3, False)
     assert memory.ask(model.transcript.instruction).new_tokens <= 32 + 8 * 3
-    for question, limit, said in (("", None, "question"), (WHO, 0, "max_new_tokens"), (WHO, 2.5, "max_new_tokens")):
+    for question, limit, said in (
+        ("", None, "question"),
+        (WHO, 0, "max_new_tokens"),
+        (WHO, 2.5, "max_new_tokens"),
+        ("a\ud800", 3, "character 1 is half of one"),
+    ):
         with pytest.raises(ValueError, match=said):
             memory.ask(question, limit)
     with pytest.raises(ValueError, match="nothing was heard yet"):
@@ -256,6 +266,7 @@ def test_what_cannot_be_heard_is_named(model, file, tmp_path):
         (np.zeros((16_000, 2)), {"rate": 16_000}, ValueError, r"\[channels, samples\]"),
         (np.full(100, np.nan), {"rate": 16_000}, ValueError, "finite"),
         (np.zeros(100, np.uint8), {"rate": 16_000}, ValueError, "int16 or int32"),
+        (np.array(["a", "b"]), {"rate": 16_000}, ValueError, "audio of type <U1: give numbers"),
         (np.zeros(0), {"rate": 16_000}, AudioError, "0 samples"),
         (17, {}, ValueError, "got int"),
     ]

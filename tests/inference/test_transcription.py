@@ -109,6 +109,16 @@ def test_the_quietest_moment_is_the_middle_of_the_last_such():
     assert quietest(torch.ones(100)) == 100
 
 
+@pytest.mark.parametrize("samples", [1, 399])
+def test_a_click_is_not_transcribed_and_told(model, samples):
+    click = torch.zeros(2 * RATE)
+    click[5_000 : 5_000 + samples] = 0.5
+    found = model.transcribe(click, rate=RATE)
+    assert not found.text and "s of sound, a click; nothing was written for it" in found.remarks[0]
+    click[5_000:5_400] = 0.5
+    assert not model.transcribe(click, rate=RATE).remarks, "25 ms may be speech"
+
+
 def test_silence_is_not_transcribed_and_told(model):
     sound = torch.cat([torch.zeros(round(PART * RATE)), SOUND[: 2 * RATE]])
     found = transcribed(model, sound, 7_000)

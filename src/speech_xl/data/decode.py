@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import gcd
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import av
@@ -83,6 +84,8 @@ class AudioFile:
         if not Path(path).is_file():
             raise AudioError(f"{name} {'is no file' if Path(path).exists() else 'is missing'}; name an audio file")
         try:
+            if not Path(path).stat().st_size:
+                raise AudioError(f"{name} is empty (0 bytes); restore it, or leave it out")
             found = _with_libsndfile(path, name, most_seconds)
         except soundfile.LibsndfileError as error:
             found = _with_av(path, name, error, most_seconds)
@@ -239,8 +242,12 @@ def _blocks(raw: Any, name: str, channels: int | None) -> Iterator[np.ndarray]:
             try:
                 block = file.read(min(count, file.frames - decoded), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                after = f"damaged after {decoded / file.samplerate:.1f} s ({error.error_string})"
-                raise AudioError(f"{name} is {after}; restore it, or {_convert(name)} what can be saved") from error
+                first, last = (round(one / file.samplerate, 1) for one in (decoded, min(decoded + count, file.frames)))
+                where = f"between {first:g} s and {last:g} s" if decoded else f"within the first {last:g} s"
+                raise AudioError(
+                    f"{name} is damaged {where} ({error.error_string}); restore it, or convert what can be saved: "
+                    f"{_ffmpeg(name)}"
+                ) from error
             if not len(block):
                 return
             decoded += len(block)
@@ -283,4 +290,9 @@ def av_blocks(path: str) -> Iterator[np.ndarray]:
 
 
 def _convert(name: str) -> str:
-    return f"convert it: ffmpeg -i {name} {Path(name).stem}.converted.flac"
+    return f"convert it: {_ffmpeg(name)}"
+
+
+def _ffmpeg(name: str) -> str:
+    """A command for a shell."""
+    return f"ffmpeg -i {quote(name)} {quote(f'{Path(name).stem}.converted.flac')}"

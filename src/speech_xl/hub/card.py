@@ -21,7 +21,6 @@ from speech_xl.model.layout import Scheme
 from speech_xl.run.hub_form import HUB_NAME, ROLES
 from speech_xl.run.trained_stage import TrainedStage
 
-CARD = "README.md"
 LIBRARY = "speech-xl-suite"
 TASK = "audio-text-to-text"
 UNKNOWN = "unknown"

@@ -16,7 +16,7 @@ import torch
 from psutil import pid_exists
 from torch import Tensor
 
-from speech_xl.hub.card import CARD, Facts, card_text
+from speech_xl.hub.card import Facts, card_text
 from speech_xl.hub.folder import SHARD, own_state, write_folder
 from speech_xl.hub.model import SpeechXL
 from speech_xl.hub.probe import largest_difference
@@ -26,6 +26,7 @@ from speech_xl.run.configs import ConfigError
 from speech_xl.run.hub_form import HUB_NAME, ROLES
 from speech_xl.run.trained_stage import TrainedStage
 from speech_xl.storage.files import check_writable, naming, write_text
+from speech_xl.storage.hub_folder import CARD
 
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.part")
 MEND = {

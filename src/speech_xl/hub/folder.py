@@ -15,8 +15,8 @@ from speech_xl.hub.config import SpeechXLConfig
 from speech_xl.hub.processor import SpeechXLProcessor
 from speech_xl.phases.finite import check_finite
 from speech_xl.run.lineage import NOTE
-from speech_xl.storage.files import write_text
-from speech_xl.storage.hub_folder import INDEX, PREFIX, WEIGHTS
+from speech_xl.storage.files import replacing, write_text
+from speech_xl.storage.hub_folder import CARD, INDEX, PREFIX, WEIGHTS
 from speech_xl.storage.tensor_files import write_tensors
 
 SHARD = "5GB"  # most of a weights file, unless one tensor alone is more
@@ -29,10 +29,12 @@ def write_folder(
     left_out: Collection[str],
     processor: SpeechXLProcessor,
     max_shard_size: int | str = SHARD,
+    card: bytes | None = None,
 ) -> None:
     """Write a model.
 
     state     its tensors, by their names in the backbone; those of pretrained parts that are `left_out` aren't written
+    card      its model card, which is written as it is; None: none is
 
     Raises DivergedError where a tensor holds NaN or infinity, and FileError where the system refuses.
     """
@@ -45,6 +47,9 @@ def write_folder(
         notes[NOTE] = json.dumps(config.lineage, sort_keys=True)
     config.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if card is not None:
+        with replacing(folder / CARD) as draft:
+            draft.write_bytes(card)
     for old in (*folder.glob("model-*-of-*.safetensors"), folder / WEIGHTS, folder / INDEX):
         old.unlink(missing_ok=True)
     pattern = WEIGHTS.replace(".safetensors", "{suffix}.safetensors")

@@ -24,7 +24,7 @@ from speech_xl.inference import ListeningModel
 from speech_xl.model import SpeechLLM
 from speech_xl.run.lineage import sources_of
 from speech_xl.run.trained_stage import TrainedStage
-from speech_xl.storage.hub_folder import PREFIX
+from speech_xl.storage.hub_folder import CARD, PREFIX
 from speech_xl.storage.tensor_files import read_notes
 
 # Arguments of `from_pretrained` that Auto classes hand on, or that ask for what is done anyway.
@@ -53,6 +53,7 @@ class SpeechXL(PreTrainedModel, ListeningModel):
     base_model_prefix = PREFIX.rstrip(".")
     main_input_name = "input_values"
     input_modalities = ("audio", "text")  # pyright: ignore[reportAssignmentType]
+    card: bytes | None = None  # the model card of the folder it was loaded from
     config: SpeechXLConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
@@ -120,6 +121,7 @@ class SpeechXL(PreTrainedModel, ListeningModel):
         own = SpeechXLConfig.from_pretrained(folder)
         check_lineage(own, stage)
         model = cls.of(stage, own if config is None else checked_config(config, own, folder), device_map, dtype)
+        model.card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else None
         model.name = (
             folder.resolve().name
             if folder == Path(pretrained_model_name_or_path)
@@ -170,7 +172,8 @@ class SpeechXL(PreTrainedModel, ListeningModel):
         max_shard_size: int | str = SHARD,
         **options: Any,
     ) -> None:
-        """Write config, weights, feature extractor and tokenizer; the same model gives the same bytes.
+        """Write config, weights, feature extractor, tokenizer, and the card where it was loaded with one; the same
+        model gives the same bytes.
 
         Where `config.base_models` names any, their weights are left out; set it to {} to write all.
 
@@ -192,7 +195,7 @@ class SpeechXL(PreTrainedModel, ListeningModel):
         self.config.architectures = [type(self).__name__]
         self.config.lineage = self._lineage(left)
         kept = {name: value for name, value in state.items() if name not in left}
-        write_folder(Path(save_directory), self.config, kept, left, self.processor, max_shard_size)
+        write_folder(Path(save_directory), self.config, kept, left, self.processor, max_shard_size, self.card)
 
     def left_out(self) -> set[str]:
         """Tensors of the base models that the config names, which no stage has trained."""

@@ -10,6 +10,7 @@ from transformers import AutoProcessor, BatchFeature, ProcessorMixin
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.hub.config import SpeechXLConfig
+from speech_xl.storage.hub_folder import CODE
 
 if TYPE_CHECKING:  # torch comes with them
     from torch import Tensor
@@ -35,6 +36,14 @@ class SpeechXLProcessor(ProcessorMixin):
 
     def __init__(self, feature_extractor: Any, tokenizer: Any, **kwargs: Any) -> None:
         super().__init__(feature_extractor, tokenizer, **kwargs)
+
+    @classmethod
+    def get_processor_dict(cls, *given: Any, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Raises ValueError where processor_config.json asks for code of its own."""
+        found, rest = super().get_processor_dict(*given, **options)
+        if found.get(CODE):
+            raise ValueError(f"processor_config.json: {CODE}: asks for code that comes with the model, and none is run")
+        return found, rest
 
     @cached_property
     def prompt(self) -> Prompt:
@@ -67,10 +76,14 @@ class SpeechXLProcessor(ProcessorMixin):
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
+        from speech_xl.model.ratios import check_ratios
+
         if return_tensors != "pt":
             raise ValueError(f"return_tensors: got {return_tensors!r}; the model takes torch's tensors, 'pt'")
         if audio is None and text is None:
             raise ValueError("nothing was given: give audio, text or both")
+        if ratio is not None:
+            check_ratios([ratio], "ratio")
         if answer is not None and text is None:
             raise ValueError("answer: has no question; give it as text")
         found: dict[str, Any] = {}

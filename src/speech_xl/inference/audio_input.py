@@ -83,7 +83,12 @@ def as_mono(samples: np.ndarray | Tensor) -> np.ndarray:
 
     Channels are averaged. Raises ValueError for other shapes and types, and numbers that aren't finite.
     """
-    tensor = torch.as_tensor(samples).detach().cpu()
+    if isinstance(samples, np.ndarray) and any(stride < 0 for stride in samples.strides):
+        samples = samples.copy()  # backwards, which torch can't read
+    try:
+        tensor = torch.as_tensor(samples).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"audio of type {samples.dtype}: give numbers from -1 to 1, or int16 or int32") from error
     if tensor.dtype in FULL_SCALE:
         tensor = tensor.double() / FULL_SCALE[tensor.dtype]
     if not tensor.is_floating_point():

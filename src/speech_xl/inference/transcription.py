@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speech_xl import SAMPLE_RATE
 from speech_xl.checks import number, whole
-from speech_xl.data.channels import SILENT
+from speech_xl.data.channels import SHORTEST_SOUND, SILENT
 from speech_xl.data.transcript import Transcript
 from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
 from speech_xl.inference.freed_memory import give_back
@@ -104,7 +104,7 @@ class Transcriber:
         self.intake, self.memory = Intake(), model.listen(ratio=ratio)
         self.start = 0  # sample of the audio at which this part begins
         self.held = torch.zeros(0)  # [S] of its end, in which it may be cut; the memory hasn't heard it
-        self.sounds = False  # whether anything does, in this part
+        self.sounding = 0  # samples of this part that are louder than silence
         self.ended = False
         self.results: list[PartResult] = []
         self.segments: list[Segment] = []
@@ -204,7 +204,7 @@ class Transcriber:
         self._hear(after)
 
     def _give(self, samples: Tensor) -> None:
-        self.sounds = self.sounds or bool((samples.abs() > SILENT).any())
+        self.sounding += int((samples.abs() > SILENT).sum())
         self.memory.listener.push(samples)
 
     def _end_part(self) -> None:
@@ -215,7 +215,8 @@ class Transcriber:
         instruction = model.transcript.instruction
         memory.finish()
         text, finished = "", True
-        if self.sounds:
+        sounding = self.sounding / SAMPLE_RATE
+        if sounding >= SHORTEST_SOUND:
             limit = model.answer_limit(instruction, memory.seconds)
             watch = None if self.on_token is None else TokenWatch(self.on_token)
             said = memory.listener.answer(instruction, limit, watch)
@@ -226,13 +227,14 @@ class Transcriber:
             elif (late := silent_end(model.transcript, text, memory.seconds)) is not None:
                 self.remarks.append(f"{part}: {late}")
         else:
-            self.remarks.append(f"{offset:.1f} to {end:.1f} s is digital silence; nothing was written for it")
+            what = f"holds {sounding:.4f} s of sound, a click" if sounding else "is digital silence"
+            self.remarks.append(f"{offset:.1f} to {end:.1f} s {what}; nothing was written for it")
         words = " ".join(model.transcript.words(text).split())
         self.segments += segments_of(model.transcript, text, offset, end)
         self.words += words_of(model.transcript, text, offset, end)
         self.results.append(PartResult(end, words, memory.kept_kv_bytes, memory.full_kv_bytes, finished))
         self.start += memory.listener.samples
-        self.memory, self.sounds = model.listen(ratio=memory.ratio), False
+        self.memory, self.sounding = model.listen(ratio=memory.ratio), 0
         self._limit_part()
 
     def fork(self) -> Transcriber:
@@ -250,7 +252,7 @@ class Transcriber:
         held, counts = self.intake.state()
         state = {
             "start": self.start,
-            "sounds": self.sounds,
+            "sounding": self.sounding,
             "ended": self.ended,
             "part_seconds": self.asked_seconds,
             "results": [astuple(one) for one in self.results],
@@ -270,7 +272,7 @@ class Transcriber:
         try:
             made = cls(model, memory.ratio, state["part_seconds"])
             made.start, made.held = whole("start", state["start"]), tensors[PART].cpu()
-            made.sounds, made.ended = bool(state["sounds"]), bool(state["ended"])
+            made.sounding, made.ended = whole("sounding", state["sounding"]), bool(state["ended"])
             made.results = [PartResult(*row) for row in state["results"]]
             made.segments = [_segment(*row) for row in state["segments"]]
             made.words = [(number("words", start, least=0), str(word)) for start, word in state["words"]]

@@ -16,6 +16,7 @@ from speech_xl.storage.files import unreadable
 MODEL_TYPE = "speech_xl"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CARD = "README.md"  # the model card
 INDEX = "model.safetensors.index.json"  # of weights in several files
 PREFIX = "backbone."  # before the names of its tensors: the whole model is one module around the backbone
 CODE = "auto_map"  # the key by which a folder on the hub asks for code of its own to be run
