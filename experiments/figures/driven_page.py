@@ -31,8 +31,14 @@ class Server:
         self.url, self.log, self.token = f"http://127.0.0.1:{port}/", folder / "server.log", token
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "SPEECH_XL_TOKEN": token or ""}
         whole = [*command, "--port", str(port), "--sessions-dir", str(folder / "sessions")]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(whole, env=environment, cwd=folder, stdout=log, stderr=log)
+        self.how = {"args": whole, "env": environment, "cwd": folder}
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process of the server; one that was killed starts again, with its sessions."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(**self.how, stdout=log, stderr=log)
+        return self.process
 
     def get(self, path: str) -> bytes:
         headers = {"Authorization": f"Bearer {self.token}"}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
-from experiments.figures.driven_page import ask, choose, hear, wait_until_heard
+from experiments.figures.driven_page import Server, ask, choose, hear, wait_until_heard
 from experiments.figures.driven_page import visit as visit_with
-from tests.page.conftest import TOKEN
+from tests.page.conftest import SERVE, TOKEN
 
 ERROR = "#errors .error"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -177,6 +179,59 @@ def test_closing_the_page_forgets_its_sessions(chromium, server, talk):
     page.close()
     assert is_forgotten(server, session)
     context.close()
+
+
+def test_leaving_is_asked_about_once_something_was_heard_and_not_before(page, server, talk):
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    visit(page, server)
+    page.reload()
+    assert not asked, "nothing was heard"
+    visit(page, server)
+    hear(page, talk)
+    page.click("#question")  # a browser asks only for somebody who has used the page
+    with page.expect_event("dialog"):
+        page.close(run_before_unload=True)
+    assert asked == ["beforeunload"] and ask(page, "what is it about"), "the session is still there"
+
+
+def test_what_is_suggested_is_what_the_model_can_do(page, server):
+    visit(page, server)
+    told = page.request.get(f"{server.url}v1/limits", headers=HEADERS).json()["transcript_instruction"]
+    assert page.locator("#suggestions button").all_inner_texts() == [told]
+    page.click("#suggestions button")
+    assert page.input_value("#question") == told
+
+
+def test_a_server_that_is_killed_while_it_hears_is_sent_the_file_again(page, talk, tmp_path):
+    own = Server([sys.executable, "-c", SERVE], tmp_path, TOKEN).wait()
+    opened = opened_by(page)
+
+    def killed(route) -> None:
+        pcm = HEADERS | {"Content-Type": "audio/pcm;rate=16000"}
+        url = f"{own.url}v1/sessions/{opened[-1].json()['id']}/audio"
+        urlopen(Request(url, bytes(64_000), pcm)).read()  # 2 s that are saved
+        own.process.kill()
+        own.process.wait()
+        route.continue_()
+
+    try:
+        visit(page, own)
+        page.route("**/audio", killed, times=1)
+        page.set_input_files("#file", talk)
+        page.wait_for_selector("text=Send again")
+        page.click("text=Send again")
+        page.wait_for_function("(said) => document.querySelector('#errors').textContent.includes(said)", arg="answer")
+        assert page.locator("text=Send again").count() == 1, "while the server is gone it can be tried again"
+        own.start()
+        own.wait()
+        page.wait_for_selector("#progress-text >> text=/^0:02 heard, then broken off/")
+        assert page.locator("#ask-button:enabled").count() == 1 and ask(page, "what is it about")
+        page.click("text=Send again")
+        wait_until_heard(page)
+        assert page.locator(ERROR).count() == 0 and page.inner_text("#progress-text") == "0:06 heard"
+    finally:
+        own.stop()
 
 
 def test_keys_alone_are_enough(page, server, talk):

@@ -33,8 +33,11 @@ class Feed {
   }
 }
 
-/** Emits "change" (anything to show), "trouble" ({detail: {error, session}}), "back" (trouble with the connection is over)
- * and "heard" (a session has heard all). */
+/** Whether it was the server that failed, and not the file. */
+const isServers = ({ status }) => !status || status >= 500;
+
+/** Emits "change" (anything to show), "trouble" ({detail: {error, session}}), "back" (trouble with the connection is over),
+ * "heard" (a session has heard all) and "broken off" (the server went away before that). */
 export class Hearing extends EventTarget {
   sessions = []; // open ones, A before B
   file = null; // what is heard, once it is whole
@@ -52,6 +55,16 @@ export class Hearing extends EventTarget {
 
   get active() {
     return Boolean(this.file || this.microphone);
+  }
+
+  /** Whether leaving the page loses something: what was heard, or is. */
+  get precious() {
+    return Boolean(this.microphone || this.sessions.length);
+  }
+
+  /** Whether the server went away before a session had heard all. */
+  get brokenOff() {
+    return this.sessions.some((s) => s.brokenOff);
   }
 
   /** Forget what was and hear a file, by a session for each [letter, ratio]. */
@@ -92,6 +105,13 @@ export class Hearing extends EventTarget {
   async add(letter, ratio) {
     await this.drop(letter);
     await (this.microphone ? this.#feed(letter, ratio, this.#turn) : this.#hear(letter, ratio, this.#turn));
+  }
+
+  /** Send the file again to each session that was broken off; where the server is still gone, nothing changes. */
+  async again() {
+    await this.api.json("GET", "v1/limits");
+    this.began = performance.now();
+    await Promise.all(this.sessions.filter((s) => s.brokenOff).map((s) => this.add(s.letter, s.ratio)));
   }
 
   async drop(letter) {
@@ -160,6 +180,12 @@ export class Hearing extends EventTarget {
       this.dispatchEvent(new CustomEvent("heard", { detail: session }));
     } catch (error) {
       if (error.name === "AbortError" || !this.sessions.includes(session)) return;
+      if (isServers(error)) {
+        session.breakOff();
+        this.dispatchEvent(new Event("broken off"));
+        if (!error.status) return;
+        throw error;
+      }
       if (!session.seconds) await this.drop(session.letter);
       if (!this.sessions.length) this.file = null;
       this.#changed();

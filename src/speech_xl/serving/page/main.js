@@ -13,8 +13,6 @@ import { Thread } from "./thread.js";
 import { Timeline } from "./timeline.js";
 import { FORMATS, save } from "./transcript.js";
 
-const SUGGESTIONS = ["What is it about?", "Who speaks?"];
-
 const api = new Api();
 const hearing = new Hearing(api, null);
 const lanes = ["A", "B"].map((letter) => new Lane(byId(`lane-${letter.toLowerCase()}`), letter, { onRatio: changeRatio, onAgain: hearAgain }));
@@ -33,10 +31,11 @@ function hear(seconds) {
 function report(error) {
   if (error.name === "AbortError") return;
   if (error.status === 401) return askToken(error.message);
+  if (error.status) settle("gone"); // it answers
   showError(error.message, { key: error.status ? error.message : "gone", remedy: hearing.limits ? null : { label: "Try again", act: connect } });
 }
 
-/** Do something for the user: old errors are over, new ones are told. */
+/** Do something for the user: old errors are over, new ones are told, and what is still broken off stays told. */
 async function act(work) {
   settleAll();
   try {
@@ -44,6 +43,22 @@ async function act(work) {
   } catch (error) {
     report(error);
   }
+  if (hearing.brokenOff) tellBrokenOff();
+}
+
+/** The server, or the way to it, was gone while something was heard: it has what it had saved before. */
+function tellBrokenOff() {
+  const text = `The server broke off before it had heard all of ${hearing.name}. Send it again when the server is back.`;
+  showError(text, { key: "broken off", remedy: { label: "Send again", act: () => act(() => hearing.again()) } });
+}
+
+/** What the model can be asked for certain: its transcript. */
+function suggest(text) {
+  const use = () => {
+    byId("question").value = text;
+    byId("question").focus();
+  };
+  byId("suggestions").replaceChildren(make("button", { type: "button", class: "plain", onclick: use }, text));
 }
 
 function askToken(why) {
@@ -61,6 +76,7 @@ async function connect() {
     const other = limits.ratios.find((r) => r > limits.default_ratio) ?? limits.ratios[0];
     lanes.forEach((lane, i) => (lane.offer(limits.ratios, i ? other : limits.default_ratio), lane.show()));
     byId("takes").textContent = `Speech in any usual audio or video file, up to ${bytes(limits.max_upload_bytes)} and ${spokenClock(limits.max_audio_seconds)}.`;
+    suggest(limits.transcript_instruction);
     byId("token-form").hidden = true;
     for (const id of ["file", "record", "compare"]) byId(id).disabled = false;
     show();
@@ -125,6 +141,7 @@ function progress() {
   const reached = Math.min(...sessions.map((s) => s.reached));
   if (microphone) return [null, `recording ${clock(microphone.seconds)}, ${clock(reached)} in memory`];
   if (sessions.every((s) => s.ended)) return [1, `${clock(Math.min(...sessions.map((s) => s.seconds)))} heard`];
+  if (hearing.brokenOff) return [1, `${clock(Math.min(...sessions.map((s) => s.seconds)))} heard, then broken off`];
   const sent = Math.min(...sessions.map((s) => (s.ending ? 1 : s.sent)));
   if (sent < 1) return [sent, `sending ${Math.round(sent * 100)} %`];
   if (sessions.every((s) => s.ending)) return [null, `${clock(sessions[0].seconds)} heard, writing the last of it down`];
@@ -212,6 +229,7 @@ function takeDrops() {
 hearing.addEventListener("change", show);
 hearing.addEventListener("trouble", ({ detail }) => report(detail.error));
 hearing.addEventListener("back", () => settle("gone"));
+hearing.addEventListener("broken off", tellBrokenOff);
 hearing.addEventListener("heard", ({ detail: s }) => announce(`${s.letter} has heard all. ${chartWords([s])}`));
 byId("file").addEventListener("change", ({ target }) => {
   const [file] = target.files;
@@ -243,10 +261,7 @@ byId("question").addEventListener("keydown", (e) => {
   e.preventDefault();
   byId("ask").requestSubmit();
 });
-byId("suggestions").append(...SUGGESTIONS.map((text) => make("button", { type: "button", class: "plain", onclick: () => {
-  byId("question").value = text;
-  byId("question").focus();
-} }, text)));
+window.addEventListener("beforeunload", (e) => hearing.precious && e.preventDefault()); // the browser asks whether to leave
 window.addEventListener("pagehide", () => hearing.forget(true));
 window.addEventListener("pageshow", (e) => e.persisted && location.reload());
 takeDrops();

@@ -18,6 +18,7 @@ export class Session extends EventTarget {
   remarks = []; // the server's about the file
   ended = false; // whether all audio was heard
   sent = 0; // share of the file that was uploaded
+  brokenOff = false; // whether the server went away before it had heard all
   ending = false; // whether the last of it is being heard and written down
   #stop = new AbortController();
 
@@ -73,6 +74,13 @@ export class Session extends EventTarget {
     this.#take(await this.api.json("POST", `${this.path}/end`, undefined, { signal: this.#stop.signal }));
   }
 
+  /** Its file can't be heard to the end: the server went away. What it had saved is shown as soon as it is back. */
+  breakOff() {
+    this.brokenOff = true;
+    this.#refresh(true);
+    this.#changed();
+  }
+
   /** Holds for the intervals that end later. */
   async setRatio(ratio) {
     await this.api.json("PATCH", this.path, { ratio }, { signal: this.#stop.signal });
@@ -121,7 +129,7 @@ export class Session extends EventTarget {
     if (event === "interval") this.#add([data]);
     else if (event === "segments") this.#write(data);
     else if (event === "heard") this.#figures(data);
-    else if (event === "open") this.#refresh();
+    else if (event === "open") this.#refresh(this.brokenOff); // a server that came back knows what it had saved
     else if (event === "error") this.#refresh(true); // the session is as it was before the request
     this.#changed();
   }
