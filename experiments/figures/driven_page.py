@@ -31,10 +31,10 @@ class Server:
         self.url, self.log, self.token = f"http://127.0.0.1:{port}/", folder / "server.log", token
         environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "SPEECH_XL_TOKEN": token or ""}
         whole = [*command, "--port", str(port), "--sessions-dir", str(folder / "sessions")]
-        self.how = {"args": whole, "env": environment, "cwd": folder}
+        self.how: dict[str, Any] = {"args": whole, "env": environment, "cwd": folder}
         self.process = self.start()
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[Any]:
         """The process of the server; one that was killed starts again, with its sessions."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(**self.how, stdout=log, stderr=log)

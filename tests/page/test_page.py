@@ -203,6 +203,7 @@ def test_what_is_suggested_is_what_the_model_can_do(page, server):
     assert page.input_value("#question") == told
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_it_hears_is_sent_the_file_again(page, talk, tmp_path):
     own = Server([sys.executable, "-c", SERVE], tmp_path, TOKEN).wait()
     opened = opened_by(page)
