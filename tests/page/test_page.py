@@ -281,6 +281,7 @@ def test_keys_alone_are_enough(page, server, talk):
 
 def test_axe_finds_nothing(page, server, talk):
     pytest.importorskip("axe_playwright_python", reason="pip install -e '.[test]' brings axe-core")
+    page.on("dialog", lambda dialog: dialog.accept())  # of the reload
     visit(page, server)
     page.click("#compare")
     hear(page, talk)
