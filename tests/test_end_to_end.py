@@ -530,7 +530,7 @@ def test_an_exported_stage_listens_as_the_stage_itself(trained, work, capsys):
     assert f"speech-xl listen AUDIO --model {out}" in capsys.readouterr().out
     own, read = (TrainedStage.of(one).model().state_dict() for one in (folder, out))
     assert "frame_code.text_scale" in own and all(read[name].equal(value) for name, value in own.items())
-    export_command([str(folder), str(work / "half"), "--apart", "--dtype", "float16", "--encoder", "tiny/encoder"])
+    export_command([str(folder), str(work / "half"), "--apart", "--dtype", "float16", "--encoder-name", "tiny/encoder"])
     half = load_file(work / "half" / HUB_WEIGHTS)
     assert {value.dtype for value in half.values() if value.ndim} == {torch.float16}
     assert not any(name.startswith("backbone.encoder.") for name in half)

@@ -82,7 +82,10 @@ class TrainedStage:
             source, weights = folder / HUB_CONFIG, weights_file(folder)
             config = stage_config(folder, bases)
         elif bases:
-            raise ConfigError(f"{folder} is a run's folder, whose configuration names its encoder and LLM")
+            given = " and ".join(f"--{role}" for role in bases)
+            raise ConfigError(
+                f"{folder} is a run's folder, whose configuration says where its encoder and LLM lie; leave {given} out"
+            )
         else:
             source, weights = folder / CONFIG, folder / WEIGHTS
             for path, what in ((source, "the configuration it was trained with"), (weights, "its weights")):
