@@ -8,8 +8,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,8 +87,7 @@ class Uploads:
 
     def _copied(self, file: UploadFile) -> Upload:
         """A form's file, which has no name on the disk, as one that has."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        try:
+        with self._new_folder() as folder:
             with (folder / NAME).open("wb") as target:
                 shutil.copyfileobj(file.file, target, 1 << 20)
             size = (folder / NAME).stat().st_size
@@ -97,9 +96,6 @@ class Uploads:
             if not size:
                 raise _empty()
             return Upload(folder, size)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
     async def bytes(self, request: Request, limit: int) -> bytes:
         """A body that is held in memory, of `limit` bytes at most."""
@@ -116,13 +112,19 @@ class Uploads:
 
     def of_bytes(self, data: bytes) -> Upload:
         """Bytes that came within a JSON body, as a file."""
+        with self._new_folder() as folder:
+            (folder / NAME).write_bytes(data)
+            return Upload(folder, len(data))
+
+    @contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """A folder for one upload, which is removed where receiving it fails."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            (folder / NAME).write_bytes(data)
+            yield folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Upload(folder, len(data))
 
     def _check_room(self) -> None:
         if self.running >= self.limits.max_uploads:
@@ -131,23 +133,20 @@ class Uploads:
     async def _received(self, chunks: AsyncIterator[bytes]) -> Upload:
         self._check_room()
         self.running += 1
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            size, waiting = 0, bytearray()
-            with open(folder / NAME, "wb", buffering=0) as file:
-                async for chunk in chunks:
-                    size += len(chunk)
-                    waiting += chunk
-                    if len(waiting) >= 1 << 20:
-                        await asyncio.to_thread(_write, file.fileno(), bytes(waiting))
-                        waiting.clear()
-                _write(file.fileno(), bytes(waiting))
-            if not size:
-                raise _empty()
-            return Upload(folder, size)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            with self._new_folder() as folder:
+                size, waiting = 0, bytearray()
+                with open(folder / NAME, "wb", buffering=0) as file:
+                    async for chunk in chunks:
+                        size += len(chunk)
+                        waiting += chunk
+                        if len(waiting) >= 1 << 20:
+                            await asyncio.to_thread(_write, file.fileno(), bytes(waiting))
+                            waiting.clear()
+                    _write(file.fileno(), bytes(waiting))
+                if not size:
+                    raise _empty()
+                return Upload(folder, size)
         finally:
             self.running -= 1
 
