@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -31,6 +30,7 @@ import torch
 import urllib3
 from safetensors.torch import load_file
 
+from experiments.drills.served import Served
 from experiments.measurements.record import record
 
 EARLY_SECONDS = 300.0  # of audio, in which a process may grow
@@ -152,23 +152,12 @@ class Client:
 @contextmanager
 def server(given: argparse.Namespace, folder: Path):
     """A server of the model: its client and process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["serve", "--model", given.model, "--port", str(port), "--sessions-dir", str(folder)]
-    with subprocess.Popen([*COMMAND, *words]) as process:
-        address = f"http://127.0.0.1:{port}"
-        try:
-            client = Client(address)
-            for _ in range(600):
-                with suppress(urllib3.exceptions.HTTPError):
-                    client("GET", "/health")
-                    break
-                time.sleep(0.2)
-            yield client, psutil.Process(process.pid)
-        finally:
-            process.terminate()
+    served = Served(folder, given.model).start()
+    assert served.process is not None
+    try:
+        yield Client(f"http://127.0.0.1:{served.port}"), psutil.Process(served.process.pid)
+    finally:
+        served.stop()
 
 
 def by_http(given: argparse.Namespace, folder: Path) -> Door:
