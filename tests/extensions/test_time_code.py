@@ -1,13 +1,17 @@
 """TimeCode: every frame's code is its own, neighbours' are alike, it takes an eighth of a frame, and SSTs have it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from experiments.random_models import WIDTH, encoder_folder, listener, llm_folder, speech
+from speech_xl.evaluation.compressors import MeanPooled, SimilarFrames
 from speech_xl.extensions.ctc import PosteriorAdapter
-from speech_xl.extensions.time_code import TimeCode, time_code
-from speech_xl.model import LLM, AcousticAdapter, DualAdapter, HFEncoder, SemanticAdapter, SpeechLLM
+from speech_xl.extensions.time_code import TimeCode, time_code, with_time_code
+from speech_xl.model import LLM, AcousticAdapter, DualAdapter, FrameCode, HFEncoder, SemanticAdapter, SpeechLLM
 from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.speech import Speech
 
 ADAPTERS = {
     "semantic": lambda: SemanticAdapter(stride=2),
@@ -79,6 +83,37 @@ def test_an_sst_has_the_time_of_the_frame_at_the_center_of_its_own(tmp_path, sst
     assert rows[:, : WIDTH - 4].equal(model.sst.embedding[: WIDTH - 4].expand(4, -1))
     times = heard.frames[0, [0, 2, 4, 6], -4:] if ssts else model.sst.embedding[-4:].expand(4, -1)
     assert rows[:, -4:].equal(times)
+
+
+@pytest.mark.parametrize("compressor", [MeanPooled(), MeanPooled(trained=True)], ids=lambda one: one.name)
+@pytest.mark.parametrize("ratio", [2, 4, 16])
+@torch.no_grad()
+def test_a_pooled_frame_has_the_time_that_an_sst_of_the_same_frames_has(tmp_path, compressor, ratio):
+    model = listener(llm_folder(tmp_path), frame_code=TimeCode())
+    heard = speech([5, 3], [7, 6])  # with remainders of every ratio
+    heard = replace(heard, frames=with_time_code(heard.frames, time_code(13, WIDTH)))
+    layout = LayoutBatch.collate(model.layouts(heard, heard.throughout(ratio), [0, 0]))
+    ssts = model.embed(layout, heard, torch.zeros(2, 0, dtype=torch.long))[layout.kind == Kind.SST]
+    pooled = compressor.shortened(model, heard, heard.throughout(ratio))
+    means = torch.cat([row[:n] for row, n in zip(pooled.frames, pooled.lengths.tolist(), strict=True)])
+    assert means[:, -4:].equal(ssts[:, -4:])
+    model.frame_code = FrameCode()  # without a code a mean is a mean
+    plain = compressor.shortened(model, heard, heard.throughout(ratio)).frames
+    first = heard.frames[0, : min(ratio, 5)].mean(0)
+    torch.testing.assert_close(plain[0, 0], first)
+    assert plain[..., : WIDTH - 4].equal(pooled.frames[..., : WIDTH - 4]) and not plain.equal(pooled.frames)
+
+
+@torch.no_grad()
+def test_merged_frames_have_the_time_of_the_one_at_their_center(tmp_path):
+    model = listener(llm_folder(tmp_path), frame_code=TimeCode())
+    a, b = torch.eye(WIDTH)[:2]
+    plain = torch.stack([a, a, 1.1 * a, b, b, -a, b])
+    codes = 1e-3 * time_code(7, WIDTH)  # too little to say what is alike
+    heard = Speech(with_time_code(plain, codes)[None], torch.tensor([7]), [[7]])
+    merged = SimilarFrames().shortened(model, heard, [[2]]).frames[0]
+    torch.testing.assert_close(merged[:, : WIDTH - 4], torch.stack([3.1 / 3 * a, b, -a, b])[:, : WIDTH - 4])
+    assert merged[:, -4:].equal(codes[[1, 3, 5, 6]])
 
 
 def test_a_model_with_another_code_is_another_model(folders):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from experiments.random_models import WIDTH, listener, llm_folder, speech, suffixes
+from speech_xl.evaluation.compressors import MeanPooled
 from speech_xl.model import LLM, Lora, SSTs
 from speech_xl.model.layout import Kind, LayoutBatch
-from speech_xl.model.pooling import shorten
 from speech_xl.model.sst import effective_linear
 
 FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
@@ -158,7 +158,7 @@ def test_an_untrained_sst_may_start_as_the_pooled_frame(folders):
     model, heard = listener(folders["qwen2"], train_sst=False, start="mean"), speech([5, 3])
     layout = LayoutBatch.collate(model.layouts(heard, [[2, 4]], [0]))
     rows = model.embed(layout, heard, torch.zeros(1, 0, dtype=torch.long))[0, layout.kind[0] == Kind.SST]
-    torch.testing.assert_close(rows, shorten(heard, [[2, 4]]).frames[0])
+    torch.testing.assert_close(rows, MeanPooled().shortened(model, heard, [[2, 4]]).frames[0])
     assert not model.sst.embedding.any()
 
 

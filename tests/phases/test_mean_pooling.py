@@ -1,22 +1,32 @@
 """Mean pooling in phase 3's place: it trains on the means it will hear, and keeps as much as SSTs would."""
 
+from functools import partial
+
+import pytest
 import torch
 
-from speech_xl.model.pooling import shorten
+from speech_xl.extensions.time_code import TimeCode
+from speech_xl.model.pooling import even_sizes, group_means, shorten
 from speech_xl.phases import MeanPooling
 from tests.phases.parts import Given, batch, fit, phase
 
 ROW = ("row", 0.7, [("say", "a")])
 
 
-def test_it_trains_on_means_of_its_ratio_and_hears_the_same(folders, tmp_path):
-    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[4], cache_frames=False)
+def pooled_by_hand(frames, ratio, code):
+    return group_means(frames, even_sizes(len(frames), ratio), code)
+
+
+@pytest.mark.parametrize("code", [None, TimeCode()], ids=["plain", "time code"])
+def test_it_trains_on_means_of_its_ratio_and_hears_the_same(folders, tmp_path, code):
+    model = phase(MeanPooling, folders, {"adapter.*": 0.5}, ratios=[4], cache_frames=False, frame_code=code)
     one = batch(tmp_path, ROW)
     fit(model, Given([one], tmp_path), 0)
     with torch.no_grad():
         speech = model.speech(one)
         pooled, ratios = model.compressed(one, speech)
-        by_hand = shorten(speech, [[4] * len(speech.intervals[0])])
+        means = partial(pooled_by_hand, code=model.backbone.frame_code)
+        by_hand = shorten(speech, [[4] * len(speech.intervals[0])], means)
         assert pooled.frames.equal(by_hand.frames) and pooled.frames.shape[1] < speech.frames.shape[1]
         assert ratios == [[None] * len(pooled.intervals[0])]
         assert pooled.intervals[0] == [-(-n // 4) for n in speech.intervals[0]]

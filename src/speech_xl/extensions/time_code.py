@@ -32,10 +32,11 @@ def with_time_code(frames: Tensor, codes: Tensor) -> Tensor:
 
 
 class TimeCode(FrameCode):
-    """The last eighth of a frame's dimensions holds its time; of an SST's, that of the center of its frames.
+    """The last eighth of a frame's dimensions holds its time; an SST's and a pooled frame's, that of the frame at the
+    center of those they stand for.
 
     scale  loudness of the code, as a multiple of the RMS of the LLM's text embeddings
-    ssts   whether SSTs have the code too
+    ssts   whether SSTs have the code too; where not, pooled frames in their place have the mean of their frames' codes
     """
 
     text_scale: Tensor
@@ -59,5 +60,5 @@ class TimeCode(FrameCode):
         places = numbers + torch.arange(frames.shape[1], device=frames.device)
         return with_time_code(frames, self.scale * self.text_scale * codes[places])
 
-    def onto_ssts(self, rows: Tensor, centers: Tensor) -> Tensor:
+    def onto_groups(self, rows: Tensor, centers: Tensor) -> Tensor:
         return with_time_code(rows, centers[:, -(rows.shape[1] // SHARE) :]) if self.ssts else rows

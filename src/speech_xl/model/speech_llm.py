@@ -148,7 +148,7 @@ class SpeechLLM(nn.Module):
         if self.sst is None:
             return rows
         frames, groups = tables[1].flatten(0, 1), Groups.of(layout, tables[1].shape[1])
-        sst_rows = self.frame_code.onto_ssts(self.sst.rows(frames, groups), frames[groups.center])
+        sst_rows = self.frame_code.onto_groups(self.sst.rows(frames, groups), frames[groups.center])
         return rows.masked_scatter((layout.kind == Kind.SST)[..., None], sst_rows)
 
     def decode(

@@ -3,8 +3,7 @@
 from typing import Any
 
 from speech_xl.data.batch import SpeechBatch
-from speech_xl.evaluation.compressors import Compressor, MeanPooled
-from speech_xl.model.pooling import shorten
+from speech_xl.evaluation.compressors import MeanPooled
 from speech_xl.model.speech import Ratios, Speech
 from speech_xl.phases.ratio_drawing import RatioPhase
 
@@ -21,9 +20,9 @@ class MeanPooling(RatioPhase):
         super().__init__(*args, trainable=rates, **kwargs)
 
     def compressed(self, batch: SpeechBatch, speech: Speech) -> tuple[Speech, Ratios]:
-        pooled = shorten(speech, self.drawn(batch, speech))
+        pooled = self.compressor.shortened(self.backbone, speech, self.drawn(batch, speech))
         return pooled, [[None] * len(row) for row in pooled.intervals]
 
     @property
-    def compressor(self) -> Compressor:
+    def compressor(self) -> MeanPooled:
         return MeanPooled(trained=True)

@@ -17,8 +17,9 @@ from speech_xl.evaluation.compressors import (
 )
 from speech_xl.evaluation.compressors.compressor import budget
 from speech_xl.evaluation.compressors.eviction import narrower_layers
+from speech_xl.model import FrameCode
 from speech_xl.model.layout import Kind
-from speech_xl.model.pooling import mean_pool
+from speech_xl.model.pooling import even_sizes, group_means
 
 INTERVALS = [12, 12, 7]
 GONE = 25  # tokens a layer lacks
@@ -98,12 +99,14 @@ def test_uniform_stride_takes_the_middle_and_random_keeps_the_order():
 
 def test_means_are_of_groups_and_of_the_rest():
     frames = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 4.0]])
-    assert mean_pool(frames, 2).tolist() == [[2.0, 1.0], [5.0, 4.0]]
+    assert group_means(frames, even_sizes(3, 2), FrameCode()).tolist() == [[2.0, 1.0], [5.0, 4.0]]
 
 
 def test_the_most_alike_neighbours_are_merged_first_and_weigh_as_many_as_they_are():
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    merged = SimilarFrames().change(torch.stack([a, a, 1.1 * a, b, b, -a, b]), 2)
+    frames = torch.stack([a, a, 1.1 * a, b, b, -a, b])
+    assert (sizes := SimilarFrames().sizes(frames, 2)) == [3, 2, 1, 1]
+    merged = group_means(frames, sizes, FrameCode())
     torch.testing.assert_close(merged, torch.stack([(3.1 / 3) * a, b, -a, b]))  # three alike weigh three
 
 

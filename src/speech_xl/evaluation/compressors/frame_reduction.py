@@ -1,5 +1,7 @@
 """Fewer frames for the LLM: chosen, averaged or merged before it hears them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -7,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 from speech_xl.evaluation.compressors.compressor import Compressor, budget, uncompressed
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.pooling import mean_pool, shorten
+from speech_xl.model.pooling import even_sizes, group_means, shorten
 from speech_xl.model.speech import Speech
 
 
@@ -19,9 +21,25 @@ class IntervalFrames(Compressor):
     def change(self, frames: Tensor, ratio: int) -> Tensor:
         raise NotImplementedError
 
+    def shortened(self, model: SpeechLLM, speech: Speech, ratios: Sequence[Sequence[int]]) -> Speech:
+        """What the LLM is given of `speech`, at a ratio for each interval of each row."""
+        return shorten(speech, ratios, self.change)
+
     def prefill(self, model: SpeechLLM, speech: Speech, ratio: int, instruction: str = "") -> KVMemory:
-        ratios = speech.throughout(ratio)
-        return uncompressed(model, shorten(speech, ratios, self.change))
+        return uncompressed(model, self.shortened(model, speech, speech.throughout(ratio)))
+
+
+class FrameGroups(IntervalFrames):
+    """Means of neighbours: `sizes` says how many frames [n, D] each of the ``ceil(n / ratio)`` means is of.
+
+    A mean has the frame code that an SST of the same frames would have."""
+
+    def sizes(self, frames: Tensor, ratio: int) -> Sequence[int]:
+        raise NotImplementedError
+
+    def shortened(self, model: SpeechLLM, speech: Speech, ratios: Sequence[Sequence[int]]) -> Speech:
+        code = model.frame_code
+        return shorten(speech, ratios, lambda frames, ratio: group_means(frames, self.sizes(frames, ratio), code))
 
 
 class UniformStride(IntervalFrames):
@@ -48,29 +66,29 @@ class RandomFrames(IntervalFrames):
         return frames[draw[: -(-len(frames) // ratio)].sort().values.to(frames.device)]
 
 
-class MeanPooled(IntervalFrames):
+class MeanPooled(FrameGroups):
     """Means of groups of `ratio` frames, for a model that was trained on them (`phases.MeanPooling`) or wasn't."""
 
     def __init__(self, trained: bool = False) -> None:
         self.trained, self.name = trained, "mean pooling, trained" if trained else "mean pooling"
 
-    def change(self, frames: Tensor, ratio: int) -> Tensor:
-        return mean_pool(frames, ratio)
+    def sizes(self, frames: Tensor, ratio: int) -> list[int]:
+        return even_sizes(len(frames), ratio)
 
 
-class SimilarFrames(IntervalFrames):
+class SimilarFrames(FrameGroups):
     """Neighbours that are most alike become their mean, one pair after another (after A-ToMe, arXiv 2306.16009)."""
 
     name = "similarity merging"
 
-    def change(self, frames: Tensor, ratio: int) -> Tensor:
+    def sizes(self, frames: Tensor, ratio: int) -> list[int]:
         sums, counts = list(frames), [1] * len(frames)
         while len(sums) > -(-len(frames) // ratio):
             means = torch.stack([total / count for total, count in zip(sums, counts, strict=True)])
             at = int(cosine_similarity(means[:-1], means[1:], dim=1).argmax())
             sums[at : at + 2] = [sums[at] + sums[at + 1]]
             counts[at : at + 2] = [counts[at] + counts[at + 1]]
-        return torch.stack([total / count for total, count in zip(sums, counts, strict=True)])
+        return counts
 
 
 class Truncation(Compressor):
