@@ -39,6 +39,38 @@ def test_rows_of_own_stages_are_compared_with_the_first_or_the_one_named():
     assert Comparison.of("digits", BOTH, STAGES).differs_from == "SSTs"
 
 
+def test_seeds_of_all_kinds_stand_in_one_table():
+    entry = {
+        "base": ["stage2", "stage2_1"],
+        "sst": ["stage3", "stage3_1"],
+        "rows": {"as the paper": ["compact", "compact_1"]},
+        "methods": ["full KV", "uniform stride", "SSTs"],
+        "baseline": "SSTs",
+        "summary": {"full": "full KV", "sst": "SSTs", "paper": "as the paper"},
+    }
+    made = Comparison.of("fair", entry, [*STAGES, "stage2_1"])
+    names = ["as the paper", "full KV", "uniform stride", "SSTs"]
+    assert [one.row for one in made.answering] == [name for name in names for _ in range(2)]
+    assert (made.differs_from, made.task) == ("SSTs", "asr")
+    asked = Comparison.of("fair", entry | {"tasks": ["caption", "qa"]}, [*STAGES, "stage2_1"])
+    assert asked.task == "qa"
+
+
+def test_compressors_that_are_not_installed_are_left_out_and_told_unless_named(monkeypatch):
+    monkeypatch.setattr("speech_xl.evaluation.compressors.registry.find_spec", lambda name: None)
+    made, told = Comparison.of("digits", BOTH | {"pooled": "pooled"}, STAGES).installed()
+    assert [line.name for line in made.chosen][-2:] == ["mean pooling, trained", "SSTs"]
+    assert {"truncation", "similarity merging"} <= {line.name for line in made.chosen}
+    assert not {"TOVA", "SnapKV, query-aware"} & {line.name for line in made.chosen}
+    (line,) = told
+    assert "TOVA" in line and "pip install -e '.[baselines]'" in line
+    with pytest.raises(ImportError, match="TOVA comes from kvpress, which isn't installed"):
+        Comparison.of("digits", BOTH | {"methods": ["TOVA"]}, STAGES).installed()
+    monkeypatch.setattr("speech_xl.evaluation.compressors.registry.find_spec", lambda name: name)
+    whole = Comparison.of("digits", BOTH, STAGES)
+    assert whole.installed() == (whole, [])
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -61,6 +93,14 @@ def test_rows_of_own_stages_are_compared_with_the_first_or_the_one_named():
         ({"together": 0}, r"compare\.digits\.together"),
         ({"data": ["limit_dev"]}, r"compare\.digits\.data: got \['limit_dev'\]; give a mapping"),
         ({"baseline": "TOVAA"}, r"compare\.digits\.baseline: there is no row 'TOVAA'; there are full KV"),
+        ({"summary": ["SSTs"]}, r"compare\.digits\.summary: got \['SSTs'\]; give a mapping from keys to names of rows"),
+        ({"summary": {"sst": "SST"}}, r"compare\.digits\.summary\.sst: there is no row 'SST'; there are full KV"),
+        ({"summary": {"At 4x": "SSTs"}}, r"compare\.digits\.summary: got the key 'At 4x'; use lower case"),
+        (
+            {"sst": ["stage3", "stage3_1"], "summary": {"full": "full KV", "sst": "SSTs"}},
+            r"compare\.digits\.summary: its rows have \{'full KV': 1, 'SSTs': 2\} stages; give all as many seeds",
+        ),
+        ({"tasks": ["caption"], "summary": {"sst": "SSTs"}}, r"compare\.digits\.summary: none of the tasks caption"),
         ({"base": None, "sst": None}, r"compare\.digits: nothing to compare"),
     ],
 )

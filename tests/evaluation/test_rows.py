@@ -13,7 +13,6 @@ from speech_xl.evaluation.rows import (
     rounded,
     row_of,
     seeds_of,
-    summary_of,
     wer_delta,
 )
 from speech_xl.evaluation.tables import method_table, write_csv
@@ -76,39 +75,6 @@ def test_more_right_are_answers_alone():
     found = accuracy_delta([spoken, *asked], [wrong, asked[1]], "more_right")
     assert found["more_right"] == 0.5 and set(found) == {"more_right", "more_right_low", "more_right_high"}
     assert accuracy_delta([spoken], [spoken], "more_right") == {}
-
-
-def test_the_best_baseline_is_no_sst_and_of_the_same_ratio():
-    rows = [{"method": "full KV", "ratio": 1, "wer": 0.01, "wer_cut": 0.01}]
-    for method, at4, at8 in (
-        ("SSTs", 0.1, 0.2),
-        ("SSTs appended", 0.05, 0.3),
-        ("random", 0.4, 0.9),
-        ("TOVA", 0.5, 0.6),
-    ):
-        rows += [
-            {"method": method, "ratio": ratio, "wer": wer, "wer_cut": wer / 2} for ratio, wer in ((4, at4), (8, at8))
-        ]
-    assert summary_of(rows) == {
-        "methods": 5,
-        "wer_1x": 0.01,
-        "sst_wer_4x": 0.1,
-        "best_baseline_wer_4x": 0.4,
-        "sst_wer_8x": 0.2,
-        "best_baseline_wer_8x": 0.6,
-        "sst_wer_cut_8x": 0.1,
-    }
-
-
-def test_of_answers_the_best_baseline_has_most_right():
-    rows = [{"method": name, "ratio": 8, "qa_accuracy": right} for name, right in (("SSTs", 0.7), ("random", 0.3))]
-    rows.append({"method": "TOVA", "ratio": 8, "qa_accuracy": 0.5})
-    assert summary_of(rows) == {"methods": 3, "sst_qa_8x": 0.7, "best_baseline_qa_8x": 0.5}
-
-
-def test_the_summary_of_rows_of_own_stages_names_each():
-    rows = [{"method": "no clock", "ratio": 4, "own": True, "wer_cut": 0.1, "qa_accuracy": None}]
-    assert summary_of(rows) == {"methods": 1, "no_clock_wer_cut_4x": 0.1}
 
 
 def variants():

@@ -25,6 +25,7 @@ def test_a_record_has_every_key_and_the_numbers_given(tmp_path):
     assert entry["interval_95"] == {"wer_1x": [0.02, 0.04]}
     assert entry["machine"]["cores"] >= 1 and entry["machine"]["ram_gib"] > 0
     assert [p.name for p in tmp_path.iterdir()] == ["main_job.json"]
+    record("main_job", items=40, folder=tmp_path, **GOOD | {"summary": {"wer_1x": 0.03, "split": "test"}})
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,7 @@ def test_a_record_has_every_key_and_the_numbers_given(tmp_path):
         ({"summary": {"wer_1x": float("nan")}}, "wer_1x"),
         ({"summary": {"wer_1x": "3 %"}}, "wer_1x"),
         ({"summary": {"passed": True}}, "passed"),
+        ({"summary": {"split": "all"}}, "split"),
         ({"command": " "}, "command"),
         ({"data": ""}, "data"),
         ({"items": 0}, "items"),

@@ -108,6 +108,23 @@ def test_rows_of_own_stages_are_set_beside_the_baseline_seed_by_seed(folders, tm
     assert Image.open(tmp_path / "ablations.png").width == 1200, "a panel a ratio"
 
 
+def test_a_chosen_summary_is_the_mean_of_the_seeds_in_percent(folders, tmp_path):
+    summary = {"full": "full KV", "sst": "SSTs", "other": "otherwise"}
+    several = {"base": ["one", "one"], "sst": ["two", "other"], "rows": {"otherwise": ["other", "two"]}}
+    entry = compared("fair", folders, tmp_path, methods=FREE, baseline="SSTs", summary=summary, tasks="asr", **several)
+    at = {(row["method"], row["ratio"]): row for row in entry["rows"]}
+    ours, stride, again = at["SSTs", 4], at["uniform stride", 4], at["otherwise", 4]
+    assert entry["summary"].pop("split") == "test" and entry["summary"].pop("seeds") == 2
+    assert set(entry["summary"]) == {"full_1x", "sst_2x", "sst_4x", "other_2x", "other_4x"}
+    assert entry["summary"]["sst_4x"] == pytest.approx(50 * sum(ours["wer_by_seed"]), abs=0.01)
+    assert entry["summary"]["sst_4x"] == entry["summary"]["other_4x"] and again["more_errors"] == 0.0
+    assert entry["unit"] == "WER, %, mean over seeds"
+    assert stride["wer_sd"] == 0.0 and len(stride["more_errors_by_seed"]) == 2, "the stage of both seeds is one here"
+    assert entry["best_training_free"]["4x"] == {"method": "uniform stride", "wer": stride["wer"]}
+    assert "Best training-free method: 2x uniform stride; 4x uniform stride." in (tmp_path / "fair.md").read_text()
+    assert ours["more_errors_than_full_kv"] == pytest.approx(ours["wer_cut"] - at["full KV", 1]["wer_cut"], abs=2e-4)
+
+
 def test_together_measures_no_seconds_and_answers_alike(table, folders, tmp_path):
     alone, _ = table
     entry = compared("digits", folders, tmp_path, base="one", sst=["two", "other"], methods=FREE, together=3)

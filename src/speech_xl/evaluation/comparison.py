@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from speech_xl.checks import whole
-from speech_xl.data.tasks import TASKS
+from speech_xl.data.tasks import SCORED, TASKS
 from speech_xl.evaluation.compressors.registry import REGISTRY, ROLES, Registered, find
 from speech_xl.model.ratios import check_ratios
 
@@ -53,6 +53,9 @@ class Comparison:
     data       dotted key of the stages' `data` -> value that is otherwise here than in training
     whisper    hub name or folder of a Whisper model whose own decoder transcribes too; None: none
     together   sessions asked at once where a compressor can; 1 measures seconds and peaks
+    summary    key -> name of a row, for the record's summary: `sst: SSTs` becomes sst_4x, sst_8x and so on. The values
+               are means over seeds in percent: WER, or answers right where `tasks` begins with qa. Empty: rates of all
+               methods as shares
     """
 
     name: str
@@ -71,6 +74,7 @@ class Comparison:
     data: Mapping[str, Any] = field(default_factory=dict)
     whisper: str | None = None
     together: int = 1
+    summary: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, entry: Mapping[str, Any], stages: Collection[str]) -> Comparison:
@@ -96,8 +100,9 @@ class Comparison:
             if not isinstance(given["rows"], Mapping):
                 raise ValueError(f"{where}.rows: got {given['rows']!r}; give a mapping from a row's name to its stages")
             given["rows"] = {str(row): _listed(some) for row, some in given["rows"].items()}
-        if not isinstance(given.get("data", {}), Mapping):
-            raise ValueError(f"{where}.data: got {given['data']!r}; give a mapping from dotted keys to values")
+        for key, what in (("data", "dotted keys to values"), ("summary", "keys to names of rows")):
+            if not isinstance(given.get(key, {}), Mapping):
+                raise ValueError(f"{where}.{key}: got {given[key]!r}; give a mapping from {what}")
         made = cls(name, **given)
         made._check(where, stages)
         return made
@@ -138,6 +143,21 @@ class Comparison:
             raise ValueError(f"{where}.rows.{twice[0]}: a compressor has this name; give the row another")
         if self.baseline is not None and self.baseline not in rows:
             raise ValueError(f"{where}.baseline: there is no row {self.baseline!r}; there are {', '.join(rows)}")
+        self._check_summary(f"{where}.summary", rows)
+
+    def _check_summary(self, where: str, rows: Sequence[str]) -> None:
+        for key, row in self.summary.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", str(key)):
+                raise ValueError(f"{where}: got the key {key!r}; use lower case letters, digits and underscores")
+            if row not in rows:
+                raise ValueError(f"{where}.{key}: there is no row {row!r}; there are {', '.join(rows)}")
+        if self.summary and not set(self.tasks) & set(SCORED):
+            raise ValueError(
+                f"{where}: none of the tasks {', '.join(self.tasks)} has a rate; add {' or '.join(SCORED)}"
+            )
+        counts = {row: sum(one.row == row for one in self.answering) for row in self.summary.values()}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"{where}: its rows have {counts} stages; give all as many seeds")
 
     @property
     def chosen(self) -> list[Registered]:
@@ -161,14 +181,37 @@ class Comparison:
         return self.baseline or next(iter(self.rows), "SSTs")
 
     @property
+    def task(self) -> str:
+        """The task whose rate the summary holds and methods are ranked by: the first in `tasks` that has one."""
+        return next((task for task in self.tasks if task in SCORED), SCORED[0])
+
+    @property
     def needed(self) -> list[str]:
         """The stages that must be trained before."""
         return list(dict.fromkeys(one.stage for one in self.answering))
 
-    def check_installed(self) -> None:
-        """Raise ImportError with the remedy where a compressor needs what isn't installed."""
+    def installed(self) -> tuple[Comparison, list[str]]:
+        """The comparison without compressors whose extra isn't installed, and a sentence about them, if any.
+
+        Raises ImportError with the remedy where `methods` names such a compressor.
+        """
+        kept, missing = [], []
         for line in self.chosen:
-            line.check_installed()
+            try:
+                line.check_installed()
+                kept.append(line.name)
+            except ImportError:
+                if self.methods:
+                    raise
+                missing.append(line)
+        if not missing:
+            return self, []
+        names, extras = (
+            ", ".join(line.name for line in missing),
+            ",".join(sorted({str(line.extra) for line in missing})),
+        )
+        told = f"Left out, since their package isn't installed: {names}. Install it with pip install -e '.[{extras}]'."
+        return replace(self, methods=tuple(kept)), [told]
 
 
 def _listed(value: Any) -> tuple[Any, ...]:

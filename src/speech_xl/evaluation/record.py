@@ -23,7 +23,7 @@ KEYS = ("command", "commit", "machine", "data", "items", "summary")
 
 def write_record(
     name: str,
-    summary: Mapping[str, float | int],
+    summary: Mapping[str, float | int | str],
     command: str,
     data: str,
     items: int,
@@ -34,7 +34,8 @@ def write_record(
 ) -> Path:
     """Write <folder>/<name>.json and return its path.
 
-    summary: plain finite numbers only, the unit in the key (`stage2_fresh_minutes`), rates as fractions.
+    summary: plain finite numbers, the unit in the key (`stage2_fresh_minutes`) or in an extra `unit`, rates else as
+    fractions; `split` alone is a text, the split of the data.
     items: how many test items the summary rests on. commit: for a run of hours, `commit_of_tree()` taken as it started;
     by default the commit of now. extra: anything else worth keeping (confidence intervals, tables), as JSON.
     """
@@ -80,8 +81,11 @@ def check(entry: Mapping[str, Any], where: str) -> None:
     if not isinstance(entry["summary"], Mapping) or not entry["summary"]:
         raise ValueError(f"{where}: summary is {entry['summary']!r}; give at least one number by name")
     for key, value in entry["summary"].items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"{where}: summary[{key!r}] is {value!r}; the summary holds finite numbers only")
+        if key == "split":
+            if value not in ("train", "dev", "test"):
+                raise ValueError(f"{where}: summary['split'] is {value!r}; give train, dev or test")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{where}: summary[{key!r}] is {value!r}; the summary holds finite numbers, and split")
 
 
 def commit_of_tree(root: str | Path = CHECKOUT) -> str:

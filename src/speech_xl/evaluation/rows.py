@@ -103,9 +103,12 @@ def differences(seeds: Seeds, others: Seeds) -> Row:
     return row
 
 
-def wer_delta(predictions: Sequence[Prediction], others: Sequence[Prediction]) -> dict[str, float]:
-    """How much higher the WER (cut) of some transcripts is than of others about the same sessions; its interval."""
-    return _paired("more_errors", cut_error_difference, "asr", predictions, others)
+def wer_delta(
+    predictions: Sequence[Prediction], others: Sequence[Prediction], name: str = "more_errors"
+) -> dict[str, float]:
+    """How much higher the WER (cut) of some transcripts is than of others about the same sessions, as `name`, and its
+    interval."""
+    return _paired(name, cut_error_difference, "asr", predictions, others)
 
 
 def accuracy_delta(predictions: Sequence[Prediction], others: Sequence[Prediction], name: str) -> dict[str, float]:
@@ -122,28 +125,6 @@ def _paired(
         return {}
     value, low, high = difference(own, others)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def summary_of(rows: Sequence[Row]) -> dict[str, float]:
-    """The figures that say most: full KV, SSTs and the best other compressor at each ratio, and rows of own stages."""
-    methods = [row for row in rows if not row.get("own")]
-    at = {(row["method"], row["ratio"]): row for row in methods}
-    found: dict[str, float | None] = {"methods": len({row["method"] for row in rows})}
-    for key, name, best in (("wer", "wer", min), ("qa_accuracy", "qa", max)):
-        found[f"{name}_1x"] = at.get((FULL_KV, 1), {}).get(key)
-        for ratio in (4, 8, 16):
-            found[f"sst_{name}_{ratio}x"] = at.get((SSTS, ratio), {}).get(key)
-            others = [row for row in methods if row["ratio"] == ratio and not row["method"].startswith(SSTS)]
-            rates = [row[key] for row in others if row.get(key) is not None]
-            found[f"best_baseline_{name}_{ratio}x"] = best(rates, default=None)
-    found["whisper_wer"] = at.get((WHISPER, 1), {}).get("wer")
-    found["sst_wer_cut_8x"] = at.get((SSTS, 8), {}).get("wer_cut")
-    for row in rows:
-        if row.get("own"):
-            slug = row["method"].replace(" ", "_")
-            found |= {f"{slug}_{key}_{row['ratio']}x": row.get(key) for key in ("wer_cut", "qa_accuracy")}
-    known = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
-    return {name: round(value, 4) for name, value in known.items()}
 
 
 def rounded(row: Row) -> Row:

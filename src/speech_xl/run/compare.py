@@ -71,7 +71,7 @@ def compare(argv: list[str], experiments: Path) -> list[Path]:
         configs = " ".join(f"-c {shlex.quote(name)}" for name in names)
         raise ConfigError(f"compare: {', '.join(missing)} isn't finished; train it with: fit {configs}")
     for one in comparisons:
-        one.check_installed()
+        one.installed()  # raises where a table names a method whose package is missing
     written = []
     folder = Path(out) if out is not None else runs / variant / "compare"
     for one in comparisons:

@@ -41,8 +41,9 @@ from speech_xl.evaluation.rows import (
     rounded,
     row_of,
     seeds_of,
-    summary_of,
+    wer_delta,
 )
+from speech_xl.evaluation.summaries import FIGURES, best_training_free, chosen_summary, summary_of
 from speech_xl.evaluation.tables import method_table, write_csv
 from speech_xl.evaluation.whisper import settings_of, write_whisper
 from speech_xl.model import SpeechLLM
@@ -77,9 +78,10 @@ def run_comparison(
 
     folders: of the trained stages, by name. command: that was given, for the record. device: None: a GPU if any.
     remarks: what the table and the record must say about the stages; stale ones are remarked upon here.
-    Raises ImportError where a compressor isn't installed, ConfigError where a stage or a key of its data is missing.
+    Methods that aren't installed are left out with a remark where `methods` doesn't name them.
+    Raises ImportError where it does, ConfigError where a stage or a key of its data is missing.
     """
-    comparison.check_installed()
+    comparison, left_out = comparison.installed()
     commit = commit_of_tree()
     try:
         device = device_name(device_or_default(device))
@@ -92,18 +94,32 @@ def run_comparison(
     if comparison.whisper:
         rows.append(row_of(WHISPER, 1, asking.whisper(comparison.whisper), {"weights": Path(comparison.whisper).name}))
     rows = [rounded(row) for row in rows]
+    extra: dict[str, Any] = {}
     summary = summary_of(rows)
+    if comparison.summary:
+        summary = chosen_summary(rows, comparison.summary, comparison.task, comparison.split)
+        extra["unit"] = f"{FIGURES[comparison.task][1]}, mean over seeds"
+    if best := best_training_free(rows, comparison.task):
+        extra["best_training_free"] = best
     count, corpus = len(asking.reference.cuts), asking.reference.corpus
     title = f"{count} {comparison.split} sessions of {corpus}"
     write_csv(rows, Path(out) / f"{comparison.name}.csv")
     picture(rows, Path(out) / f"{comparison.name}.png")
-    remarks = [*remarks, *(line for name in comparison.needed for line in stale_because(folders[name] / WEIGHTS))]
+    remarks = [
+        *remarks,
+        *left_out,
+        *(line for name in comparison.needed for line in stale_because(folders[name] / WEIGHTS)),
+    ]
     warned = [f"**Note:** {line}" for line in remarks]
-    page = [f"# {comparison.name}", f"{title}.", *warned, method_table(rows, comparison.differs_from), EXPLAINED]
+    free = "; ".join(f"{ratio} {found['method']}" for ratio, found in best.items())
+    named = [f"Best training-free method: {free}."] if best else []
+    table = method_table(rows, comparison.differs_from)
+    page = [f"# {comparison.name}", f"{title}.", *warned, table, *named, EXPLAINED]
     write_text(Path(out) / f"{comparison.name}.md", "\n\n".join(page) + "\n")
-    noted = {"remarks": remarks} if remarks else {}
+    if remarks:
+        extra["remarks"] = remarks
     command = command or f"python experiments/run.py compare --only {comparison.name}"
-    return write_record(comparison.name, summary, command, title, count, commit=commit, folder=out, rows=rows, **noted)
+    return write_record(comparison.name, summary, command, title, count, commit=commit, folder=out, rows=rows, **extra)
 
 
 EXPLAINED = (
@@ -124,6 +140,7 @@ def rows_of(comparison: Comparison, found: Found, about: Mapping[str, Row]) -> l
         if whole := found.get((FULL_KV, 1)):
             own, others = (list(chain.from_iterable(some)) for some in (seeds, whole))
             row |= accuracy_delta(own, others, "more_right_than_full_kv")
+            row |= wer_delta(own, others, "more_errors_than_full_kv")
         rows.append(row)
     return rows
 
