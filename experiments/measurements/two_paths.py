@@ -19,7 +19,7 @@ from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Ratios, Speech
 
 FAMILIES = ["qwen2", "qwen3", "llama", "llama3", "yarn", "mistral", "smollm3", "gemma3", "olmo2", "granite"]
-SCHEMES = ["original", "compact", "interpolated"]
+SCHEMES = ["original", "compact", "interpolated", "shared"]
 # Mixed per interval and per row; uncompressed intervals; last ones shorter than their ratio; one to four intervals.
 INTERVALS = [[6, 6, 5], [4, 3], [7, 2, 4, 1], [9]]
 RATIOS = [[2, None, 8], [1, 4], [3, 16, None, 2], [4]]
@@ -111,7 +111,8 @@ def broken(model: SpeechLLM, case: str) -> Iterator[None]:
 
         def packed(heard, ratios):
             memory = prefill(heard, ratios)
-            memory.position = memory.kept if model.positions == "original" else heard.lengths.clone()
+            packed = model.positions in ("compact", "interpolated")
+            memory.position = heard.lengths.clone() if packed else memory.kept
             return memory
 
         with patch.object(model, "prefill", packed):

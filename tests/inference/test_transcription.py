@@ -169,8 +169,9 @@ def test_a_model_without_timestamps_gives_a_segment_a_part():
     assert not found.finished and "was cut at" in found.remarks[0], "a random model doesn't end"
 
 
-def test_a_part_has_room_in_the_context_and_within_the_timestamps():
-    plain = tiny_model()
+@pytest.mark.parametrize("positions", ["compact", "shared"])
+def test_a_part_has_room_in_the_context_and_within_the_timestamps(positions):
+    plain = tiny_model(positions=positions)
     context = plain.backbone.llm.model.config.max_position_embeddings
     for ratio in (1, 4):
         most = most_seconds(plain, ratio)
@@ -186,6 +187,11 @@ def test_a_part_has_room_in_the_context_and_within_the_timestamps():
     timed.backbone.llm.model.config.max_position_embeddings = 10**6
     reached = timed.backbone.processors([timed.transcript.instruction], [1e9])[0].reached[0]
     assert most_seconds(timed, 4) == reached
+
+
+def test_ssts_at_shared_positions_take_no_room_of_the_context():
+    shared = tiny_model(positions="shared")
+    assert most_seconds(shared, 4) == most_seconds(shared, 1) > most_seconds(tiny_model(positions="original"), 4)
 
 
 def test_a_transcription_is_plain_data(model):

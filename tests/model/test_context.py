@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
     return llm_folder(tmp_path_factory.mktemp("llm"), max_position_embeddings=120)
 
 
-@pytest.mark.parametrize("scheme", ["original", "compact"])
+@pytest.mark.parametrize("scheme", ["original", "compact", "shared"])
 def test_positions_beyond_the_context_are_told_once_with_a_mend(folder, scheme):
     model = listener(folder, positions=scheme).eval()
     heard, ratios = speech([8] * 20), [[8] * 20]

@@ -217,6 +217,36 @@ def test_interpolated_puts_frames_between_integers():
     assert layout.position_after is layout.position and layout.next == 6
 
 
+@pytest.mark.parametrize(
+    ("placement", "kinds", "positions"),
+    [
+        ("interleaved", [P, F, F, S, F, F, S, F, S, K, K, F, S, X, X], [0, 1, 2, 2, 3, 4, 4, 5, 5, 6, 7, 8, 8, 9, 10]),
+        ("appended", [P, F, F, F, F, F, S, S, S, K, K, F, S, X, X], [0, 1, 2, 3, 4, 5, 2, 4, 5, 6, 7, 8, 8, 9, 10]),
+    ],
+)
+def test_shared_puts_an_sst_on_the_last_frame_of_its_own(placement, kinds, positions):
+    layout = build_layout(1, [5, 2, 1], [2, None, 4], 2, "shared", placement)
+    assert layout.kind.tolist() == kinds and layout.position.tolist() == positions
+    assert layout.position_after is layout.position and layout.next == 11
+
+
+@quick
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), max_size=6),
+    prefix=st.integers(0, 4),
+    suffix=st.integers(0, 4),
+    placement=st.sampled_from(["interleaved", "appended"]),
+)
+def test_shared_positions_are_those_of_the_uncompressed_audio(rows, prefix, suffix, placement):
+    lengths = [n for n, _ in rows]
+    layout = build_layout(prefix, lengths, [ratio for _, ratio in rows], suffix, "shared", placement)
+    plain = build_layout(prefix, lengths, [None] * len(rows), suffix)
+    assert layout.position[layout.kind != S].tolist() == plain.position.tolist() and layout.next == plain.next
+    sst = layout.kind == S
+    last = layout.source[sst] + layout.group_size[sst] // 2  # of its frames
+    assert layout.position[sst].tolist() == (prefix + last).tolist()
+
+
 @quick
 @given(
     rows=st.lists(st.tuples(st.integers(1, 30), st.one_of(st.none(), st.integers(1, 12))), max_size=6),

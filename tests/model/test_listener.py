@@ -69,7 +69,7 @@ def same(memory, other):
         torch.testing.assert_close(tensor, right[name], atol=1e-4, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("positions", ["original", "compact", "interpolated"])
+@pytest.mark.parametrize("positions", ["original", "compact", "interpolated", "shared"])
 @pytest.mark.parametrize("size", [160, 5_000, 100_000])
 def test_pieces_give_the_memory_of_the_whole(folders, positions, size):
     model, sound = backbone(folders, positions), audio(SECONDS)

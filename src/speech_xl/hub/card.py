@@ -33,6 +33,7 @@ FORMS = {
 POSITIONS: dict[Scheme, str] = {
     "original": "Audio of which the frames don't fit the LLM's context is beyond what it was made for",
     "interpolated": "Audio of which the frames don't fit the LLM's context is beyond what it was made for",
+    "shared": "Audio of which the frames don't fit the LLM's context is beyond what it was made for",
     "compact": "Audio of which the kept SSTs don't fit the LLM's context is beyond what it was made for",
 }
 

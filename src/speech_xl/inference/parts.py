@@ -29,9 +29,10 @@ def most_seconds(model: ListeningModel, ratio: int) -> float:
     most = inf if reached is None else float(reached)
     context = context_of(backbone.llm.model.config)
     if context is not None:
-        packed = backbone.sst is not None and backbone.positions != "original"
-        # Frames and SSTs take a position each; where these are packed, SSTs alone do, once their interval is over.
-        kept = 0.0 if ratio == 1 else 1 / ratio
+        packed = backbone.positions in ("compact", "interpolated")
+        # Frames and SSTs take a position each; where these are packed, SSTs alone do, once their interval is over, and
+        # where they are shared, frames alone.
+        kept = 0.0 if ratio == 1 or backbone.positions == "shared" else 1 / ratio
         positions = backbone.frame_rate * (kept if packed and ratio > 1 else 1 + kept)
         interval = backbone.frame_rate * model.interval_seconds if packed else 0.0
         prompt = backbone.llm.prompt

@@ -58,7 +58,7 @@ def warn_beyond_context(model: Any, positions: int, scheme: str) -> None:
         return
     model.beyond_context = True
     mend = "hear less at a time, or keep less (a higher ratio)"
-    if scheme == "original":
+    if scheme in ("original", "shared"):  # every frame takes a position
         mend = "train with model.sst.init_args.positions: compact, which counts what is kept, or hear less at a time"
     warnings.warn(
         f"{positions:,} positions are taken, and the LLM was made for {context:,}: what it answers beyond is not to be "

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Scheme = Literal["original", "compact", "interpolated"]
+Scheme = Literal["original", "compact", "interpolated", "shared"]
 Placement = Literal["interleaved", "appended"]
 
 
@@ -127,17 +127,17 @@ def build_layout(
     kind, interval, source, group_size = (
         np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, group_sizes)
     )
-    position, position_after = POSITIONS[scheme](kind, interval)
+    position, position_after = POSITIONS[scheme](kind, interval, group_size)
     return Layout(kind, interval, position, position_after, source, group_size)
 
 
-def original_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def original_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each token was inserted, for good: an hour at 12.5 Hz takes 45,000 positions and one more per SST."""
     place = np.arange(len(kind), dtype=np.int64)
     return place, place
 
 
-def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compact_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Memory is packed to 0, 1, ... before each interval, whose tokens go on from there (Activation Beacon).
 
     An SST so stands at one position while its interval is heard and at another, its place in memory, ever after.
@@ -151,7 +151,9 @@ def compact_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarra
     return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
 
 
-def interpolated_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interpolated_positions(
+    kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Memory stands at integers and a group's frames between them: frame t of the g before SST j at j-1 + (t+1)/(g+1).
 
     Ours. Every token has one position, and any length fits, as with ``compact``.
@@ -167,7 +169,26 @@ def interpolated_positions(kind: np.ndarray, interval: np.ndarray) -> tuple[np.n
     return place, place
 
 
-POSITIONS = {"original": original_positions, "compact": compact_positions, "interpolated": interpolated_positions}
+def shared_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An SST takes the position of the last frame that it stands for; frames stand where they stand uncompressed.
+
+    Frame i of the audio so stands at prefix + i, whatever the ratios, and text right behind the last frame. Appended
+    SSTs stand there too, and not all at the interval's end: one embedding at one position, they would be nearly one
+    token. Such an SST sees frames at later positions than its own; what is kept stands as with interleaved ones.
+    """
+    sst = kind == Kind.SST
+    place = np.cumsum(~sst) - 1
+    spoken_for = np.cumsum(np.where(sst, group_size, (kind != Kind.FRAME).astype(np.int64))) - 1
+    place = np.where(sst, spoken_for, place).astype(np.int64)
+    return place, place
+
+
+POSITIONS = {
+    "original": original_positions,
+    "compact": compact_positions,
+    "interpolated": interpolated_positions,
+    "shared": shared_positions,
+}
 
 
 def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int]:

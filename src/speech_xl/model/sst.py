@@ -38,7 +38,8 @@ class SSTs(nn.Module):
     rank         rank of the ``lora`` deltas
     positions    where SSTs stand for RoPE once their interval is over: ``original``: where they were inserted;
                  ``compact``: packed to 0, 1, ..., so that audio of any length fits the LLM's context (Activation
-                 Beacon); ``interpolated``: at integers from the start, with the frames between them
+                 Beacon); ``interpolated``: at integers from the start, with the frames between them; ``shared``: at
+                 the position of the last frame that it stands for, so that SSTs take no positions of their own
     placement    ``interleaved``: an SST behind the frames it stands for; ``appended``: all of an interval's SSTs behind
                  all its frames (Activation Beacon measured 5.3 points less)
     start        what an SST's row is before the first layer. ``embedding``: the learned embedding, alike for all
