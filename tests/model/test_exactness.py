@@ -15,6 +15,7 @@ from experiments.measurements.two_paths import (
     RATIOS,
     SCHEMES,
     TURNS,
+    after,
     broken,
     gradients,
     sample,
@@ -24,7 +25,7 @@ from experiments.random_models import listener, llm_folder, row_of, speech, suff
 from speech_xl.extensions.time_code import TimeCode
 from speech_xl.model import Lora
 from speech_xl.model.layout import LayoutBatch
-from speech_xl.model.prompt import IGNORE
+from speech_xl.model.prompt import IGNORE, Suffix
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,33 @@ def test_ssts_that_start_as_the_mean_of_their_frames_are_exact_as_well(folders, 
     assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
     model.sst.start = "embedding"
     assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3
+
+
+@pytest.mark.parametrize("placement", ["interleaved", "appended"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("family", ["qwen2", "smollm3", "gemma3"])
+def test_suffixes_side_by_side_are_exactly_each_asked_on_its_own(folders, family, scheme, placement):
+    """Windows of a transcript are trained in one pass, and asked of forks of one memory."""
+    model = listener(folders[family], positions=scheme, placement=placement)
+    first, second = suffixes(model, *TURNS), suffixes(model, *reversed(TURNS))
+    both = [[one, other, one] if row else [other] for row, (one, other) in enumerate(zip(first, second, strict=True))]
+
+    def asked_alone(heard):
+        memory, total = model.prefill(heard, RATIOS), 0.0
+        for row, some in enumerate(both):
+            for suffix in some:
+                total = total + after(model, memory.select([row]), [suffix])
+        return total
+
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, both).loss_sum)
+    assert_same(one, gradients(model, sample(), asked_alone))
+    in_a_row = [[suffix_of(some)] for some in both]
+    assert abs(model(sample(), RATIOS, in_a_row).loss_sum.item() - one[0]) > 1e-3, "a dialogue sees its own past"
+
+
+def suffix_of(several):
+    """One suffix that holds several, one behind the other."""
+    return Suffix([i for one in several for i in one.ids], [i for one in several for i in one.labels])
 
 
 def test_lora_in_the_llm_changes_nothing_about_it(folders):

@@ -53,7 +53,9 @@ class SpeechDataModule(pl.LightningDataModule):
             nothing.
         cache_dir: folder for what is computed once and kept, such as encoder frames.
         tasks: task -> weight of the training mixture; tasks are "asr", "caption" and "qa". Null: only "asr".
-        turns: the most questions a training sample carries in one dialogue.
+        turns: the most questions a training sample carries.
+        dialogue: whether the questions of a training sample are one dialogue, in which later ones see earlier ones with
+            their answers; false: each is asked on its own, as in evaluation.
         transcript: how transcripts are written, in training and in evaluation. Null: as plain text. Timestamps: with
             the times of utterances or words. The model is given the same.
         partition: where the intervals of a session end. Null: fixed windows of 4 s.
@@ -79,6 +81,7 @@ class SpeechDataModule(pl.LightningDataModule):
         cache_dir: str = "data",
         tasks: dict[str, float] | None = None,
         turns: int = 4,
+        dialogue: bool = True,
         transcript: Transcript | None = None,
         partition: Partition | None = None,
         max_duration: float = 240.0,
@@ -105,7 +108,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.transforms = transforms or []
         self.cache_dir = cache_dir
         self.transcript = transcript or PLAIN
-        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, self.transcript)
+        self.mixture = TaskMixture(DEFAULT_TASKS if tasks is None else tasks, turns, self.transcript, dialogue)
         asked = DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks
         self.evaluation = EvaluationTurns(asked, eval_questions, self.transcript)
         self.partition = partition or FixedWindows(4.0)

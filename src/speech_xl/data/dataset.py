@@ -17,7 +17,7 @@ from speech_xl.data.frame_cache import FrameCache
 from speech_xl.data.items import items_of
 from speech_xl.data.partition import Partition
 from speech_xl.data.session_part import SessionPart
-from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asr_turn, caption_turn, item_turns, qa_turns
+from speech_xl.data.tasks import TASKS, TaskMixture, Turn, asked_windows, asr_turn, caption_turn, item_turns, qa_turns
 from speech_xl.data.transcript import PLAIN, Transcript
 
 TRUTHS = ("questions", "caption")  # custom fields about a whole session
@@ -52,7 +52,8 @@ class EvaluationTurns:
         if items := item_turns(cut, self.transcript):
             step = self.transcript.step_seconds
             return [dataclasses.replace(turn, timestamps=step) for turn in items if turn.task in self.tasks]
-        turns = [asr_turn(cut, self.transcript)] if "asr" in self.tasks else []
+        spans = asked_windows(cut, self.transcript)
+        turns = [asr_turn(cut, self.transcript, spans)] if "asr" in self.tasks else []
         if "caption" in self.tasks and (caption := caption_turn(cut)):
             turns.append(caption)
         if "qa" in self.tasks:
@@ -193,6 +194,5 @@ class SpeechDataset(Dataset):
     def _turns(self, cut: Cut) -> list[Turn]:
         if isinstance(self.turns, EvaluationTurns):
             return [] if isinstance(cut.id, FillerId) else self.turns(cut)
-        if SessionPart.of(cut) is not None:
-            return [asr_turn(cut, self.turns.transcript)]
-        return self.turns.draw(cut, random.Random(f"{self.seed}-{self.epoch}-{cut.id}"))
+        rng = random.Random(f"{self.seed}-{self.epoch}-{cut.id}")
+        return [self.turns.transcribed(cut, rng)] if SessionPart.of(cut) is not None else self.turns.draw(cut, rng)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lhotse.cut import Cut
@@ -13,11 +13,22 @@ from lhotse.cut import Cut
 from speech_xl.checks import number, whole
 from speech_xl.data.cut_checks import check_caption, check_questions
 from speech_xl.data.items import Item, items_of
+from speech_xl.data.session_part import session_offset
 from speech_xl.data.transcript import PLAIN, Transcript
+from speech_xl.data.windows import Span
 
 TASKS = ("asr", "caption", "qa")
 SCORED = ("asr", "qa")  # tasks whose answers have an error rate
 CAPTION_INSTRUCTION = "describe the speech"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of the audio: what asks for its transcript, its true answer, and its seconds."""
+
+    instruction: str
+    answer: str
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,10 @@ class Turn:
     occurrence  which of the session's turns with this instruction it is, from 1: their answers are told apart by it
     timestamps  the step in seconds of the timestamps in the corpus's transcripts, None where they have none
     item        of a benchmark, where it is one
+    windows     of a transcript that is asked for window by window in place of `instruction`; their answers joined are
+                the answer
+    apart       whether it is trained on its own, as it is asked in evaluation, rather than in a dialogue with the turns
+                before it
     """
 
     task: str
@@ -37,13 +52,31 @@ class Turn:
     occurrence: int = 1
     timestamps: float | None = None
     item: Item | None = None
+    windows: tuple[Window, ...] = ()
+    apart: bool = False
 
 
-def asr_turn(cut: Cut, transcript: Transcript = PLAIN) -> Turn:
+def dialogues(turns: Sequence[Turn]) -> list[list[tuple[str, str]]]:
+    """The (instruction, answer) pairs of a sample's turns, those of a dialogue together; each dialogue is about the
+    audio alone, and sees no other."""
+    found: list[list[tuple[str, str]]] = []
+    for turn in turns:
+        if turn.windows:
+            found += [[(window.instruction, window.answer)] for window in turn.windows]
+        elif turn.apart or not found:
+            found.append([(turn.instruction, turn.answer)])
+        else:
+            found[-1].append((turn.instruction, turn.answer))
+    return found
+
+
+def asr_turn(cut: Cut, transcript: Transcript = PLAIN, spans: Sequence[Span] = ()) -> Turn:
     """Transcribe the whole cut.
 
     A cut without supervisions has no speech, and its answer is the empty text. Raises ValueError where a supervision's
     text is None: something is said there and nobody knows what.
+
+    spans: the windows it is asked in; none: in one answer
     """
     unknown = [s.id for s in sorted(cut.supervisions, key=lambda s: s.start) if s.text is None]
     if unknown:
@@ -51,7 +84,23 @@ def asr_turn(cut: Cut, transcript: Transcript = PLAIN) -> Turn:
             f"cut {cut.id}: no ASR truth, supervision {unknown[0]} has no text; give every supervision its text, take "
             "the supervisions out where there is no speech, or leave asr out"
         )
-    return Turn("asr", transcript.instruction, transcript.text(cut), "asr")
+    windows = tuple(Window(transcript.asking_for(span), transcript.text(cut, span), span) for span in spans)
+    return Turn("asr", transcript.instruction, transcript.text(cut), "asr", windows=windows)
+
+
+def asked_windows(cut: Cut, transcript: Transcript) -> list[Span]:
+    """The windows that evaluation asks for a cut's transcript in; none where it is one answer."""
+    offset = session_offset(cut)
+    windows = transcript.windows
+    return [] if windows is None else windows.spans(offset, offset + cut.duration, transcript.grid)
+
+
+def drawn_windows(cut: Cut, transcript: Transcript, rng: random.Random) -> list[Span]:
+    """The windows that a training sample's transcript is asked in; none where it is one answer."""
+    if transcript.windows is None:
+        return []
+    offset = session_offset(cut)
+    return transcript.windows.drawn(offset, offset + cut.duration, transcript.grid, rng)
 
 
 def caption_turn(cut: Cut) -> Turn | None:
@@ -83,7 +132,9 @@ def item_turns(cut: Cut, transcript: Transcript = PLAIN) -> list[Turn]:
         prompt = transcript.instruction if item.prompt is None else item.prompt
         asked[prompt] += 1
         task = "asr" if item.prompt is None else "qa"
-        turns.append(Turn(task, prompt, item.answer, item.task, asked[prompt], item=item))
+        spans = asked_windows(cut, transcript) if task == "asr" else []
+        windows = tuple(Window(transcript.asking_for(span), "", span) for span in spans)  # whose answers nobody knows
+        turns.append(Turn(task, prompt, item.answer, item.task, asked[prompt], item=item, windows=windows))
     return turns
 
 
@@ -107,9 +158,12 @@ class TaskMixture:
             for a task is drawn among the others.
         turns: the most questions one "qa" sample carries; they share one audio, as a dialogue.
         transcript: how transcripts are written.
+        dialogue: whether the questions of a sample are one dialogue, or each is asked on its own, as in evaluation.
     """
 
-    def __init__(self, weights: Mapping[str, float], turns: int = 4, transcript: Transcript = PLAIN) -> None:
+    def __init__(
+        self, weights: Mapping[str, float], turns: int = 4, transcript: Transcript = PLAIN, dialogue: bool = True
+    ) -> None:
         unknown = sorted(set(weights) - set(TASKS))
         if unknown:
             raise ValueError(f"tasks: unknown task {unknown[0]!r}; use {', '.join(TASKS)}")
@@ -121,6 +175,7 @@ class TaskMixture:
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task, 0) > 0}
         self.turns = turns
         self.transcript = transcript
+        self.dialogue = dialogue
 
     def offers(self, cut: Cut) -> dict[str, list[Turn]]:
         """Task -> what may be asked of a cut. Raises ValueError where that is nothing."""
@@ -138,6 +193,10 @@ class TaskMixture:
             )
         return offers
 
+    def transcribed(self, cut: Cut, rng: random.Random) -> Turn:
+        """The transcript of a training sample, asked in windows that are drawn where transcripts have windows."""
+        return asr_turn(cut, self.transcript, drawn_windows(cut, self.transcript, rng))
+
     def _asked_items(self, cut: Cut) -> list[Turn]:
         """Items with a prompt of their own; the others are the task asr."""
         return [turn for turn in item_turns(cut) if turn.task == "qa"]
@@ -147,6 +206,9 @@ class TaskMixture:
         offers = self.offers(cut)
         tasks = list(offers)
         task = rng.choices(tasks, weights=[self.weights[t] for t in tasks])[0]
+        if task == "asr":
+            return [self.transcribed(cut, rng)]
         if task != "qa":
             return offers[task]
-        return rng.sample(offers["qa"], min(self.turns, len(offers["qa"])))
+        drawn = rng.sample(offers["qa"], min(self.turns, len(offers["qa"])))
+        return drawn if self.dialogue else [replace(turn, apart=True) for turn in drawn]

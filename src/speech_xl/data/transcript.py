@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lhotse.cut import Cut
+
+from speech_xl.data.session_part import session_offset
+from speech_xl.data.windows import TICK, Span, Windows
 
 if TYPE_CHECKING:
     import torch
@@ -14,10 +19,14 @@ if TYPE_CHECKING:
     from speech_xl.model.prompt import Prompt
 
 ASR_INSTRUCTION = "transcribe the speech"
+_SPAN = re.compile(r" from \[?(\d+(?:\.\d+)?)(?:\]| s) to \[?(\d+(?:\.\d+)?)(?:\]| s)$")
 
 
 class Transcript:
-    """Base type, and plain text: the supervisions' texts in time order, joined by spaces."""
+    """Base type, and plain text: the supervisions' texts in time order, joined by spaces.
+
+    windows  how transcripts are asked for stretch by stretch; None: all in one answer
+    """
 
     instruction = ASR_INSTRUCTION
     """What asks for such a transcript."""
@@ -26,9 +35,53 @@ class Transcript:
     by_words = False
     """Whether its timestamps say when words begin, not utterances alone."""
 
-    def text(self, cut: Cut) -> str:
-        """The transcript of a cut whose supervisions all have a text."""
-        return " ".join(s.text or "" for s in sorted(cut.supervisions, key=lambda s: s.start))
+    def __init__(self, windows: Windows | None = None) -> None:
+        self.windows = windows
+
+    def text(self, cut: Cut, span: Span | None = None) -> str:
+        """The transcript of a cut whose supervisions all have a text; of a span, what begins to be spoken in it.
+
+        span: seconds of the session, as its timestamps count them.
+        """
+        return " ".join(text for _, text in self.within(self.spoken(cut), span))
+
+    def spoken(self, cut: Cut) -> list[tuple[float, str]]:
+        """(second of the session, text) of what can be told apart: here the utterances, in order."""
+        offset = session_offset(cut)
+        return [(offset + s.start, s.text or "") for s in sorted(cut.supervisions, key=lambda s: s.start)]
+
+    def within(self, spoken: Sequence[tuple[float, str]], span: Span | None) -> list[tuple[float, str]]:
+        """Those that begin in a span, by the step that their times are written in."""
+        if span is None:
+            return list(spoken)
+        first, last = (round(second / self.grid) for second in span)
+        return [one for one in spoken if first <= max(0, math.floor(one[0] / self.grid + TICK)) < last]
+
+    @property
+    def grid(self) -> float:
+        """Seconds that the borders of windows are multiples of."""
+        return self.step_seconds or 1.0
+
+    def asking_for(self, span: Span) -> str:
+        """The instruction that asks for the transcript of a window."""
+        return f"{self.instruction} from {self.second(span[0])} to {self.second(span[1])}"
+
+    def second(self, second: float) -> str:
+        """A second, as instructions write it."""
+        return f"{round(second, 3):g} s"
+
+    def span_of(self, instruction: str) -> Span | None:
+        """The window that an instruction asks for; None where it asks for something else."""
+        if not instruction.startswith(f"{self.instruction} from ") or not (found := _SPAN.search(instruction)):
+            return None
+        span = float(found[1]), float(found[2])
+        return span if self.asking_for(span) == instruction else None
+
+    def instructions(self, seconds: float) -> list[str]:
+        """What asks for all of so many seconds of audio: an instruction a window, or one."""
+        if self.windows is None:
+            return [self.instruction]
+        return [self.asking_for(span) for span in self.windows.spans(0.0, seconds, self.grid)]
 
     def words(self, transcript: str) -> str:
         """What is spoken, of a transcript."""

@@ -129,12 +129,20 @@ class Evaluator:
                 yield places[start : start + size]
 
     def _answers(self, memory: KVMemory, cuts: Sequence[Cut], asked: Asked) -> list[GeneratedText]:
-        decoding = self.decoding or self.model.decoding
-        rows, instructions = [row for row, _ in asked], [turn.instruction for _, turn in asked]
-        seconds = [cuts[row].duration for row in rows]
-        limits = [_item_limit(turn) or decoding.limit(turn.task, cuts[row].duration) for row, turn in asked]
-        rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
-        return self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
+        """An answer a turn, of its windows where it has any, joined."""
+        decoding, questions = self.decoding or self.model.decoding, []
+        for row, turn in asked:
+            seconds = cuts[row].duration
+            limit = _item_limit(turn) or decoding.limit(turn.task, seconds)
+            windows = [(row, w.instruction, min(limit, decoding.window_limit(w.span)), seconds) for w in turn.windows]
+            questions.append(windows or [(row, turn.instruction, limit, seconds)])
+        flat, texts = [one for some in questions for one in some], []
+        for first in range(0, len(flat), QUESTIONS_AT_ONCE):
+            rows, instructions, limits, seconds = zip(*flat[first : first + QUESTIONS_AT_ONCE], strict=True)
+            rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
+            texts += self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
+        answers = iter(texts)
+        return [GeneratedText.joined([next(answers) for _ in some]) for some in questions]
 
     def _costs(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, seconds: float) -> list[dict[str, Any]]:
         """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""

@@ -34,8 +34,11 @@ def prediction_path(folder: Path, name: str, tag: str, settings: Mapping[str, An
 
 def asked_of(cuts: Iterable[Cut], turns: Callable[[Cut], Iterable[Turn]]) -> str:
     """A digest of every question of these cuts, and its truth."""
-    asked = [[cut.id, cut.duration, [(t.task, t.instruction, t.answer) for t in turns(cut)]] for cut in cuts]
-    return digest_of(asked)
+
+    def about(turn: Turn) -> tuple[str, ...]:
+        return turn.task, turn.instruction, turn.answer, *(window.instruction for window in turn.windows)
+
+    return digest_of([[cut.id, cut.duration, [about(turn) for turn in turns(cut)]] for cut in cuts])
 
 
 class PredictionWriter:

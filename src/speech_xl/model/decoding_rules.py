@@ -12,6 +12,7 @@ from speech_xl.checks import number
 from speech_xl.model.prompt import Prompt
 
 SPARE_TOKENS = 32  # an answer may have so many whatever the length of the audio
+TAIL_SECONDS = 8.0  # of an utterance that begins at the end of a window
 SHORT_ANSWERS = ("qa",)  # tasks whose answers don't grow with the audio
 
 
@@ -45,6 +46,10 @@ class DecodingRules:
     def limit(self, task: str, seconds: float) -> int:
         """Most tokens an answer about so many seconds of audio may have."""
         return math.ceil(SPARE_TOKENS + (0 if task in SHORT_ANSWERS else self.max_tokens_per_second * seconds))
+
+    def window_limit(self, span: tuple[float, float]) -> int:
+        """Most tokens of a transcript of what begins to be spoken between two seconds; the last utterance goes on."""
+        return self.limit("asr", span[1] - span[0] + TAIL_SECONDS)
 
     def processors(
         self, prompt: Prompt, instructions: Sequence[str], seconds: Sequence[float], device: torch.device

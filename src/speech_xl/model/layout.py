@@ -35,7 +35,7 @@ class Layout:
     """One sample's layout; every array is int64 of shape [T], but for positions that lie between integers.
 
     kind            a `Kind`
-    interval        -1 for the prefix, i for the tokens of interval i, m (the number of intervals) for the suffix
+    interval        -1 for the prefix, i for the tokens of interval i, m + j for suffix j (m: the number of intervals)
     position        RoPE position while its interval is heard; float64 in scheme ``interpolated``
     position_after  RoPE position once its interval is over, for what is kept; `position` for everything else
     source          index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame at its center
@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def next(self) -> int:
-        """The position of a token that follows."""
+        """The position of a token that follows the last one."""
         return int(self.position_after[-1]) + 1 if len(self) else 0
 
     @property
@@ -103,11 +103,14 @@ def build_layout(
     prefix: int,
     intervals: Sequence[int],
     ratios: Sequence[int | None],
-    suffix: int,
+    suffixes: int | Sequence[int],
     scheme: Scheme = "original",
     placement: Placement = "interleaved",
 ) -> Layout:
-    """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, `suffix` tokens."""
+    """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, suffixes of so many tokens each.
+
+    Each suffix is asked on its own: it stands right behind the audio, and no other suffix sees it.
+    """
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
     kinds, numbers, sources = [np.full(prefix, Kind.PREFIX)], [np.full(prefix, -1)], [np.arange(prefix)]
@@ -120,14 +123,19 @@ def build_layout(
         sources.append(offset + start)
         group_sizes.append(group_size)
         start += length
+    lengths = np.atleast_1d(np.asarray(suffixes, dtype=np.int64))
+    suffix = int(lengths.sum())
     kinds.append(np.full(suffix, Kind.SUFFIX))
-    numbers.append(np.full(suffix, len(intervals)))
+    numbers.append(len(intervals) + np.repeat(np.arange(len(lengths)), lengths))
     sources.append(np.arange(suffix))
     group_sizes.append(np.zeros(suffix))
     kind, interval, source, group_size = (
         np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, group_sizes)
     )
-    position, position_after = POSITIONS[scheme](kind, interval, group_size)
+    position, position_after = POSITIONS[scheme](kind, np.minimum(interval, len(intervals)), group_size)
+    if len(lengths) > 1:  # each begins where the first does
+        behind = np.concatenate([np.zeros(len(kind) - suffix), np.repeat(lengths.cumsum() - lengths, lengths)])
+        position, position_after = (place - behind.astype(place.dtype) for place in (position, position_after))
     return Layout(kind, interval, position, position_after, source, group_size)
 
 

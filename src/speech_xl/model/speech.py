@@ -54,3 +54,12 @@ class GeneratedText:
     finished: bool
     reached_seconds: float | None = None
     new_tokens: int = 0
+
+    @classmethod
+    def joined(cls, texts: Sequence["GeneratedText"]) -> "GeneratedText":
+        """The answers about one audio's windows, in order, as one."""
+        if len(texts) == 1:
+            return texts[0]
+        reached = next((one.reached_seconds for one in texts if one.reached_seconds is not None), None)
+        text = " ".join(one.text for one in texts if one.text)
+        return cls(text, all(one.finished for one in texts), reached, sum(one.new_tokens for one in texts))

@@ -101,7 +101,7 @@ class SpeechLLM(nn.Module):
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):
             raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
 
-    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int]) -> list[Layout]:
+    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int | Sequence[int]]) -> list[Layout]:
         self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
@@ -176,21 +176,28 @@ class SpeechLLM(nn.Module):
         return output.last_hidden_state
 
     def forward(
-        self, speech: Speech, ratios: Ratios, suffixes: Sequence[Suffix], weights: Sequence[float] | None = None
+        self,
+        speech: Speech,
+        ratios: Ratios,
+        suffixes: Sequence[Suffix | Sequence[Suffix]],
+        weights: Sequence[float] | None = None,
     ) -> OnePass:
         """One pass: the summed cross entropy of the answers' tokens, with frames hidden outside their interval.
 
+        suffixes: of each row what follows its audio; of several, none sees another.
         weights: what a label token of each row counts, 1 where it is left out.
         """
-        layouts = self.layouts(speech, ratios, [len(s.ids) for s in suffixes])
-        warn_beyond_context(self, max(int(one.position[-1]) for one in layouts) + 1, self.positions)
+        rows = [[one] if isinstance(one, Suffix) else list(one) for one in suffixes]
+        layouts = self.layouts(speech, ratios, [[len(suffix.ids) for suffix in row] for row in rows])
+        warn_beyond_context(self, max(int(one.position.max()) for one in layouts) + 1, self.positions)
         batch = LayoutBatch.collate(layouts, self.device)
-        ids = pad_sequence([torch.tensor(s.ids, device=self.device) for s in suffixes], batch_first=True)
+        joined = [Suffix([i for s in row for i in s.ids], [i for s in row for i in s.labels]) for row in rows]
+        ids = pad_sequence([torch.tensor(suffix.ids, device=self.device) for suffix in joined], batch_first=True)
         embeds = self.embed(batch, speech, ids)
         mask, memory_keys = self.view(batch)
         hidden = self.decode(embeds, batch.kind, batch.position, mask, None, memory_keys)
         labels = torch.full_like(batch.kind, IGNORE)
-        for row, (layout, suffix) in enumerate(zip(layouts, suffixes, strict=True)):
+        for row, (layout, suffix) in enumerate(zip(layouts, joined, strict=True)):
             first = len(layout) - len(suffix.ids)
             labels[row, first : len(layout)] = torch.tensor(suffix.labels, device=self.device)
         target = labels[:, 1:]  # position t predicts token t + 1

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from speech_xl.checks import number, whole
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.data.encoder_frames import EncoderFrames
-from speech_xl.data.tasks import TASKS
+from speech_xl.data.tasks import TASKS, dialogues
 from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.model import LLM, Adapter, Encoder, FrameCode, HFEncoder, SpeechLLM
 from speech_xl.model.context import check_texts
@@ -214,9 +214,19 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         says otherwise."""
         return speech, speech.throughout(None)
 
-    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
-        """The LLM's loss on a batch."""
+    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[list[Suffix]], weights: list[float]) -> OnePass:
+        """The LLM's loss on a batch; of each row what is asked about it, side by side."""
         return self.backbone(speech, ratios, suffixes, weights)
+
+    def _suffixes(self, batch: SpeechBatch, row: int) -> list[Suffix]:
+        """What a row is trained on: its turns as one dialogue, or each window, or each turn, for itself."""
+        prompt, suffixes = self.backbone.llm.prompt, []
+        for place, dialogue in enumerate(dialogues(batch.turns[row])):
+            suffix, name = prompt.training(dialogue), batch.ids[row] + (f"#{place}" if place else "")
+            for extension in self._extensions():
+                suffix = extension.training_text(suffix, name, batch.epoch, self.seed)
+            suffixes.append(suffix)
+        return suffixes
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         self._batch = batch
@@ -231,14 +241,8 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         """The loss of one batch, a sum over label tokens: `on_before_optimizer_step` divides by their number."""
         seed_step(self.seed, batch.epoch, batch.ids)
         speech = self.speech(batch)
-        prompt = self.backbone.llm.prompt
-        suffixes = [prompt.training([(t.instruction, t.answer) for t in turns]) for turns in batch.turns]
-        for extension in self._extensions():
-            suffixes = [
-                extension.training_text(suffix, name, batch.epoch, self.seed)
-                for suffix, name in zip(suffixes, batch.ids, strict=True)
-            ]
-        check_texts(self.backbone.llm, batch.ids, [len(suffix.ids) for suffix in suffixes])
+        suffixes = [self._suffixes(batch, row) for row in range(len(batch))]
+        check_texts(self.backbone.llm, batch.ids, [max(len(one.ids) for one in row) for row in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.answered(*self.compressed(batch, speech), suffixes, weights)
         self.observations.step = StepStats(

@@ -35,9 +35,9 @@ class CTCAlignment(Phase):
         if TokenCTC.__name__ not in self.extensions:
             raise ValueError("model.extensions: CTCAlignment trains by TokenCTC alone, and it isn't there; add it")
 
-    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[Suffix], weights: list[float]) -> OnePass:
+    def answered(self, speech: Speech, ratios: Ratios, suffixes: list[list[Suffix]], weights: list[float]) -> OnePass:
         """No loss of the LLM's, which isn't run; the label tokens are counted all the same."""
-        labels = sum(label != IGNORE for suffix in suffixes for label in suffix.labels)
+        labels = sum(label != IGNORE for row in suffixes for suffix in row for label in suffix.labels)
         return OnePass(speech.frames.new_zeros(()), float(labels), labels, tokens=0, kept_kv_tokens=0)
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from speech_xl.extensions.timestamps.marks import time_mark
 from speech_xl.model.prompt import Prompt
 
 SPARE = 8  # tokens
+TICK = 1e-3  # seconds by which a mark may miss a window's border by rounding
 _SECOND = re.compile(r"\d+(\.\d+)?\]")  # a mark without its opening
 
 
@@ -40,7 +41,12 @@ class MonotonicTimestamps(LogitsProcessor):
         tokens_per_second: float,
         end_id: int,
         max_gap_seconds: float = math.inf,
+        spans: Sequence[tuple[float, float] | None] | None = None,
+        asked: int = 0,
     ) -> None:
+        starts, stops = zip(*(span or (0.0, math.inf) for span in spans or [None] * len(ends)), strict=True)
+        self.starts, self.stops = (torch.tensor(some, device=seconds.device) for some in (starts, stops))
+        self.asked = asked if spans is not None else 0
         self.opening, self.seconds, self.ends = opening, seconds, torch.tensor(ends, device=seconds.device)
         self.tokens_per_second, self.end_id, self.max_gap_seconds = tokens_per_second, end_id, max_gap_seconds
 
@@ -60,20 +66,23 @@ class MonotonicTimestamps(LogitsProcessor):
         tokens_per_second: float,
         device: torch.device,
         max_gap_seconds: float | None = None,
+        spans: Sequence[tuple[float, float] | None] | None = None,
+        asked: int = 0,
     ) -> "MonotonicTimestamps | None":
         """The rule for this prompt's tokenizer; None where it spells marks in other than two tokens."""
         opening, seconds = marks_of(prompt.tokenizer)
         if opening is None:
             return None
         gap = math.inf if max_gap_seconds is None else max_gap_seconds
-        return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id, gap)
+        return cls(opening, seconds.to(device), ends, tokens_per_second, prompt.end_id, gap, spans, asked)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] of the next token after ids [B, T], with marks that don't rise ruled out."""
-        marked = self.seconds[input_ids]
+        marked = torch.nn.functional.pad(self.seconds[input_ids[:, self.asked :]], (1, 0), value=-1.0)
         last = marked.amax(1)[:, None]
-        end = self.ends[:, None].minimum(last.clamp(min=0) + self.max_gap_seconds)
-        may = (self.seconds > last) & (self.seconds <= end)
+        starts, stops = self.starts[:, None], self.stops[:, None] - TICK
+        end = self.ends[:, None].minimum(last.maximum(starts) + self.max_gap_seconds)
+        may = (self.seconds > last) & (self.seconds <= end) & (self.seconds >= starts - TICK) & (self.seconds < stops)
         any_may = may.any(1)
         # A second stands in an opened mark and nowhere else, and an opened mark is closed: else, where the second that
         # it is after is ruled out, it would go on with a word.

@@ -15,6 +15,7 @@ from transformers import LogitsProcessor
 from speech_xl.checks import number
 from speech_xl.data.session_part import session_offset
 from speech_xl.data.transcript import Transcript
+from speech_xl.data.windows import Span, Windows
 from speech_xl.extensions.timestamps.marks import (
     FINEST_STEP,
     TIMED_ASR_INSTRUCTION,
@@ -35,20 +36,34 @@ class Timestamps(Transcript):
     words            words have times as well, where the corpus knows them (`align` finds them)
     max_gap_seconds  from one time of an answer to the next at most, where the corpus is known to have no longer pause:
                      a decoder that jumps ahead leaves out all that lies between. None: any
+    windows          how transcripts are asked for stretch by stretch; None: all in one answer
     """
 
     instruction = TIMED_ASR_INSTRUCTION
 
-    def __init__(self, step_seconds: float = 1.0, words: bool = False, max_gap_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        step_seconds: float = 1.0,
+        words: bool = False,
+        max_gap_seconds: float | None = None,
+        windows: Windows | None = None,
+    ) -> None:
+        super().__init__(windows)
         self.step_seconds: float = number("Timestamps.step_seconds", step_seconds, least=FINEST_STEP, unit="seconds")
         if max_gap_seconds is not None:
             number("Timestamps.max_gap_seconds", max_gap_seconds, above=0, unit="seconds")
         self.by_words, self.max_gap_seconds = words, max_gap_seconds
 
-    def text(self, cut: Cut) -> str:
-        supervisions = sorted(cut.supervisions, key=lambda s: s.start)
-        timed = [part for s in supervisions for part in pieces(s, self.by_words)]
-        marks = [time_mark(session_offset(cut) + start, self.step_seconds) for start, _ in timed]
+    def spoken(self, cut: Cut) -> list[tuple[float, str]]:
+        offset, supervisions = session_offset(cut), sorted(cut.supervisions, key=lambda s: s.start)
+        return [(offset + start, text) for s in supervisions for start, text in pieces(s, self.by_words)]
+
+    def second(self, second: float) -> str:
+        return time_mark(second, self.step_seconds)
+
+    def text(self, cut: Cut, span: Span | None = None) -> str:
+        timed = self.within(self.spoken(cut), span)
+        marks = [time_mark(start, self.step_seconds) for start, _ in timed]
         fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
         return " ".join(" ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, timed, strict=True)).split())
 
@@ -69,10 +84,14 @@ class Timestamps(Transcript):
         tokens_per_second: float,
         device: torch.device,
     ) -> list[LogitsProcessor]:
-        """Times rise, where they are asked for and the tokenizer writes a time in two tokens."""
-        if set(instructions) != {self.instruction}:
+        """Times rise and lie in the window, where they are asked for and the tokenizer writes a time in two tokens."""
+        spans = [self.span_of(instruction) for instruction in instructions]
+        if any(span is None and said != self.instruction for span, said in zip(spans, instructions, strict=True)):
             return []
-        rule = MonotonicTimestamps.of(prompt, seconds, tokens_per_second, device, self.max_gap_seconds)
+        asked = max(len(prompt.question(instruction)) for instruction in instructions)
+        rule = MonotonicTimestamps.of(
+            prompt, seconds, tokens_per_second, device, self.max_gap_seconds, spans if any(spans) else None, asked
+        )
         return [] if rule is None else [rule]
 
     def unsuited(self, prompt: Prompt) -> str | None:
