@@ -1,6 +1,7 @@
 """Pages with generated tables: where they are, and their text with every table made anew.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; NAME is a key of the registry.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; NAME is a key of the registry. Nothing stands
+there where a table waits for its record.
 """
 
 from __future__ import annotations
@@ -36,4 +37,9 @@ def filled(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     closed = [name for _, name, body, _ in TABLE.findall(text) if not BEGIN.search(body)]
     if closed != table_names(text) or len(closed) != text.count(END):
         raise ValueError(f"each marker <!-- table: NAME --> needs one {END} below it, and each {END} a marker")
-    return TABLE.sub(lambda found: f"{found[1]}\n{tables[found[2]]()}\n\n{found[4]}", text)
+
+    def body(name: str) -> str:
+        made = tables[name]()
+        return f"\n{made}\n\n" if made else ""
+
+    return TABLE.sub(lambda found: f"{found[1]}{body(found[2])}{found[4]}", text)

@@ -9,6 +9,11 @@ from typing import Any
 from experiments.measurements.record import RESULTS
 
 
+def recorded(name: str) -> bool:
+    """Whether docs/results has that record."""
+    return (RESULTS / f"{name}.json").is_file()
+
+
 @functools.cache
 def record(name: str) -> dict[str, Any]:
     """docs/results/NAME.json. Raises ValueError where there is none."""

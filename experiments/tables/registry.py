@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from experiments.tables import measures
+from experiments.tables import fair, measures
 from experiments.tables.benchmarks import mini
 from experiments.tables.markdown import MEBIBYTES, POINTS
 from experiments.tables.methods import (
@@ -28,6 +28,11 @@ LONG_BEFORE = "compression_librispeech_long"
 ALIKE, ALIKE_MORE = "compression_librispeech_alike", "compression_librispeech_alike_300s_60"
 POOLED, APPENDED = "mean pooling, trained", "SSTs appended"
 BEST_FREE = "best of 12 training-free"
+FAIR: tuple[tuple[str, fair.Task, str], ...] = (
+    ("fair_digits", "asr", "Spoken digits, trained alike"),
+    ("fair_read_speech", "asr", "Read speech, trained alike"),
+    ("fair_voices", "qa", "Voices, trained alike"),
+)
 DIGIT_KINDS = {
     "first": "first",
     "after": "after the k-th",
@@ -51,30 +56,28 @@ def kept(file: str) -> list[Line]:
     return [line("KV kept by SSTs, MiB", "SSTs", file, key="kept_kv_bytes", show=MEBIBYTES, ranked=False)]
 
 
-def trainings(label: str, methods: str | tuple[str, ...]) -> list[Line]:
-    """Each training of the digits, and their mean and standard deviation."""
-    each = [line(f"{label}, training {n}", methods, file, ranked=False) for n, file in enumerate(TRAININGS, 1)]
-    return [*each, line(f"{label}, mean ± sd", methods, *TRAININGS)]
-
-
 def pooled_minus_ssts(label: str, file: str) -> Line:
     """Paired difference over sessions: points of WER that trained mean pooling has more than SSTs."""
     return line(label, POOLED, file, key="more_errors", show=POINTS, ranked=False)
 
 
-def asked(file: str) -> list[Line]:
-    """Full KV, SSTs and what they are compared with, of a record with questions."""
-    return [
-        line(FULL_KV, FULL_KV, file, ranked=False),
-        line("SSTs", "SSTs", file),
-        line("mean pooling, trained alike", POOLED, file),
-        line(BEST_FREE, TRAINING_FREE, file),
-        line("SnapKV that sees the question", QUERY_AWARE, file),
-        *kept(file),
-    ]
-
-
 TABLES: dict[str, Callable[[], str]] = {
+    # -- sections of docs/results.md, and of pages of docs/experiments, that stand there once their record does
+    "gains": fair.once_recorded(("default", "fair_digits"), fair.gains),
+    **{name: fair.once_recorded(name, fair.fair(name, task), title) for name, task, title in FAIR},
+    **{
+        f"{name}_seeds": fair.once_recorded(name, fair.fair_seeds(name, task), "Trained alike, seed by seed")
+        for name, task, _ in FAIR
+    },
+    "default": fair.once_recorded("default", fair.default, "Default stages"),
+    "windows": fair.once_recorded("windows", fair.windows, "Windows side by side"),
+    "windows_blocks": fair.once_recorded("windows", fair.windows_blocks),
+    "mechanism_digits": fair.once_recorded(
+        "mechanism_digits", fair.mechanism("mechanism_digits"), "Choices of stage 3, spoken digits"
+    ),
+    "mechanism_read_speech": fair.once_recorded(
+        "mechanism_read_speech", fair.mechanism("mechanism_read_speech"), "Choices of stage 3, read speech"
+    ),
     # -- docs/results.md
     "glance": method_table(
         "at 8x",
@@ -92,18 +95,6 @@ TABLES: dict[str, Callable[[], str]] = {
             line("SnapKV that sees the question", QUERY_AWARE),
         ],
     ),
-    "digits_trainings": method_table(
-        "WER, %",
-        WER,
-        [
-            *trainings(FULL_KV, FULL_KV),
-            *trainings("SSTs", "SSTs"),
-            *trainings("mean pooling", POOLED),
-            line(f"{BEST_FREE}, mean ± sd", TRAINING_FREE, *TRAININGS),
-            *kept(TRAININGS[0]),
-        ],
-    ),
-    "digits_questions": method_table("questions right, %", [*RIGHT, BESIDE_FULL_KV], asked(ASKED)),
     "read_speech": method_table(
         "WER, %",
         WER,
@@ -130,7 +121,6 @@ TABLES: dict[str, Callable[[], str]] = {
             *kept(LONG_BEFORE),
         ],
     ),
-    "voices": method_table("questions right, %", [*RIGHT, BESIDE_FULL_KV], asked(VOICES)),
     "embedded": measures.embedded,
     "ablations": measures.ablations(4),
     "exactness": measures.exactness("scheme"),
