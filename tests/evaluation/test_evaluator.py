@@ -4,12 +4,16 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from lhotse import SupervisionSegment
 from lhotse.testing.dummies import dummy_cut
 
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.dataset import EvaluationTurns
 from speech_xl.data.items import Item
 from speech_xl.data.tasks import Turn
+from speech_xl.data.transcript import Transcript
+from speech_xl.data.windows import Windows
 from speech_xl.evaluation.compressors import MeanPooled, Summarization, Truncation, Uncompressed
 from speech_xl.evaluation.evaluator import QUESTIONS_AT_ONCE, Evaluator
 from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
@@ -268,3 +272,29 @@ def test_a_session_that_is_heard_in_part_is_an_error(model, sessions):
     finally:
         model.encoder = None
         del model.adapter
+
+
+@torch.no_grad()
+def test_windows_are_asked_side_by_side_and_joined(model, sessions, monkeypatch):
+    """Also where they take several batches: as if each window were asked alone."""
+    cuts, _, rows = sessions
+    transcript = Transcript(Windows(1.0))
+    turns = [EvaluationTurns(["asr"], transcript=transcript)(said(cut)) for cut in cuts]
+    assert [len(some[0].windows) for some in turns] == [1, 2, 3]
+    evaluator = Evaluator(model, Summarization(), [2])
+    together = list(evaluator(cuts, turns, stacked(rows)))
+    monkeypatch.setattr("speech_xl.evaluation.evaluator.QUESTIONS_AT_ONCE", 2)
+    assert [one.hypothesis for one in evaluator(cuts, turns, stacked(rows))] == [one.hypothesis for one in together]
+    for one, cut, (turn,), row in zip(together, cuts, turns, rows, strict=True):
+        assert one.instruction == turn.instruction and one.reference == turn.answer
+        alone = [
+            next(evaluator([cut], [[replace(turn, instruction=window.instruction, windows=())]], row)).hypothesis
+            for window in turn.windows
+        ]
+        limit = model.decoding.window_limit((0.0, 1.0))
+        assert one.hypothesis.split() == " ".join(text[:limit] for text in alone).split()
+
+
+def said(cut):
+    cut.supervisions = [SupervisionSegment(f"{cut.id}-1", cut.recording_id, 0.2, 0.5, text="ada")]
+    return cut

@@ -9,6 +9,7 @@ import torch
 
 from experiments.random_models import audio
 from speech_xl.data.transcript import Transcript
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.inference import Transcriber
 from speech_xl.inference.parts import most_seconds, quietest
@@ -223,8 +224,31 @@ def test_writing_can_be_watched_and_stopped():
     model, found = tiny_model(seed=6), []
     for most in (1_000, 3):
         transcriber, tokens = Transcriber(model), []
-        transcriber.on_token = lambda token, tokens=tokens, most=most: tokens.append(token) or len(tokens) < most
+        transcriber.on_step = lambda tokens=tokens, most=most: tokens.append(1) or len(tokens) < most
         transcriber.push(audio(2.0), RATE)
         transcriber.finish()
         found.append((len(tokens), transcriber.transcription.text))
     assert found[0][0] > 4 > found[1][0] and found[0][1].startswith(found[1][1])
+
+
+def test_a_transcript_is_asked_for_in_windows_where_the_model_knows_them(monkeypatch):
+    """By the command's way and by a question alike, in one batch or in several."""
+    model = tiny_model(transcript=Transcript(Windows(1.0)))
+    transcriber = Transcriber(model, part_seconds=PART)
+    transcriber.push(SOUND, RATE)
+    transcriber.finish()
+    memory = model.listen(SOUND, rate=RATE)
+    memory.finish()
+    instructions = model.transcript.instructions(memory.seconds)
+    assert len(instructions) == 8
+    each = [memory.listener.answer(one, model.answer_limit(one, memory.seconds)) for one in instructions]
+    asked = memory.ask(model.transcript.instruction, 10_000)
+    assert asked.text == " ".join(one.text for one in each if one.text)
+    assert asked.new_tokens == sum(one.new_tokens for one in each)
+    monkeypatch.setattr("speech_xl.inference.windows.MOST_AT_ONCE", 3)
+    assert memory.ask(model.transcript.instruction, 10_000) == asked
+    assert "".join(memory.ask_stream(model.transcript.instruction, 10_000)) == asked.text
+    short = memory.ask(model.transcript.instruction, 5)
+    assert not short.finished and short.new_tokens == 5
+    part = model.listen(SOUND[: round(transcriber.results[0].end_seconds * RATE)], rate=RATE)
+    assert transcriber.results[0].text == part.ask(model.transcript.instruction, 10_000).text

@@ -108,13 +108,8 @@ def test_suffixes_side_by_side_are_exactly_each_asked_on_its_own(folders, family
 
     one = gradients(model, sample(), lambda heard: model(heard, RATIOS, both).loss_sum)
     assert_same(one, gradients(model, sample(), asked_alone))
-    in_a_row = [[suffix_of(some)] for some in both]
+    in_a_row = [Suffix.joined(some) for some in both]
     assert abs(model(sample(), RATIOS, in_a_row).loss_sum.item() - one[0]) > 1e-3, "a dialogue sees its own past"
-
-
-def suffix_of(several):
-    """One suffix that holds several, one behind the other."""
-    return Suffix([i for one in several for i in one.ids], [i for one in several for i in one.labels])
 
 
 def test_lora_in_the_llm_changes_nothing_about_it(folders):

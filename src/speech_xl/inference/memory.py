@@ -15,6 +15,7 @@ from speech_xl.checks import whole
 from speech_xl.inference.answers import Answer, AnswerStream
 from speech_xl.inference.audio_input import Audio, Intake, Progress, heard_chunks
 from speech_xl.inference.freed_memory import give_back
+from speech_xl.inference.windows import answered
 from speech_xl.model.context import check_question
 from speech_xl.model.generation import TokenWatch
 from speech_xl.model.listener import STATE, Listener
@@ -115,6 +116,9 @@ class Memory:
         max_new_tokens  tokens it may have; None: 512, or for a transcript as many as so much speech may need
         on_token        called with every token as it is written; says whether to go on writing
 
+        A transcript is asked for window by window where the model was trained to (`Transcript.windows`); its tokens
+        come when all windows are written.
+
         Raises ValueError where nothing was heard yet, or the question is blank or too long.
         """
         heard, limit = self._asked(question, max_new_tokens)
@@ -138,7 +142,7 @@ class Memory:
         return now, max_new_tokens or self.model.answer_limit(question, now.seconds)
 
     def _answer(self, question: str, limit: int, watch: TokenWatch | None = None) -> Answer:
-        said = self.listener.answer(question, limit, watch)
+        said = answered(self.model, self.listener, question, limit, watch)
         return Answer(
             text=said.text,
             audio_seconds_heard=self.seconds,

@@ -131,7 +131,10 @@ class ListeningModel:
         return Memory.load(path, self)
 
     def answer_limit(self, question: str, seconds: float) -> int:
-        """Tokens that an answer about so much audio may have: a transcript as many as in evaluation."""
+        """Tokens that an answer about so much audio may have: a transcript, or a window of it, as many as in
+        evaluation."""
+        if (span := self.transcript.span_of(question)) is not None:
+            return min(self.backbone.decoding.window_limit(span), self.backbone.decoding.limit("asr", seconds))
         if question not in (ASR_INSTRUCTION, self.transcript.instruction):
             return ANSWER_TOKENS
         return self.backbone.decoding.limit("asr", seconds)

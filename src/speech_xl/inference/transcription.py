@@ -20,7 +20,8 @@ from speech_xl.inference.freed_memory import give_back
 from speech_xl.inference.memory import HELD, PART, Memory
 from speech_xl.inference.parts import part_seconds, quietest, search_samples
 from speech_xl.inference.segments import Segment, as_srt, as_vtt, segments_of, words_of
-from speech_xl.model.generation import TokenWatch
+from speech_xl.inference.windows import answered
+from speech_xl.model.generation import StepWatch
 from speech_xl.model.listener import STATE
 from speech_xl.model.memory_file import MEND, MemoryFileError, read_memory
 
@@ -93,7 +94,7 @@ class Transcriber:
     part_seconds  longest part; None: as long as the LLM's context and its timestamps allow. A part ends at the quietest
                   moment of its last 5 s
 
-    on_token, where it is set, is called with every token as it is written, and says whether to go on writing.
+    on_step, where it is set, is called at every token that is written, and says whether to go on writing.
 
     The result is the same, bit by bit, whatever chunks the audio comes in. Raises ValueError for a ratio or a length
     that the model has no room for.
@@ -110,7 +111,7 @@ class Transcriber:
         self.segments: list[Segment] = []
         self.words: list[tuple[float, str]] = []
         self.remarks: list[str] = []
-        self.on_token: Callable[[int], bool] | None = None
+        self.on_step: Callable[[], bool] | None = None
         self._limit_part()
 
     @property
@@ -217,9 +218,8 @@ class Transcriber:
         text, finished = "", True
         sounding = self.sounding / SAMPLE_RATE
         if sounding >= SHORTEST_SOUND:
-            limit = model.answer_limit(instruction, memory.seconds)
-            watch = None if self.on_token is None else TokenWatch(self.on_token)
-            said = memory.listener.answer(instruction, limit, watch)
+            limit, watch = model.answer_limit(instruction, memory.seconds), self.on_step and StepWatch(self.on_step)
+            said = answered(model, memory.listener, instruction, limit, watch)
             text, finished = said.text, said.finished
             part = f"part {number} ({offset:.1f} to {end:.1f} s)"
             if not finished:

@@ -41,6 +41,19 @@ class TokenWatch(BaseStreamer, StoppingCriteria):
         return torch.full((len(input_ids),), not self.go_on, device=input_ids.device)
 
 
+class StepWatch(StoppingCriteria):
+    """Called before every further token of a batch of questions, and ends their answers where it is told to.
+
+    on_step  whether to go on
+    """
+
+    def __init__(self, on_step: Callable[[], bool]) -> None:
+        self.on_step = on_step
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        return torch.full((len(input_ids),), not self.on_step(), device=input_ids.device)
+
+
 @torch.no_grad()
 def greedy_answers(
     model: SpeechLLM,
@@ -49,7 +62,7 @@ def greedy_answers(
     instructions: Sequence[str | list[int]],
     limits: Sequence[int],
     rules: Sequence[LogitsProcessor],
-    watch: TokenWatch | None = None,
+    watch: TokenWatch | StepWatch | None = None,
 ) -> list[GeneratedText]:
     """See `SpeechLLM.generate`."""
     prompt, device = model.llm.prompt, model.device
@@ -73,7 +86,8 @@ def greedy_answers(
             max_new_tokens=max(limits), do_sample=False, eos_token_id=prompt.end_id, pad_token_id=prompt.end_id
         ),
         logits_processor=LogitsProcessorList(rules),
-        **({} if watch is None else {"streamer": watch, "stopping_criteria": StoppingCriteriaList([watch])}),
+        **({"streamer": watch} if isinstance(watch, TokenWatch) else {}),
+        **({} if watch is None else {"stopping_criteria": StoppingCriteriaList([watch])}),
         **{model.llm.cache_argument: fork.cache},
         **model.llm.cache_positions(fork.valid.shape[1], ids.shape[1]),
     )

@@ -6,7 +6,7 @@ for piece in microphone:
 print(listener.ask("what number did anna give").text)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from math import isfinite
 from pathlib import Path
@@ -18,7 +18,7 @@ from transformers import LogitsProcessor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.checks import number, whole
-from speech_xl.model.generation import TokenWatch
+from speech_xl.model.generation import StepWatch, TokenWatch
 from speech_xl.model.interval_clock import IntervalClock
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.memory_file import COUNTS, MEND, MemoryFileError, read_memory, write_memory
@@ -191,12 +191,19 @@ class Listener:
         now.flush()
         return now.answer(instruction, limit)
 
-    def answer(self, instruction: str, limit: int, watch: TokenWatch | None = None) -> GeneratedText:
+    def answer(self, instruction: str, limit: int, watch: TokenWatch | StepWatch | None = None) -> GeneratedText:
         """Answer from the intervals heard; the memory is left as it was. `watch` is shown each token as it comes."""
+        return self.answers([instruction], [limit], watch)[0]
+
+    def answers(
+        self, instructions: Sequence[str], limits: Sequence[int], watch: TokenWatch | StepWatch | None = None
+    ) -> list[GeneratedText]:
+        """Answers to several questions, each as if it were the only one, generated as a batch of copies of the memory;
+        limits: most tokens of each."""
         if not self.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
-        rules = self._rules(instruction)
-        return self.model.generate(self.memory, [0], [instruction], [limit], rules, watch)[0]
+        rules = self.model.processors(instructions, [self.seconds] * len(instructions))
+        return self.model.generate(self.memory, [0] * len(instructions), instructions, limits, rules, watch)
 
     def reach(self, instruction: str) -> float | None:
         """The last second of the audio so far that an answer to this instruction can write down, where the audio goes

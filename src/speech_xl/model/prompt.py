@@ -21,6 +21,11 @@ class Suffix:
     ids: list[int]
     labels: list[int]
 
+    @classmethod
+    def joined(cls, several: Sequence["Suffix"]) -> "Suffix":
+        """One behind the other."""
+        return cls([i for one in several for i in one.ids], [label for one in several for label in one.labels])
+
 
 class Prompt:
     """Renders ``[prefix] audio [instruction] [answer]`` the way the LLM was trained to read a chat.

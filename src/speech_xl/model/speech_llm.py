@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
-from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor
 
 from speech_xl.model.adapters import Adapted, Adapter
+from speech_xl.model.answer_loss import answer_loss
 from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint, meaning
 from speech_xl.model.frame_code import FrameCode
-from speech_xl.model.generation import TokenWatch, greedy_answers
+from speech_xl.model.generation import StepWatch, TokenWatch, greedy_answers
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
 from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
-from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech
 from speech_xl.model.sst import SSTs, attention_modules
 
@@ -191,29 +191,12 @@ class SpeechLLM(nn.Module):
         layouts = self.layouts(speech, ratios, [[len(suffix.ids) for suffix in row] for row in rows])
         warn_beyond_context(self, max(int(one.position.max()) for one in layouts) + 1, self.positions)
         batch = LayoutBatch.collate(layouts, self.device)
-        joined = [Suffix([i for s in row for i in s.ids], [i for s in row for i in s.labels]) for row in rows]
+        joined = [Suffix.joined(row) for row in rows]
         ids = pad_sequence([torch.tensor(suffix.ids, device=self.device) for suffix in joined], batch_first=True)
         embeds = self.embed(batch, speech, ids)
         mask, memory_keys = self.view(batch)
         hidden = self.decode(embeds, batch.kind, batch.position, mask, None, memory_keys)
-        labels = torch.full_like(batch.kind, IGNORE)
-        for row, (layout, suffix) in enumerate(zip(layouts, joined, strict=True)):
-            first = len(layout) - len(suffix.ids)
-            labels[row, first : len(layout)] = torch.tensor(suffix.labels, device=self.device)
-        target = labels[:, 1:]  # position t predicts token t + 1
-        where = target != IGNORE
-        logits = self.llm.logits(hidden[:, :-1][where])
-        losses = cross_entropy(
-            logits.float() if logits.dtype != torch.float64 else logits, target[where], reduction="none"
-        )
-        weight = torch.tensor(weights or [1.0] * len(layouts), device=self.device)[:, None].expand_as(target)[where]
-        return OnePass(
-            loss_sum=(losses * weight).sum(),
-            label_weight=float(weight.sum()),
-            label_tokens=int(where.sum()),
-            tokens=sum(len(layout) for layout in layouts),
-            kept_kv_tokens=sum(layout.kept for layout in layouts),
-        )
+        return answer_loss(self.llm, hidden, batch.kind, layouts, joined, weights)
 
     def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys]:
         """What a one-pass sequence sees: its mask, and the keys of what is remembered, which the mask counts on.
@@ -293,7 +276,7 @@ class SpeechLLM(nn.Module):
         instructions: Sequence[str | list[int]],
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
-        watch: TokenWatch | None = None,
+        watch: TokenWatch | StepWatch | None = None,
     ) -> list[GeneratedText]:
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 

@@ -150,11 +150,11 @@ def writing(transcriber: Transcriber, work: Callable[[], Any], stoppable: bool =
     """Work of a transcriber, with a turn for others after every token that it writes."""
 
     def run(turn: Callable[[], bool]) -> None:
-        transcriber.on_token = lambda token: turn()
+        transcriber.on_step = turn
         try:
             work()
         finally:
-            transcriber.on_token = None
+            transcriber.on_step = None
 
     yield from in_turns(run, stoppable)
 

@@ -7,8 +7,10 @@ from transformers import AutoTokenizer, LogitsProcessor
 from experiments import random_models as tiny
 from experiments.random_models import tokenizer as characters
 from experiments.tiny_models.tokenizer import make_tokenizer
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.timestamps.marks import time_mark
 from speech_xl.extensions.timestamps.monotonic import SPARE, MonotonicTimestamps, unknown_marks
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model.prompt import Prompt
 
 TINY = "experiments/models/tiny/llm"
@@ -149,3 +151,30 @@ def test_an_answer_ends_where_no_audio_is_left_for_more():
         free = rule(ids, torch.zeros(2, len(tokenizer))) > -torch.inf
         assert free[0, tokenizer.eos_token_id] and free[1, word].all(), "without a mark it has its whole limit"
         assert bool(free[0, word]) == (said <= 2 * 3 + SPARE)
+
+
+def test_marks_of_a_window_lie_in_it_whatever_its_question_says():
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    prompt, transcript = Prompt(tokenizer), Timestamps(1.0, windows=Windows(8.0))
+    instructions = transcript.instructions(21.5)
+    assert [transcript.span_of(one) for one in instructions] == [(0, 8), (8, 16), (16, 22)]
+    (rule,) = transcript.processors(prompt, instructions, [21.5] * 3, 8.0, torch.device("cpu"))
+    asked = [prompt.question(one) for one in instructions]
+    longest = max(map(len, asked))
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+    for said, allowed in (([], (range(8), range(8, 16), range(16, 22))), ([10], ((), range(11, 16), range(16, 22)))):
+        ids = torch.tensor([[prompt.end_id] * (longest - len(row)) + row for row in asked])
+        for second in said:
+            ids = torch.cat([ids, torch.tensor([marks[second]] * 3)], dim=1)
+        scores = rule(opened(ids, marks), torch.zeros(3, len(tokenizer)))
+        for row, seconds in zip(scores > -torch.inf, allowed, strict=True):
+            if seconds:
+                assert [s for s, (_, mark) in enumerate(marks) if row[mark]] == list(seconds)
+        free = rule(ids, torch.zeros(3, len(tokenizer)))[:, marks[0][0]] > -torch.inf
+        assert free.tolist() == [bool(seconds) for seconds in allowed]
+
+
+def test_windows_beside_another_question_have_no_such_rule():
+    prompt, transcript = Prompt(AutoTokenizer.from_pretrained(TINY)), Timestamps(1.0, windows=Windows(8.0))
+    instructions = [*transcript.instructions(10.0), "who speaks?"]
+    assert transcript.processors(prompt, instructions, [10.0] * 3, 8.0, torch.device("cpu")) == []

@@ -1,0 +1,117 @@
+"""Windows: every second of a session in one window, every word in one answer, whatever is drawn."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lhotse import MonoCut, SupervisionSegment
+
+from speech_xl.data.dataset import EvaluationTurns
+from speech_xl.data.session_part import SessionPart
+from speech_xl.data.tasks import TaskMixture, Turn, asr_turn, dialogues, drawn_windows
+from speech_xl.data.transcript import Transcript
+from speech_xl.data.windows import Windows, spans
+from speech_xl.extensions.timestamps.marks import without_time_marks
+from speech_xl.extensions.timestamps.transcript import Timestamps
+
+STARTS = [0.0, 1.9, 2.0, 7.35, 8.0, 15.999, 16.0, 31.2]
+
+
+def session(starts=STARTS, duration=33.3, offset=0.0):
+    said = [SupervisionSegment(f"s{i}", "r", start, 0.5, text=f"w{i} x{i}") for i, start in enumerate(starts)]
+    cut = MonoCut("one", 0.0, duration, 0, supervisions=said)
+    return SessionPart(0.0, 200.0, offset=offset).written(cut) if offset else cut
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(0, 300), st.floats(0.1, 200), st.floats(0.05, 60), st.sampled_from([0.2, 0.4, 1.0]), st.floats(0.01, 60)
+)
+def test_windows_cover_the_audio_once(start, length, seconds, step, first):
+    for found in (spans(start, start + length, seconds, step), spans(start, start + length, seconds, step, first)):
+        assert found[0][0] <= start + 1e-6 and found[-1][1] >= start + length - 1e-6
+        assert all(one[1] == pytest.approx(other[0]) for one, other in zip(found, found[1:], strict=False))
+        assert all(stop - begin > step / 2 for begin, stop in found)
+        for border in (second for span in found for second in span):
+            assert border / step == pytest.approx(round(border / step), abs=1e-6)
+
+
+@pytest.mark.parametrize("transcript", [Transcript(), Timestamps(1.0), Timestamps(0.2), Timestamps(0.4)])
+@pytest.mark.parametrize("offset", [0.0, 61.3])
+def test_every_word_is_in_one_window(transcript, offset):
+    cut, rng = session(offset=offset), random.Random(0)
+    plain = " ".join(s.text for s in cut.supervisions)
+    for _ in range(50):
+        transcript.windows = Windows(8.0, shortest=0.5, longest=20.0)
+        turn = asr_turn(cut, transcript, drawn_windows(cut, transcript, rng))
+        assert without_time_marks(" ".join(w.answer for w in turn.windows if w.answer)) == plain
+        assert without_time_marks(turn.answer) == plain, "the whole transcript stays the truth"
+        for window in turn.windows:
+            assert transcript.span_of(window.instruction) == pytest.approx(window.span)
+
+
+def test_a_window_holds_what_begins_in_it():
+    transcript = Timestamps(1.0, windows=Windows(8.0))
+    cut = session()
+    (turn,) = EvaluationTurns(["asr"], transcript=transcript)(cut)
+    assert [window.instruction for window in turn.windows][:2] == [
+        "transcribe the speech with times from [0] to [8]",
+        "transcribe the speech with times from [8] to [16]",
+    ]
+    assert [window.answer for window in turn.windows] == [
+        "[0] w0 x0 [1] w1 x1 [2] w2 x2 [7] w3 x3",
+        "[8] w4 x4 [15] w5 x5",
+        "[16] w6 x6",
+        "[31] w7 x7",
+        "",
+    ]
+    assert transcript.instructions(cut.duration) == [window.instruction for window in turn.windows]
+    assert Timestamps(1.0).instructions(100.0) == ["transcribe the speech with times"]
+
+
+@pytest.mark.parametrize(
+    "text", ["transcribe the speech", "transcribe the speech with times from [1] to", "from [1] to [2]"]
+)
+def test_other_instructions_ask_for_no_window(text):
+    assert Timestamps(1.0).span_of(text) is None
+
+
+def test_a_plain_transcript_says_seconds_in_words():
+    transcript = Transcript(Windows(16.0))
+    assert transcript.instructions(20.0) == [
+        "transcribe the speech from 0 s to 16 s",
+        "transcribe the speech from 16 s to 20 s",
+    ]
+    assert transcript.span_of("transcribe the speech from 16 s to 20 s") == (16.0, 20.0)
+
+
+def test_a_share_of_training_samples_is_asked_in_one_answer():
+    transcript = Timestamps(1.0, windows=Windows(8.0, share=0.5))
+    mixture = TaskMixture({"asr": 1.0}, transcript=transcript)
+    drawn = [mixture.draw(session(), random.Random(seed))[0] for seed in range(200)]
+    assert 70 < sum(bool(turn.windows) for turn in drawn) < 130
+    assert all(turn.answer == drawn[0].answer for turn in drawn)
+
+
+def test_what_is_asked_apart_is_a_dialogue_of_its_own():
+    asked = [Turn("qa", "a", "1"), Turn("qa", "b", "2")]
+    assert dialogues(asked) == [[("a", "1"), ("b", "2")]]
+    cut = session()
+    cut.custom = {"questions": [{"question": q, "answer": "1"} for q in "abcd"]}
+    drawn = TaskMixture({"qa": 1.0}, turns=3, dialogue=False).draw(cut, random.Random(0))
+    assert [len(one) for one in dialogues(drawn)] == [1, 1, 1]
+    assert [len(one) for one in dialogues(TaskMixture({"qa": 1.0}, turns=3).draw(cut, random.Random(0)))] == [3]
+
+
+@pytest.mark.parametrize(
+    "wrong, named",
+    [
+        ({"seconds": 0.0}, "windows.seconds"),
+        ({"shortest": 9.0, "longest": 8.0}, "windows.longest"),
+        ({"share": 1.2}, "windows.share"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        Windows(**wrong)
