@@ -112,6 +112,7 @@ class SpeechDataModule(pl.LightningDataModule):
         asked = DEFAULT_EVAL_TASKS if eval_tasks is None else eval_tasks
         self.evaluation = EvaluationTurns(asked, eval_questions, self.transcript)
         self.partition = partition or FixedWindows(4.0)
+        self.partition.keep_in(cache_dir)
         self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration
         self.limits = {"dev": limit_dev, "test": limit_test}

@@ -55,7 +55,7 @@ class FrameCache:
 
     def key(self, cut: Cut) -> str:
         """A name for what is heard in the cut."""
-        return _digest(json.dumps(_heard(cut), sort_keys=True))
+        return heard_key(cut)
 
     def path(self, cut: Cut) -> Path:
         """Where the frames of the cut are or would be."""
@@ -142,6 +142,11 @@ def session_of(cut: Cut) -> MonoCut | MultiCut | None:
     if part is None or part.fixed or not isinstance(cut, (MonoCut, MultiCut)):
         return None
     return part.session(cut)
+
+
+def heard_key(cut: Cut) -> str:
+    """A name for what is heard in the cut, whatever its id and its supervisions."""
+    return _digest(json.dumps(_heard(cut), sort_keys=True))
 
 
 def _digest(text: str) -> str:

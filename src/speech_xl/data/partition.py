@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from lhotse import CutSet
 from lhotse.cut import Cut, PaddingCut
@@ -17,6 +18,9 @@ class Partition(ABC):
     @abstractmethod
     def __call__(self, cut: Cut) -> list[float]:
         """Interval end times in seconds from the cut's start, increasing; the last one is `cut.duration`."""
+
+    def keep_in(self, cache_dir: str) -> None:  # noqa: B027  (most have nothing to keep)
+        """Keep below this folder what it takes long to find; by default there is nothing to keep."""
 
 
 class FixedWindows(Partition):
@@ -46,19 +50,30 @@ class PauseWindows(Partition):
         self.max_seconds = float(number("partition.max_seconds", max_seconds, least=SHORTEST_SECONDS))
 
     def __call__(self, cut: Cut) -> list[float]:
-        inside = {s.end for s in cut.supervisions if 0 < s.end <= cut.duration - SHORTEST_SECONDS}
-        pauses = sorted(inside) + [cut.duration]
-        ends: list[float] = []
-        start = 0.0
-        for position, pause in enumerate(pauses):
-            if pause - start > self.max_seconds:  # reaches over the limit even when it begins right at `start`
-                ends += window_ends(start, pause, self.max_seconds, cut.sampling_rate)[:-1]
-                start = ends[-1] if ends else start
-            following = pauses[position + 1] if position + 1 < len(pauses) else None
-            if following is None or (following - start > self.max_seconds and pause - start >= SHORTEST_SECONDS):
-                ends.append(pause)
-                start = pause
-        return ends
+        return packed_ends((s.end for s in cut.supervisions), cut, self.max_seconds)
+
+
+def packed_ends(
+    pauses: Iterable[float], cut: Cut, max_seconds: float, min_seconds: float = SHORTEST_SECONDS
+) -> list[float]:
+    """Ends of intervals in seconds from the cut's start, each at the last pause that `max_seconds` reach.
+
+    Where a pause comes only later, or within `min_seconds`, fixed windows take its place. The last interval is what is
+    left. pauses: seconds from the cut's start, in any order; those outside it don't count.
+    """
+    inside = {pause for pause in pauses if 0 < pause <= cut.duration - SHORTEST_SECONDS}
+    ordered = sorted(inside) + [cut.duration]
+    ends: list[float] = []
+    start = 0.0
+    for position, pause in enumerate(ordered):
+        if pause - start > max_seconds:  # reaches over the limit even when it begins right at `start`
+            ends += window_ends(start, pause, max_seconds, cut.sampling_rate)[:-1]
+            start = ends[-1] if ends else start
+        following = ordered[position + 1] if position + 1 < len(ordered) else None
+        if following is None or (following - start > max_seconds and pause - start >= min_seconds):
+            ends.append(pause)
+            start = pause
+    return ends
 
 
 def window_ends(start: float, end: float, seconds: float, sampling_rate: int) -> list[float]:

@@ -12,6 +12,7 @@ import speech_xl.data.speed_perturbation  # noqa: F401
 import speech_xl.extensions.answer_noise  # noqa: F401
 import speech_xl.extensions.contrastive  # noqa: F401
 import speech_xl.extensions.ctc  # noqa: F401
+import speech_xl.extensions.pauses  # noqa: F401
 import speech_xl.extensions.time_code  # noqa: F401
 import speech_xl.extensions.timestamps.transcript  # noqa: F401
 import speech_xl.extensions.timestamps.word_times  # noqa: F401
