@@ -191,6 +191,11 @@ def test_weights_are_not_used_otherwise_than_they_were_trained(trained, capsys, 
         assert f"{key}: trained with" in said and "--force" in said
 
 
+def test_weights_of_ssts_as_in_the_paper_are_used_by_that_name(trained):
+    """They were trained with the arguments that it stands for, which are the defaults."""
+    run("validate", "-c", "second.yaml", "--model.sst", "paper", "--variant", "default")
+
+
 def test_a_forced_use_is_recorded(work, trained):
     shutil.copytree(trained, trained.parent / "forced")
     more = ["--variant", "forced", *OTHERWISE["data.partition.seconds"], "--force"]
@@ -223,6 +228,7 @@ def test_a_stage_whose_parent_was_trained_again_is_stale(work, trained, capsys):
 
 def test_the_whole_chain_is_checked_before_any_stage_is_trained(work, capsys):
     wrong = [["--model.sst.init_args.positionz", "compact"], ["--data.corpus.init_args.dev", "gone.jsonl"]]
+    wrong += [["--model.sst", "papers"]]
     wrong += [["--model.llm.init_args.name", "./nowhere"], ["--trainer.max_stepps", "3"]]
     for flags in wrong:
         said = refused(capsys, "fit", "-c", "second.yaml", "--variant", "unborn", *flags)

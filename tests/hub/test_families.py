@@ -1,11 +1,16 @@
 """Every kind of encoder, LLM, number format and SST that is tested elsewhere can be given away, bit by bit."""
 
+import json
+
 import pytest
+import yaml
 
 from experiments.random_models import DECODERS, ENCODERS
 from experiments.random_stages import run_folder
 from speech_xl import SpeechXL
 from speech_xl.hub.export import export
+from speech_xl.model.sst import FORMS
+from speech_xl.run.run_folder import CONFIG
 from tests.hub.giving import answers, logits
 
 CASES = [
@@ -16,6 +21,18 @@ CASES = [
     {"sst": {"projections": "lora", "rank": 3, "positions": "compact"}},
     {"compresses": False},
 ]
+
+
+def test_ssts_that_are_named_by_their_form_are_given_away_spelled_out(tmp_path):
+    run = run_folder(tmp_path / "place")
+    config = yaml.safe_load((run / CONFIG).read_text())
+    config["model"]["init_args"]["sst"] = "paper"
+    (run / CONFIG).write_text(yaml.safe_dump(config))
+    export(run, tmp_path / "model")
+    written = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert written["sst"] == {"class_path": "speech_xl.model.SSTs", "init_args": FORMS["paper"]}
+    own, given = SpeechXL.from_stage(run), SpeechXL.from_pretrained(tmp_path / "model")
+    assert logits(given, 2).equal(logits(own, 2)) and answers(given, 2) == answers(own, 2)
 
 
 @pytest.mark.slow

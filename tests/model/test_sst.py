@@ -1,5 +1,7 @@
 """SSTs: they begin as the plain model, change their own rows alone, and leave the base model's weights in place."""
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from experiments.random_models import WIDTH, listener, llm_folder, speech, suffi
 from speech_xl.evaluation.compressors import MeanPooled
 from speech_xl.model import LLM, Lora, SSTs
 from speech_xl.model.layout import Kind, LayoutBatch
-from speech_xl.model.sst import effective_linear
+from speech_xl.model.sst import FORMS, effective_linear
 
 FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]
 LORA = Lora(r=2, alpha=6, target_modules=["q_proj", "v_proj"])
@@ -160,6 +162,16 @@ def test_an_untrained_sst_may_start_as_the_pooled_frame(folders):
     rows = model.embed(layout, heard, torch.zeros(1, 0, dtype=torch.long))[0, layout.kind[0] == Kind.SST]
     torch.testing.assert_close(rows, MeanPooled().shortened(model, heard, [[2, 4]]).frames[0])
     assert not model.sst.embedding.any()
+
+
+def test_the_papers_form_is_spelled_out_whatever_the_defaults():
+    assert set(FORMS["paper"]) == set(signature(SSTs).parameters) - {"rank"}  # which is of low-rank projections
+    paper = SSTs.named("paper")
+    assert (paper.projections, paper.positions) == ("full", "original")
+    assert (paper.placement, paper.start) == ("interleaved", "embedding")
+    for other in ("papers", None):
+        with pytest.raises(ValueError, match=r"model\.sst: got .*; give paper, for SSTs as in Speech-XL, or SSTs' own"):
+            SSTs.named(other)
 
 
 def test_an_unknown_start_is_refused():

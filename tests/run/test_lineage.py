@@ -73,6 +73,15 @@ def test_a_plain_name_has_its_classes_defaults():
     )
 
 
+def test_ssts_of_a_form_have_its_settings():
+    named = {"class_path": "SSTCompression", "init_args": {**MODEL["init_args"], "sst": "paper"}}
+    found = settings_of(named, DATA)
+    assert found["model.sst"] == "SSTs" and found["model.sst.projections"] == "full"
+    assert "model.sst.positions: trained with 'compact', here 'original'" in differences(
+        settings_of(MODEL, DATA), found
+    )
+
+
 def test_other_settings_are_refused_by_key_and_recorded_when_forced():
     found = differences({"a": 1, "b": 2, "only": 3}, {"a": 1, "b": 5, "other": 4})
     assert found == ["b: trained with 2, here 5"]

@@ -183,6 +183,15 @@ def test_a_plain_name_means_the_class_of_this_package_whatever_lies_in_the_worki
     assert not stage.ran
 
 
+def test_a_stage_may_name_the_form_of_its_ssts(stage):
+    stage.model["sst"] = "paper"
+    assert TrainedStage.of(stage.write()).model_config["init_args"]["sst"]["init_args"]["projections"] == "full"
+    assert load_model(stage.write()).sst.positions == "original"
+    stage.model["sst"] = "papers"
+    with pytest.raises(ConfigError, match=r"sst\.class_path: 'papers' is no SSTs"):
+        load_model(stage.write())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

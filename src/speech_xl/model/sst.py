@@ -15,6 +15,10 @@ from speech_xl.checks import whole
 from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+# Arguments of SSTs by the name of a form; "paper" is Speech-XL's own, whatever the defaults.
+FORMS = {
+    "paper": {"projections": "full", "positions": "original", "placement": "interleaved", "start": "embedding"},
+}
 
 
 class LowRankDelta(nn.Module):
@@ -47,6 +51,7 @@ class SSTs(nn.Module):
                  Ours: an SST then begins as a pooled frame, and says something in the first layer's KV already
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
+    Configurations may say `paper` in the place of these arguments (`named`).
     """
 
     def __init__(
@@ -71,6 +76,11 @@ class SSTs(nn.Module):
         self.placement: Placement = placement
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
+
+    @classmethod
+    def named(cls, form: Any) -> "SSTs":
+        """SSTs of a form in `FORMS`: ``paper``, as in Speech-XL. Raises ValueError for another name."""
+        return cls(**form_arguments(form))
 
     def build(self, decoder: nn.Module, text_embedding: nn.Embedding) -> None:
         """Initialise from the decoder as it is now (LoRA deltas included) and attach the hooks."""
@@ -100,6 +110,16 @@ class SSTs(nn.Module):
             if bias is not None:
                 copy.bias.copy_(bias)
         return copy
+
+
+def form_arguments(form: Any) -> dict[str, Any]:
+    """Arguments of SSTs of a form in `FORMS`. Raises ValueError for another name."""
+    if form not in FORMS:
+        raise ValueError(
+            f"model.sst: got {form!r}; give {' or '.join(FORMS)}, for SSTs as in Speech-XL, or SSTs' own arguments, "
+            "such as {projections: full}"
+        )
+    return FORMS[form]
 
 
 def attention_modules(decoder: nn.Module) -> list[nn.Module]:

@@ -15,14 +15,16 @@ class SSTCompression(RatioPhase):
     """Training in one pass with frames hidden outside their interval.
 
     Args:
-        sst: the SSTs' projections, positions and placement.
+        sst: the SSTs' projections, positions and placement; or `paper`, for SSTs as in Speech-XL.
 
     Everything else as in `RatioPhase`.
     """
 
-    def __init__(self, *args: Any, sst: SSTs, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sst: SSTs | str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sst_plan = [sst]  # in a list, so that it isn't registered outside the backbone
+        self.sst_plan = [
+            sst if isinstance(sst, SSTs) else SSTs.named(sst)
+        ]  # in a list, so that it isn't registered outside the backbone
 
     @property
     def compressor(self) -> Compressor:

@@ -19,6 +19,7 @@ from typing import Any
 from speech_xl import __version__
 from speech_xl.model import LLM, HFEncoder, SpeechLLM
 from speech_xl.model.fingerprint import WITHOUT_MEANING, fingerprint
+from speech_xl.model.sst import SSTs, form_arguments
 from speech_xl.phases.phase import BuiltCheck
 from speech_xl.storage.checkpoint_io import read_checkpoint
 from speech_xl.storage.files import file_digest
@@ -123,9 +124,9 @@ def settings_of(model: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, 
     for part in PARTS:
         value = given.get(part)
         if isinstance(value, str):  # a plain name, of the class that it stands for
-            kind = BY_NAME[part]
+            kind, arguments = spelled_out(part, value)
             defaults = {name: known.default for name, known in signature(kind).parameters.items()}
-            value = {"class_path": kind.__name__, "init_args": defaults}
+            value = {"class_path": kind.__name__, "init_args": defaults | arguments}
         if value is not None:
             _flatten(f"model.{part}", value, found)
         elif part == "frame_code":  # to have none is a setting too; SSTs are added by a later stage
@@ -136,6 +137,12 @@ def settings_of(model: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, 
         else:
             found[f"data.{key}"] = None
     return found
+
+
+def spelled_out(part: str, name: str) -> tuple[type, dict[str, Any]]:
+    """The class and the arguments of a part that a configuration names plainly. Raises ValueError for SSTs of a form
+    that there isn't."""
+    return (SSTs, form_arguments(name)) if part == "sst" else (BY_NAME[part], {"name": name})
 
 
 def _flatten(key: str, value: Any, found: dict[str, Any]) -> None:

@@ -23,10 +23,20 @@ from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.model import SpeechLLM
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.pretrained import filled_afterwards
+from speech_xl.model.sst import FORMS
 from speech_xl.phases import Phase
 from speech_xl.run.command import CONFIG, WEIGHTS, ConfigError, read_config
 from speech_xl.run.hub_form import stage_config
-from speech_xl.run.lineage import BY_NAME, built_check, differences, read_lineage, refuse, remarks, settings_of
+from speech_xl.run.lineage import (
+    BY_NAME,
+    built_check,
+    differences,
+    read_lineage,
+    refuse,
+    remarks,
+    settings_of,
+    spelled_out,
+)
 from speech_xl.run.recipes import load_recipes, recipe_packages
 from speech_xl.run.trust import PACKAGE, REMOTE_CODE, own_arguments, own_class
 from speech_xl.storage.hub_folder import CONFIG as HUB_CONFIG
@@ -238,9 +248,10 @@ def _listening(given: dict[str, Any], source: Path, trust_remote_code: bool) -> 
             raise ConfigError(
                 f"{source}: model.init_args.{key} is missing; give the folder of a stage that is finished"
             )
-    for role, kind in BY_NAME.items():
-        if isinstance(kept[role], str):
-            kept[role] = {"class_path": kind.__name__, "init_args": {"name": kept[role]}}
+    for role in (*BY_NAME, "sst"):
+        if isinstance(named := kept.get(role), str) and (role != "sst" or named in FORMS):
+            kind, own = spelled_out(role, named)
+            kept[role] = {"class_path": kind.__name__, "init_args": own}
     checked = own_class({**given, "init_args": kept}, Phase, "model", source)
     for role in BY_NAME:
         part = checked["init_args"][role]["init_args"]
