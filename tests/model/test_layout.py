@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.measurements.two_paths import allowed
+from speech_xl.model.groups import Groups
 from speech_xl.model.layout import (
-    Groups,
     Kind,
     LayoutBatch,
     build_layout,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speech_xl.model.frame_code import FrameCode
-from speech_xl.model.layout import Groups
+from speech_xl.model.groups import Groups
 from speech_xl.model.speech import Speech
 
 

@@ -24,8 +24,9 @@ from speech_xl.model.encoder import Encoder
 from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint, meaning
 from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.generation import StepWatch, TokenWatch, greedy_answers
+from speech_xl.model.groups import Groups
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
-from speech_xl.model.layout import Groups, Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
+from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech

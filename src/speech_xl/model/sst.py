@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from speech_xl.checks import whole
-from speech_xl.model.layout import POSITIONS, Groups, Placement, Scheme
+from speech_xl.model.groups import Groups
+from speech_xl.model.layout import POSITIONS, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 # Arguments of SSTs by the name of a form; "paper" is Speech-XL's own, whatever the defaults.
