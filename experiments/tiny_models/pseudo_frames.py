@@ -5,15 +5,20 @@ Nothing is heard: a frame is the id of a word's token or silence. `readings.py` 
 
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from data_recipes.session_truths import Asked
+from speech_xl.data.windows import Span
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
+from speech_xl.extensions.timestamps.transcript import Timestamps
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words
 FRAME_RATE = 12.5  # Hz, unless another is given
+TICK = 1e-3  # seconds by which a mark may miss a window's border by rounding
 MISUNDERSTOOD = 0.12  # share of words, at most, that sound like another one or like nothing from begin to end
 
 
@@ -51,14 +56,28 @@ class Stretched:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def transcript(self, marked: list[str], step: float) -> Asked:
+    @property
+    def seconds(self) -> Span:
+        """The seconds of the whole audio at which these frames begin and end."""
+        return self.offset / self.rate, (self.offset + len(self)) / self.rate
+
+    def windows(self, marked: list[str], transcript: Timestamps, spans: Sequence[Span]) -> list[Asked]:
+        """The transcripts of windows of the audio, each with what begins in it."""
+        return [
+            replace(self.transcript(marked, transcript.grid, span), instruction=transcript.asking_for(span))
+            for span in spans
+        ]
+
+    def transcript(self, marked: list[str], step: float, span: Span = (0.0, math.inf)) -> Asked:
         """The transcript with time marks in steps of `step` seconds before the texts that may have one, told by their
-        first tokens."""
+        first tokens; of a span of seconds, what begins in it."""
         texts, evidence = [], []
         lasts = [*self.firsts[1:], max(self.places) + 1]
         before = ""
         for text, first, last in zip(marked, self.firsts, lasts, strict=True):
             mark = time_mark((self.offset + self.begins[first]) / self.rate, step)
+            if not span[0] - TICK <= float(mark[1:-1]) < span[1] - TICK:
+                continue
             if mark != before:
                 texts.append(mark)
                 evidence += [[first], [first]]  # a mark is two tokens

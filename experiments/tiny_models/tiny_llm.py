@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -44,8 +45,10 @@ from experiments.tiny_models.tiny_llm_weights import (
     write,
     write_stage,
 )
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
@@ -149,18 +152,32 @@ def longest_words(gone: float, longest: int) -> int:
     return round(FIRST_LONGEST * (longest / FIRST_LONGEST) ** grown)
 
 
-def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
-    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing."""
-    return reading.asked or [row.transcript(reading.marked, step)]
+def asked_about(
+    row: Stretched, reading: Reading, step: float, windows: Windows | None = None, rng: random.Random | None = None
+) -> list[Asked]:
+    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing; with
+    windows, a share of them window by window."""
+    if reading.asked:
+        return reading.asked
+    transcript = Timestamps(step, windows=windows)
+    spans = windows.drawn(*row.seconds, transcript.grid, rng) if windows and rng else []
+    return row.windows(reading.marked, transcript, spans) or [row.transcript(reading.marked, step)]
 
 
-def suffix_of(llm: LLM, asked: list[Asked]) -> Suffix:
-    """The dialogue after the audio, with labels on its answers."""
-    return llm.prompt.training([(turn.instruction, turn.answer) for turn in asked])
+def suffixes_of(llm: LLM, asked: list[Asked]) -> list[Suffix]:
+    """What is asked about a reading, each for itself, with labels on the answers."""
+    return [llm.prompt.training([(turn.instruction, turn.answer)]) for turn in asked]
 
 
 @torch.no_grad()
-def held_out(backbone: SpeechLLM, readings: Readings, words: int, rate: float = FRAME_RATE, texts: int = 8) -> float:
+def held_out(
+    backbone: SpeechLLM,
+    readings: Readings,
+    words: int,
+    rate: float = FRAME_RATE,
+    windows: Windows | None = None,
+    texts: int = 8,
+) -> float:
     """Cross entropy a token on transcripts of `words` words kept back, teacher-forced, stretched and noisy."""
     rng, llm = random.Random(f"held-out-{words}"), backbone.llm
     torch.manual_seed(words)
@@ -171,7 +188,8 @@ def held_out(backbone: SpeechLLM, readings: Readings, words: int, rate: float = 
         row = stretched(llm, reading, rng, rate)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
         speech = as_speech([row], llm.embedding.weight, silence, 0.3)
-        out = backbone(speech, [[None]], [suffix_of(llm, asked_about(row, reading, marks(llm)[1]))])
+        asked = asked_about(row, reading, marks(llm)[1], windows, rng)
+        out = backbone(speech, [[None]], [suffixes_of(llm, asked)])
         loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
     return loss / tokens
 
@@ -188,12 +206,13 @@ def pretrain(
     begin: Path | None = None,
     questions: float = QUESTIONS,
     rate: float = FRAME_RATE,
+    windows: Windows | None = None,
 ) -> LLM:
     """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
     a stage's weights file.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
-    share of steps that answer questions; rate: frames a second.
+    share of steps that answer questions; rate: frames a second; windows: how transcripts are asked window by window.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
@@ -227,14 +246,16 @@ def pretrain(
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
                 rows.append(stretched(llm, reading, rng, rate))
-                asked.append(asked_about(rows[-1], reading, step_of_marks))
+                asked.append(asked_about(rows[-1], reading, step_of_marks, windows, rng))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
-            suffixes = [corrupt_answer_tokens(suffix_of(llm, turns), SLIPS, rng) for turns in asked]
+            suffixes = [
+                [corrupt_answer_tokens(suffix, SLIPS, rng) for suffix in suffixes_of(llm, turns)] for turns in asked
+            ]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 out = backbone(speech, [[None]] * len(rows), suffixes)
-            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, suffixes, asked)
+            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, [Suffix.joined(s) for s in suffixes], asked)
             descend(loss + guided, optimizer, learning_rate(step, gone, highest))
             mean = means["questions" if of_questions else "transcripts"]
             for name, value in (("loss", loss), ("guidance", guided)):
@@ -245,8 +266,13 @@ def pretrain(
                 write(llm, folder)
     write(llm, folder)
     for words in (12, 50, 150, 300):
-        print(f"held out, {words} words: {held_out(backbone, readings, words, rate):.3f} a token")
+        print(f"held out, {words} words: {held_out(backbone, readings, words, rate, windows):.3f} a token")
     return llm
+
+
+def windows_of(given: Sequence[float] | None) -> Windows | None:
+    """Windows of a shortest and a longest length, asked for in a share of the transcripts."""
+    return None if given is None else Windows(given[1], shortest=given[0], longest=given[1], share=given[2])
 
 
 def main() -> None:
@@ -274,6 +300,10 @@ def main() -> None:
         "--frame_rate", type=float, default=FRAME_RATE, help="speech frames a second, by adapter.stride (%(default)s)"
     )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
+    parser.add_argument(
+        "--windows", type=float, nargs=3, metavar=("SHORTEST", "LONGEST", "SHARE"),
+        help="ask a share of the transcripts window by window, of so many seconds (none)",
+    )  # fmt: skip
     given = parser.parse_args()
     if given.stage and given.begin:
         parser.error("--begin and --stage are both given; one is where to begin")
@@ -294,6 +324,7 @@ def main() -> None:
         given.stage or given.begin,
         given.questions,
         given.frame_rate,
+        windows_of(given.windows),
     )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:
