@@ -26,7 +26,7 @@ def readings_of(corpus: Corpus, mark_words: bool, blends: float) -> CorpusReadin
 
 
 class TinyLLM(Maker):
-    """A tokenizer and a tiny LLM that has read the transcripts of the corpus in `data`.
+    """A tokenizer and a tiny LLM that has read the transcripts of the corpus in `data`, asked as `data.transcript` says.
 
     Args:
         timestamps_seconds: seconds that timestamps reach to.
@@ -75,7 +75,8 @@ class TinyLLM(Maker):
         tokenizer = make_tokenizer(texts_of(data.corpus), self.vocabulary, *self.timestamps)
         tokenizer.save_pretrained(out)
         write_config(tokenizer, out)
-        pretrain(out, readings_of(data.corpus, self.words, self.blends), **self.training)
+        readings = readings_of(data.corpus, self.words, self.blends)
+        pretrain(out, readings, windows=data.transcript.windows, **self.training)
 
 
 class TinyLLMContinued(Maker):
@@ -114,5 +115,6 @@ class TinyLLMContinued(Maker):
         for name in TOKENIZER:
             shutil.copy(self.llm / name, out / name)
         weights = start / WEIGHTS
-        llm = pretrain(out, readings_of(data.corpus, self.words, 0.0), begin=weights, **self.training)
+        readings = readings_of(data.corpus, self.words, 0.0)
+        llm = pretrain(out, readings, begin=weights, windows=data.transcript.windows, **self.training)
         write_stage(llm, weights, out)
