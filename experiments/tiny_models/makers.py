@@ -26,7 +26,7 @@ def readings_of(corpus: Corpus, mark_words: bool, blends: float) -> CorpusReadin
 
 
 class TinyLLM(Maker):
-    """A tokenizer and a tiny LLM that has read the transcripts of the corpus in `data`, asked as `data.transcript` says.
+    """A tokenizer and a tiny LLM that has read the transcripts of the corpus in `data`, asked as they are there.
 
     Args:
         timestamps_seconds: seconds that timestamps reach to.
