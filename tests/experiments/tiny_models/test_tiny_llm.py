@@ -23,7 +23,7 @@ from experiments.tiny_models.tiny_llm import (
     longest_words,
     pretrain,
     stretched,
-    suffix_of,
+    suffixes_of,
 )
 from experiments.tiny_models.tiny_llm_weights import (
     begin_as,
@@ -34,13 +34,20 @@ from experiments.tiny_models.tiny_llm_weights import (
     write_stage,
 )
 from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
-from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
+from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark, without_time_marks
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.prompt import Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 
 TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
+
+
+def joined(llm, asked):
+    return Suffix.joined(suffixes_of(llm, asked))
 
 
 def test_slips_are_read_back_wrong_and_still_said_right():
@@ -185,6 +192,21 @@ def test_words_of_several_tokens_have_a_mark_each():
     assert asked.evidence[:2] == [[0], [0]] and asked.evidence[spelled + 2] == [spelled]
 
 
+def test_windows_of_a_reading_hold_each_word_once_with_the_frames_that_tell_it():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    reading, windows = Reading(["i met peter", "hello", "in rome"] * 6), Windows(4.0, shortest=2.0, longest=9.0)
+    for seed in range(20):
+        row = stretched(llm, reading, random.Random(seed))
+        asked = asked_about(row, reading, 1.0, windows, random.Random(seed))
+        whole = row.transcript(reading.marked, 1.0)
+        words = [text for turn in asked for text in without_time_marks(turn.answer).split()]
+        assert words == without_time_marks(whole.answer).split() and len(asked) > 1
+        assert [place for turn in asked for place in turn.evidence] == whole.evidence
+        spans = [Timestamps(1.0).span_of(turn.instruction) for turn in asked]
+        assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
+
+
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
     """Queries and keys set by hand: the last layer's head looks where it should, the other one everywhere."""
     llm = LLM(str(TINY), pretrained=False)
@@ -202,15 +224,15 @@ def test_guidance_is_what_a_head_misses_of_the_words_frames():
         guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
     everywhere = [math.log(prefix + 4)] * 3 + [math.log((prefix + 4) / 2)]
     asked = [row.transcript(["i met"], 1.0)]
-    assert guidance([row], [suffix_of(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
+    assert guidance([row], [joined(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
     untold = [Asked("how many speakers are there", "one")]
-    assert guidance([row], [suffix_of(llm, untold)], [untold]).item() == 0.0
+    assert guidance([row], [joined(llm, untold)], [untold]).item() == 0.0
 
 
 def test_every_answer_of_a_dialogue_is_found():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
-    suffix = suffix_of(llm, [Asked("who spoke first", "ann"), Asked("was rome mentioned", "yes")])
+    suffix = joined(llm, [Asked("who spoke first", "ann"), Asked("was rome mentioned", "yes")])
     answers = ["ann", "yes"]
     for begin, answer in zip(answers_begin(suffix), answers, strict=True):
         assert llm.prompt.text(suffix.ids[begin:]) == answer
@@ -224,7 +246,7 @@ def test_guidance_reads_the_latest_pass():
     row = stretched(llm, reading, rng)
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
     asked = asked_about(row, reading, 1.0)
-    suffix = suffix_of(llm, asked)
+    suffix = joined(llm, asked)
     assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
     SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
     guidance([row], [suffix], [asked]).backward()
