@@ -19,7 +19,7 @@ SSTS, POOLED = "SSTs", "mean pooling, trained"
 LINES = {  # row of the record -> label
     FULL_KV: FULL_KV,
     SSTS: "SSTs",
-    "the paper's SSTs": "the paper's SSTs",
+    "SSTs as in Speech-XL": "SSTs as in Speech-XL",
     "SSTs appended": "SSTs appended",
     POOLED: "mean pooling, trained alike",
 }

@@ -17,6 +17,7 @@ from speech_xl.run.check import check_making
 from speech_xl.run.command import parse_command, parse_commands
 from speech_xl.run.compare import comparisons_of
 from speech_xl.run.experiment import ConfigFile, Experiment
+from speech_xl.run.layers import merged
 from tests.run.test_configs import EXPERIMENTS
 
 FILES = sorted(path for path in EXPERIMENTS.glob("*.yaml") if "\nstages:" in path.read_text())
@@ -26,8 +27,16 @@ FOLDERS = {  # of what isn't downloaded in the record
     "read_speech": {"data.corpus.init_args.corpus_dir": "LIBRISPEECH"},
     "voices": {"data.corpus.init_args.emodb_dir": "EMODB", "data.corpus.init_args.speechocean_dir": "SPEECHOCEAN"},
 }
-FOLDERS |= {"ablations": FOLDERS["digits"], "read_speech_long": FOLDERS["read_speech"]}
-OTHERS = ("own_folder", "benchmarks_mini", "digits")  # that never were shell scripts
+FOLDERS |= {f"fair_{name}": FOLDERS[name] for name in ("read_speech", "voices")}
+FOLDERS |= {
+    "mechanism_digits": FOLDERS["digits"],
+    "ablations": FOLDERS["digits"],
+    "read_speech_long": FOLDERS["read_speech"],
+}
+FAIR = ("digits", "fair_read_speech", "fair_voices")  # whose methods are trained alike
+OTHERS = ("own_folder", "benchmarks_mini", "mechanism_digits", *FAIR)  # that never were shell scripts
+ALIKE = ("data", "trainer", "seed_everything")  # keys that methods of one table have in common, and of the model:
+ALIKE_MODEL = ("encoder", "adapter", "frame_code", "llm", "extensions", "warmup_steps", "seed", "max_tokens_per_second")
 REPORTED = [path for path in FILES if path.stem not in OTHERS]
 SEEDS = ("seed_everything", "data.seed", "model.init_args.seed")
 
@@ -95,6 +104,25 @@ def test_the_second_seed_of_an_ablation_is_the_first_with_other_seeds():
     recorded = RECORDED["ablations.yaml"]
     for name, own in recorded["stages"].items():
         assert {key: (recorded["shared"] | own)[key] for key in SEEDS} == dict.fromkeys(SEEDS, int(name[-1]))
+
+
+@pytest.mark.parametrize("name", FAIR)
+def test_what_is_compared_is_trained_alike(name):
+    """Methods of a table have the same start, steps, data, learning rates and seeds, three times."""
+    whole = experiment(EXPERIMENTS / f"{name}.yaml")
+    (table,) = [one for one in comparisons_of(whole) if one.name.startswith("fair_")]
+    every = [table.base, table.sst, table.appended, table.pooled, *table.rows.values()]
+    assert table.split == "test" and table.summary.keys() >= {"full", "sst", "pooled"} and len(every) == 5
+    for seed, of_seed in enumerate(zip(*every, strict=True), 1):
+        alike = []
+        for stage in (whole.stages[one] for one in of_seed):
+            found = merged(stage.layers).plain()
+            arguments = found["model"]["init_args"]
+            rates = {key: arguments["trainable"][key] for key in ("adapter.*", "llm.*")}
+            own = [found.get(key) for key in ALIKE] + [arguments.get(key) for key in ALIKE_MODEL]
+            alike.append([stage.start, rates, *own])
+            assert found["seed_everything"] == seed and found["trainer"]["max_steps"] > 100
+        assert all(one == alike[0] for one in alike)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
