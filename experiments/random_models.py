@@ -245,6 +245,7 @@ def listener(
     placement: Placement = "interleaved",
     start: Literal["embedding", "mean"] = "embedding",
     frame_code: FrameCode | None = None,
+    carried_frames: int = 0,
 ) -> SpeechLLM:
     """A float64 backbone without encoder and adapter, for speech frames made by `speech`; every parameter trains.
 
@@ -265,7 +266,7 @@ def listener(
                 parameter.normal_(0, 0.2, generator=generator)
     if projections is not None:
         torch.manual_seed(2)
-        model.add_sst(SSTs(projections, rank=3, positions=positions, placement=placement, start=start))
+        model.add_sst(SSTs(projections, 3, positions, placement, start, carried_frames))
         model.double()
         if train_sst:
             with torch.no_grad():

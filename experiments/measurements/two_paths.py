@@ -37,12 +37,16 @@ CONTROLS = ["unpruned", "causal mask", "naive positions"]
 def allowed(layout: LayoutBatch) -> Tensor:
     """The one-pass rule over plain keys, bool [B, 1, T, T]: what every other form of the mask has to agree with.
 
-    ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``, and padding sees itself.
+    ``k <= q and not padding(k) and (kind[k] != FRAME or interval[k] == interval[q])``, and padding sees itself. A
+    carried frame is seen by the next interval too.
     """
     length, device = layout.kind.shape[1], layout.kind.device
     causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     same = layout.interval[:, :, None] == layout.interval[:, None, :]
-    mask = causal & ((layout.kind != Kind.FRAME)[:, None, :] | same) & (layout.kind != Kind.PAD)[:, None, :]
+    carried = (layout.kind == Kind.CARRIED)[:, None, :]
+    following = carried & (layout.interval[:, :, None] == layout.interval[:, None, :] + 1)
+    stays = (layout.kind != Kind.FRAME)[:, None, :] & ~carried
+    mask = causal & (stays | same | following) & (layout.kind != Kind.PAD)[:, None, :]
     return (mask | torch.eye(length, dtype=torch.bool, device=device))[:, None]
 
 

@@ -23,8 +23,10 @@ from experiments.measurements.two_paths import (
 )
 from experiments.random_models import listener, llm_folder, row_of, speech, suffixes
 from speech_xl.extensions.time_code import TimeCode
-from speech_xl.model import Lora
-from speech_xl.model.layout import LayoutBatch
+from speech_xl.model import Lora, SpeechLLM
+from speech_xl.model import attention as attention_module
+from speech_xl.model.kv_memory import KVMemory
+from speech_xl.model.layout import NEVER, LayoutBatch, visible_intervals
 from speech_xl.model.prompt import IGNORE, Suffix
 
 
@@ -110,6 +112,53 @@ def test_suffixes_side_by_side_are_exactly_each_asked_on_its_own(folders, family
     assert_same(one, gradients(model, sample(), asked_alone))
     in_a_row = [Suffix.joined(some) for some in both]
     assert abs(model(sample(), RATIOS, in_a_row).loss_sum.item() - one[0]) > 1e-3, "a dialogue sees its own past"
+
+
+@pytest.mark.parametrize("carried", [1, 3, 20])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_frames_that_are_carried_on_are_exact_as_well(folders, scheme, carried):
+    """One frame, some, and whole intervals; appended, because the interleaved ones are in the next tests."""
+    model = listener(folders["llama3"], positions=scheme, placement="appended", carried_frames=carried)
+    asked = suffixes(model, *TURNS)
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    assert_same(one, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
+    model.sst.carried_frames -= 1
+    assert abs(model(sample(), RATIOS, asked).loss_sum.item() - one[0]) > 1e-3 or carried == 20
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_with_carried_frames_a_batch_equals_its_rows_alone_and_flex_equals_sdpa(folders, scheme):
+    model = listener(folders["qwen2"], positions=scheme, carried_frames=3)
+    asked = suffixes(model, *TURNS)
+    batch = gradients(model, sample(), lambda heard: model(heard, RATIOS, asked).loss_sum)
+    assert_same(batch, gradients(model, sample(), lambda heard: streamed(model, heard, RATIOS, asked)))
+    with torch.no_grad():
+        alone = [(row_of(sample(), row), [RATIOS[row]], [asked[row]]) for row in range(len(INTERVALS))]
+        assert batch[0] == pytest.approx(sum(model(*one).loss_sum.item() for one in alone), rel=1e-11)
+        assert batch[0] == pytest.approx(sum(streamed(model, *one).item() for one in alone), rel=1e-11)
+        flex = listener(folders["qwen2"], positions=scheme, carried_frames=3, attention="flex")
+        assert batch[0] == pytest.approx(flex(sample(), RATIOS, asked).loss_sum.item(), rel=1e-11)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@torch.no_grad()
+def test_questions_never_see_carried_frames(folders, scheme):
+    model = listener(folders["smollm3"], positions=scheme, carried_frames=4).eval()
+    memory = model.prefill(sample(), RATIOS)
+    assert memory.carried_valid.any(1).tolist() == [True, True, True, True]
+    rows, limits, instructions = [2, 0, 3, 1], [9, 7, 5, 4], ["why?", LONG[:50], "x", "how many?"]
+    answers = model.generate(memory, rows, instructions, limits)
+    for row, instruction, limit, answer in zip(rows, instructions, limits, answers, strict=True):
+        wanted = greedy(model, row_of(sample(), row), [RATIOS[row]], instruction, limit)
+        assert answer.text == model.llm.prompt.text(wanted)
+    plain = listener(folders["smollm3"], positions=scheme).eval().prefill(sample(), RATIOS)
+    prefix = len(model.llm.prompt.prefix)
+    assert memory.kept.tolist() == plain.kept.tolist() and memory.position.equal(plain.position)
+    assert memory.audio_bytes(prefix) == plain.audio_bytes(prefix) and memory.bytes > plain.bytes
+    # Row 0 ends with 5 frames and an SST behind 3 SSTs and 6 frames; row 2's third interval ends nothing earlier.
+    assert memory.peak >= plain.peak
+    asked = suffixes(model, *TURNS)
+    assert model(sample(), RATIOS, asked).kept_kv_tokens == sum(plain.kept.tolist()) - 4 * prefix
 
 
 def test_lora_in_the_llm_changes_nothing_about_it(folders):
@@ -266,6 +315,42 @@ def test_negative_controls_are_noticed(folders, family, scheme, case):
     with torch.no_grad(), broken(model, case):
         difference = (model(sample(), RATIOS, asked).loss_sum - streamed(model, sample(), RATIOS, asked)).abs().item()
     if case == "nothing":
+        assert difference < 1e-9
+    else:
+        assert difference > 1e-3
+
+
+def forgotten(memory):
+    """Streaming that carries nothing on."""
+    valid = memory.valid
+    for layer, held in zip(memory.cache.layers, memory.carried, strict=False):
+        layer.update(*held)
+    return torch.cat([valid, torch.zeros_like(memory.carried_valid)], dim=1)
+
+
+def for_good(layout, kept):
+    """A one-pass mask in which what is carried on is seen ever after."""
+    first, last = visible_intervals(layout, kept)
+    last[:, layout.kind.shape[1] :] = NEVER - 1
+    return first, last
+
+
+BREAKS = {
+    "forgotten": (KVMemory, "recall", forgotten),
+    "for good": (attention_module, "visible_intervals", for_good),
+    "not turned": (SpeechLLM, "_key_shift", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("case", BREAKS)
+@torch.no_grad()
+def test_broken_carrying_is_noticed(folders, scheme, case, monkeypatch):
+    model = listener(folders["llama3"], positions=scheme, carried_frames=2)
+    asked = suffixes(model, *TURNS)
+    monkeypatch.setattr(*BREAKS[case])
+    difference = (model(sample(), RATIOS, asked).loss_sum - streamed(model, sample(), RATIOS, asked)).abs().item()
+    if case == "not turned" and scheme != "compact":  # where nothing is turned
         assert difference < 1e-9
     else:
         assert difference > 1e-3

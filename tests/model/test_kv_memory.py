@@ -9,6 +9,7 @@ from transformers import cache_utils
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.model.kv_memory import KVMemory, PrunableLayer
 from speech_xl.model.layout import Kind
+from speech_xl.model.speech import Speech
 
 INTERVALS = [[6, 6, 5], [4, 3], [9]]
 RATIOS = [[2, None, 8], [1, 4], [4]]
@@ -119,6 +120,42 @@ def test_a_fork_shares_what_is_held_and_both_go_on_alone(model, memory, shared):
     model.compress_interval(fork, other, [5] * 3, [4] * 3)
     model.compress_interval(copied, other, [5] * 3, [4] * 3)
     assert same(snapshot(copied), snapshot(fork)) and same(snapshot(twin), snapshot(memory))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("positions", ["original", "compact"])
+def test_a_row_that_reads_nothing_goes_on_carrying(tmp_path, positions):
+    model = listener(llm_folder(tmp_path, "llama3"), positions=positions, carried_frames=3).eval()
+    heard = speech([4, 3], [5, 6])
+    both, (first, second) = model.start(2), heard.frames.split(1)
+    model.compress_interval(both, heard.frames[:, :5], [4, 5], [2, 2])
+    model.compress_interval(both, second[:, 5:11].expand(2, -1, -1), [0, 6], [None, 4])
+    assert both.carried_valid.tolist() == [[True] * 3] * 2
+    kept = [row for row in both.kept.tolist()]
+    assert both.peak == kept[1] - 2 + 3 + 6 + 2, "what was carried is held beside the interval"
+    model.compress_interval(both, first[:, 4:7].expand(2, -1, -1), [3, 0], [2, None])
+    for number, row in enumerate((first, second)):
+        alone = model.prefill(
+            Speech(row, heard.lengths[number : number + 1], [heard.intervals[number]]), [[2, 2 + 2 * number]]
+        )
+        mine = both.row(number)
+        assert mine.position.equal(alone.position) and mine.tensors().keys() == alone.tensors().keys()
+        for name, tensor in alone.tensors().items():
+            torch.testing.assert_close(mine.tensors()[name], tensor, msg=name)
+
+
+@torch.no_grad()
+def test_forks_and_files_carry_too(tmp_path):
+    model = listener(llm_folder(tmp_path), carried_frames=2).eval()
+    memory = model.prefill(speech([6, 6], [3]), [[2, 4], [4]])
+    frames = speech([4], [4]).frames
+    fork, copied = memory.fork(), memory.select([0, 1])
+    restored = KVMemory.from_tensors({name: t.clone() for name, t in memory.tensors().items()}, memory.peak)
+    for one in (fork, copied, restored, memory):
+        model.compress_interval(one, frames, [4, 4], [2, 2])
+    for one in (fork, copied, restored):
+        assert one.tensors().keys() == memory.tensors().keys()
+        assert all(tensor.equal(memory.tensors()[name]) for name, tensor in one.tensors().items())
 
 
 def test_pruning_keeps_order_and_packs_rows():

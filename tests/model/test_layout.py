@@ -169,6 +169,36 @@ def test_interval_frames_lose_no_frame(steps, rate, slack):
     assert sum(lengths) == frames and all(n > 0 for n in lengths) and len(lengths) <= len(ends)
 
 
+C = Kind.CARRIED
+
+
+def test_the_last_frames_of_a_compressed_interval_are_carried_on_where_audio_follows():
+    layout = build_layout(1, [3, 2, 2], [2, None, 4], [1, 1], "original", carried=2)
+    kinds = [P, F, C, S, C, S, K, K, F, F, S, X, X]
+    assert layout.kind.tolist() == kinds, "neither an uncompressed interval nor the last one carries"
+    assert (layout.kept, layout.frames) == (2 + 2 + 1, 7)
+    assert build_layout(0, [2], [4], 0, carried=5, goes_on=True).kind.tolist() == [C, C, S]
+    appended = build_layout(0, [3, 1], [2, 2], 1, "original", "appended", carried=1)
+    assert appended.kind.tolist() == [F, F, C, S, S, F, S, X]
+
+
+@pytest.mark.parametrize("placement", ["interleaved", "appended"])
+def test_compact_keeps_the_distance_of_carried_frames(placement):
+    intervals, ratios = [5, 4, 3], [2, 4, 2]
+    layout = build_layout(2, intervals, ratios, 1, "compact", placement, carried=2)
+    plain = build_layout(2, intervals, ratios, 1, "original", placement)
+    for number in range(2):
+        carried = (layout.kind == C) & (layout.interval == number)
+        first = np.flatnonzero(layout.interval == number + 1)[0]
+        distances = layout.position[first] - layout.position_after[carried]
+        assert carried.sum() == 2
+        assert distances.tolist() == (plain.position[first] - plain.position[carried]).tolist()
+    without = build_layout(2, intervals, ratios, 1, "compact", placement)
+    assert layout.position.tolist() == without.position.tolist()
+    kept = layout.kind != C
+    assert layout.position_after[kept].tolist() == without.position_after[kept].tolist()
+
+
 def rule(q, k, kind, interval):
     """The rule of the design, one pair at a time."""
     if q == k:
@@ -276,9 +306,10 @@ def test_positions_rise_within_an_interval_and_over_memory(rows, prefix, suffix,
         st.lists(st.tuples(st.integers(1, 9), st.one_of(st.none(), st.integers(1, 5))), max_size=4), min_size=1
     ),
     suffix=st.integers(0, 3),
+    carried=st.integers(0, 4),
 )
-def test_split_keys_show_each_query_the_same_tokens_once(rows, suffix):
-    layouts = [build_layout(2, [n for n, _ in row], [ratio for _, ratio in row], suffix) for row in rows]
+def test_split_keys_show_each_query_the_same_tokens_once(rows, suffix, carried):
+    layouts = [build_layout(2, [n for n, _ in row], [r for _, r in row], suffix, carried=carried) for row in rows]
     batch = LayoutBatch.collate(layouts)
     plain, kept = allowed(batch)[:, 0], batch.kept()
     first, last = visible_intervals(batch, kept)

@@ -34,13 +34,13 @@ def folders(tmp_path_factory):
     }
 
 
-def backbone(folders, positions="original", llm="llm", sst=True, projections="lora", dtype="float32"):
+def backbone(folders, positions="original", llm="llm", sst=True, projections="lora", dtype="float32", carried=0):
     torch.manual_seed(5)
     encoder = HFEncoder(folders["encoder"], overlap_seconds=0.1)
     model = SpeechLLM(encoder, PosteriorAdapter(stride=2), LLM(folders[llm], dtype=dtype), frame_code=TimeCode())
     model.build()
     if sst:
-        model.add_sst(SSTs(projections, rank=2, positions=positions))
+        model.add_sst(SSTs(projections, rank=2, positions=positions, carried_frames=carried))
         with torch.no_grad():
             for parameter in model.sst.parameters():
                 parameter.add_(0.2 * torch.randn(parameter.shape))
@@ -192,6 +192,35 @@ def test_a_saved_memory_goes_on_where_it_stopped(folders, tmp_path, at):
     again.flush()
     same(again.memory, at_once(model, sound, lambda _: 4))
     assert again.memory.peak >= listener.memory.peak > 0
+
+
+@pytest.mark.parametrize("at", [100, 20_000])
+def test_a_saved_memory_carries_frames_on(folders, tmp_path, at):
+    model, sound, path = backbone(folders, "compact", carried=2), audio(SECONDS), tmp_path / "memory.safetensors"
+    listener = Listener(model, ratio=4, interval_seconds=INTERVAL)
+    compress_interval(listener, sound[:at], 7_000)
+    listener.save(path)
+    again = Listener.load(path, backbone(folders, "compact", carried=2))
+    compress_interval(again, sound[at:], 7_000)
+    again.flush()
+    same(again.memory, at_once(model, sound, lambda _: 4))
+    assert again.kept == int(at_once(backbone(folders, "compact"), sound, lambda _: 4).kept[0]) - len(
+        model.llm.prompt.prefix
+    )
+    for other in (0, 3):
+        with pytest.raises(MemoryFileError, match="heard through other weights or settings"):
+            Listener.load(path, backbone(folders, "compact", carried=other))
+    again.memory.carried_valid = again.memory.carried_valid[:, :1]
+    again.save(path)
+    with pytest.raises(MemoryFileError, match=r"not a whole memory \(carried\."):
+        Listener.load(path, model)
+
+
+def test_without_carried_frames_memories_of_earlier_versions_are_this_models(folders):
+    model = backbone(folders)
+    now = model.identity()
+    del model.sst.carried_frames  # which earlier versions had not
+    assert model.identity() == now != backbone(folders, carried=1).identity()
 
 
 def test_an_interval_can_be_ended_early(folders):

@@ -24,6 +24,7 @@ WITHOUT_MEANING = frozenset(
         "max_gap_seconds",
     ]
 )
+LATER = {"sst.carried_frames": 0}  # settings that earlier versions lacked, with what these did
 # Of a pretrained model's config: how and by which release it is run, and what no answer depends on.
 NOISE = frozenset(
     [

@@ -1,5 +1,7 @@
 """Listening interval by interval: a KV cache that keeps the prefix and the SSTs and forgets the frames.
 
+Frames that the next interval still sees lie beside the cache: questions never see them, and `recall` puts them in.
+
 A memory holds a batch whose rows may differ in intervals, ratios and kept tokens. It is the streaming twin of the
 one-pass mask in layout.py, and the only path that answers at inference.
 """
@@ -11,73 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from transformers import cache_utils
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, StaticLayer
+from transformers.cache_utils import Cache, CacheLayerMixin, StaticLayer
 
-from speech_xl.model.layout import Kind
+from speech_xl.model.layout import PRUNED, Kind
+from speech_xl.model.prunable_layer import PrunableLayer
 
-MIN_CAPACITY = 64  # tokens
-
-
-class PrunableLayer(DynamicLayer):
-    """A cache layer whose tokens can be dropped anywhere, not only at the end.
-
-    Keys and values are the beginning of tensors with room behind them: what comes is written there, and what is held
-    is copied only when the room is used up. Where gradients flow, autograd needs new tensors each time and gets them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.capacity: dict[str, Tensor] = {}
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        super().lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Hold these too, [B, heads, T, head dim] each; all that is held."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None and self.values is not None
-        if self.keys.requires_grad or key_states.requires_grad:
-            return super().update(key_states, value_states, *args, **kwargs)
-        self.keys = self._append("keys", self.keys, key_states)
-        self.values = self._append("values", self.values, value_states)
-        return self.keys, self.values
-
-    def _append(self, name: str, held: Tensor, new: Tensor) -> Tensor:
-        before, length = held.shape[2], held.shape[2] + new.shape[2]
-        capacity = self.capacity.get(name)
-        if capacity is None or not _is_start_of(capacity, held) or capacity.shape[2] < length:
-            capacity = new.new_empty(*new.shape[:2], length + max(MIN_CAPACITY, length // 4), new.shape[3])
-            capacity[:, :, :before] = held
-            self.capacity[name] = capacity
-        capacity[:, :, before:length] = new
-        return capacity[:, :, :length]
-
-    def compact(
-        self, tokens: Tensor, places: Tensor, width: int, shift: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        """Move `tokens` [B, K] to `places` [B, K], which nothing needed holds, and forget all from `width` on.
-
-        shift: takes the moved keys [B, heads, K, head dim] to where they stand from now on.
-        """
-
-        def moved(whole: Tensor, change: Callable[[Tensor], Tensor] | None) -> Tensor:
-            def along(index: Tensor) -> Tensor:
-                return index[:, None, :, None].expand(-1, whole.shape[1], -1, whole.shape[3])
-
-            part = whole.gather(2, along(tokens))
-            write = Tensor.scatter if whole.requires_grad else Tensor.scatter_
-            return write(whole, 2, along(places), part if change is None else change(part))[:, :, :width]
-
-        assert self.keys is not None and self.values is not None, "nothing was read yet"
-        self.keys, self.values = moved(self.keys, shift), moved(self.values, None)
-
-
-def _is_start_of(capacity: Tensor, held: Tensor) -> bool:
-    """Whether what is held is still the beginning of the room, and may be written behind."""
-    same = held.data_ptr() == capacity.data_ptr() and held.stride() == capacity.stride() and len(held) == len(capacity)
-    return same and capacity.is_inference() == torch.is_inference_mode_enabled()
+KeyShift = Callable[[Tensor], Callable[[int, Tensor], Tensor]]  # see `KVMemory.prune`
 
 
 class KVMemory:
@@ -87,6 +28,8 @@ class KVMemory:
     valid     bool [B, K], False in the padding at the end of a shorter row
     position  int64 [B], the RoPE position the next token gets
     peak      most KV tokens any row's cache held at once, frames of the current interval included
+    carried   keys and values of each layer, [B, heads, W, head dim]: frames for the next interval's eyes; [] for none
+    carried_valid  bool [B, W], False in the padding at the end of a row with fewer
     """
 
     def __init__(self, layers: int, rows: int, device: torch.device) -> None:
@@ -94,6 +37,8 @@ class KVMemory:
         self.valid = torch.zeros(rows, 0, dtype=torch.bool, device=device)
         self.position = torch.zeros(rows, dtype=torch.long, device=device)
         self.peak = 0
+        self.carried: list[tuple[Tensor, Tensor]] = []
+        self.carried_valid = torch.zeros(rows, 0, dtype=torch.bool, device=device)
 
     @property
     def kept(self) -> Tensor:
@@ -102,8 +47,8 @@ class KVMemory:
 
     @property
     def bytes(self) -> int:
-        """Bytes of keys and values as they lie in memory, prefix and padding included."""
-        held = (tensor for name, tensor in self.tensors().items() if name.startswith("layers."))
+        """Bytes of keys and values as they lie in memory, prefix, carried frames and padding included."""
+        held = (tensor for name, tensor in self.tensors().items() if name.endswith((".keys", ".values")))
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     @property
@@ -142,7 +87,7 @@ class KVMemory:
         if not self.valid.all():
             return self.select(range(len(self.valid)))
         shared = self.tensors()
-        own = {name: shared[name].clone() for name in ("valid", "position")}
+        own = {name: shared[name].clone() for name in ("valid", "position")}  # what is carried is never written to
         return KVMemory.from_tensors({**shared, **own}, self.peak)
 
     def row(self, row: int) -> "KVMemory":
@@ -151,30 +96,41 @@ class KVMemory:
         rows = {name: tensor[row : row + 1] for name, tensor in self.tensors().items()}
         rows |= {name: tensor[:, :, :length] for name, tensor in rows.items() if name.startswith("layers.")}
         rows["valid"] = rows["valid"][:, :length]
+        count = int(self.carried_valid[row].sum())
+        for name in [name for name in rows if name.startswith("carried")]:
+            rows[name] = rows[name][:, :count] if name == "carried_valid" else rows[name][:, :, :count]
         return KVMemory.from_tensors({name: tensor.clone() for name, tensor in rows.items()}, self.peak)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a memory is made of, by name; keys and values are views that the memory goes on writing behind.
 
-        Of layers that have read nothing, as without a prefix, they are [B, 0, 0, 0].
+        Of layers that have read nothing, as without a prefix, they are [B, 0, 0, 0]. What is carried is there where
+        anything is.
         """
         layers: dict[str, Any] = {}
         nothing = torch.zeros(len(self.valid), 0, 0, 0, device=self.valid.device)
         for number, layer in enumerate(self.cache.layers):
             keys, values = (layer.keys, layer.values) if layer.is_initialized else (nothing, nothing)
             layers |= {f"layers.{number}.keys": keys, f"layers.{number}.values": values}
-        return layers | {"valid": self.valid, "position": self.position}
+        for number, (keys, values) in enumerate(self.carried):
+            layers |= {f"carried.{number}.keys": keys, f"carried.{number}.values": values}
+        more = {"carried_valid": self.carried_valid} if self.carried else {}
+        return layers | {"valid": self.valid, "position": self.position} | more
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], peak: int) -> "KVMemory":
         """The memory whose `tensors` these are."""
         valid = tensors["valid"]
-        memory = cls(sum(name.endswith(".keys") for name in tensors), len(valid), valid.device)
+        memory = cls(sum(name.endswith(".keys") and name[0] == "l" for name in tensors), len(valid), valid.device)
         for number, layer in enumerate(memory.cache.layers):
             keys, values = tensors[f"layers.{number}.keys"], tensors[f"layers.{number}.values"]
             if keys.shape[1]:
                 layer.lazy_initialization(keys, values)
                 layer.keys, layer.values = keys, values
+        if "carried_valid" in tensors and tensors["carried_valid"].shape[1]:
+            names = [f"carried.{number}" for number in range(len(memory.cache.layers))]
+            memory.carried = [(tensors[f"{name}.keys"], tensors[f"{name}.values"]) for name in names]
+            memory.carried_valid = tensors["carried_valid"]
         memory.valid, memory.position, memory.peak = valid, tensors["position"], peak
         return memory
 
@@ -203,31 +159,59 @@ class KVMemory:
         nothing = self.cache.layers[0].keys[:, :, :0]
         return FrozenMemory(layers, make, nothing, self.valid, self.position, capacity if kind == "static" else None)
 
-    def step_mask(self, kind: Tensor) -> Tensor:
-        """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk."""
+    def recall(self) -> Tensor:
+        """Put what is carried behind what is kept, for an interval that is read next and then pruned; the columns that
+        are real by now, bool [B, K + W]."""
+        for layer, held in zip(self.cache.layers, self.carried, strict=False):
+            layer.update(*held)
+        return torch.cat([self.valid, self.carried_valid], dim=1)
+
+    def step_mask(self, kind: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Mask of a chunk [B, T] over memory and itself, bool [B, 1, T, K + T]: memory, then causal in the chunk.
+
+        valid: the memory's columns that are real, where they were recalled.
+        """
+        valid = self.valid if valid is None else valid
         real = kind != Kind.PAD
         length = kind.shape[1]
         square = torch.ones(length, length, dtype=torch.bool, device=kind.device).tril()
         own = square & real[:, None, :] | torch.eye(length, dtype=torch.bool, device=kind.device)
-        return torch.cat([self.valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
+        return torch.cat([valid[:, None, :].expand(-1, length, -1), own], dim=2)[:, None]
 
-    def prune(self, kind: Tensor, shift: Callable[[int, Tensor, Tensor], Tensor] | None = None) -> None:
+    def prune(self, kind: Tensor, shift: KeyShift | None = None) -> None:
         """After a chunk of these kinds [B, T] has been run: drop its frames and padding, pack each row to the left.
 
-        shift: takes a layer's number, the keys that stay [B, heads, K, D] and which of the chunk they are [B, K] to
-                where they stand from now on.
+        What was recalled for the chunk is dropped too, and its own carried frames take that place; a row that read
+        nothing goes on carrying what it did.
+
+        shift: of tokens of the chunk [B, K], what takes a layer's number and their keys [B, heads, K, D] to where they
+                stand from now on; what was recalled counts as the chunk's beginning.
         """
         before, held = self.valid.sum(1), self.valid.shape[1]
-        stays = (kind != Kind.PAD) & (kind != Kind.FRAME)
-        self.peak = max(self.peak, int((before + (kind != Kind.PAD).sum(1)).max()))
-        new = stays.sum(1)
-        which = torch.argsort((~stays).to(torch.uint8), dim=1, stable=True)[:, : int(new.max())]
+        idle = (kind == Kind.PAD).all(1, keepdim=True)
+        kind = torch.cat([torch.where(idle & self.carried_valid, Kind.CARRIED, Kind.PAD).to(kind), kind], dim=1)
+        real = (kind != Kind.PAD).sum(1) + torch.where(idle[:, 0], 0, self.carried_valid.sum(1))
+        self.peak = max(self.peak, int((before + real).max()))
+        pruned = torch.isin(kind, torch.tensor([Kind.PAD, *PRUNED], device=kind.device))
+        which, new = _columns(~pruned)
+        onward, carried = _columns(kind == Kind.CARRIED)
         places = before[:, None] + torch.arange(which.shape[1], device=which.device)
         width = int((before + new).max())
+        turns = [shift(part) if shift and part.shape[1] else None for part in (which, onward)]
+        self.carried = []
         for number, layer in enumerate(self.cache.layers):
-            change = None if shift is None else partial(shift, number, which=which)
-            layer.compact(held + which, places, width, change)
+            kept_shift, onward_shift = (None if turn is None else partial(turn, number) for turn in turns)
+            if onward.shape[1]:
+                self.carried.append(layer.picked(held + onward, onward_shift))
+            layer.compact(held + which, places, width, kept_shift)
         self.valid = torch.arange(width, device=new.device) < (before + new)[:, None]
+        self.carried_valid = torch.arange(onward.shape[1], device=new.device) < carried[:, None]
+
+
+def _columns(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Of bool [B, T] the columns of each row that are chosen, in order, and how many: int64 [B, K] and [B]."""
+    count = chosen.sum(1)
+    return torch.argsort((~chosen).to(torch.uint8), dim=1, stable=True)[:, : int(count.max())], count
 
 
 class FrozenMemory:

@@ -20,7 +20,8 @@ Placement = Literal["interleaved", "appended"]
 
 
 class Kind(IntEnum):
-    """What a token is. ``UNCOMPRESSED`` is a frame of an uncompressed interval: its KV is never pruned."""
+    """What a token is. ``UNCOMPRESSED`` is a frame of an uncompressed interval: its KV is never pruned. ``CARRIED`` is
+    one that the next interval of audio still sees, and nothing after it."""
 
     PAD = -1
     PREFIX = 0
@@ -28,6 +29,10 @@ class Kind(IntEnum):
     SST = 2
     SUFFIX = 3
     UNCOMPRESSED = 4
+    CARRIED = 5
+
+
+PRUNED = (Kind.FRAME, Kind.CARRIED)  # kinds of audio whose KV doesn't stay
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Layout:
     @property
     def frames(self) -> int:
         """Speech frames of the sample."""
-        return int(np.isin(self.kind, (Kind.FRAME, Kind.UNCOMPRESSED)).sum())
+        return int(np.isin(self.kind, (*PRUNED, Kind.UNCOMPRESSED)).sum())
 
 
 def place_ssts(
@@ -106,10 +111,14 @@ def build_layout(
     suffixes: int | Sequence[int],
     scheme: Scheme = "original",
     placement: Placement = "interleaved",
+    carried: int = 0,
+    goes_on: bool = False,
 ) -> Layout:
     """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, suffixes of so many tokens each.
 
-    Each suffix is asked on its own: it stands right behind the audio, and no other suffix sees it.
+    Each suffix is asked on its own: it stands right behind the audio, and no other suffix sees it. The last `carried`
+    frames of a compressed interval are seen by the next one too, where there is one; goes_on: one follows that isn't
+    here.
     """
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
@@ -118,6 +127,8 @@ def build_layout(
     start = 0
     for number, (length, ratio) in enumerate(zip(intervals, ratios, strict=True)):
         kind, offset, group_size = place_ssts(length, ratio, placement)
+        if goes_on or number + 1 < len(intervals):
+            kind[(kind == Kind.FRAME) & (offset >= length - carried)] = Kind.CARRIED
         kinds.append(kind)
         numbers.append(np.full(len(kind), number))
         sources.append(offset + start)
@@ -148,15 +159,19 @@ def original_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.nd
 def compact_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Memory is packed to 0, 1, ... before each interval, whose tokens go on from there (Activation Beacon).
 
-    An SST so stands at one position while its interval is heard and at another, its place in memory, ever after.
+    An SST so stands at one position while its interval is heard and at another, its place in memory, ever after. A
+    frame that is carried on stands as far from the next interval as when it was heard, be it below 0.
     """
-    kept = kind != Kind.FRAME
+    kept = ~np.isin(kind, PRUNED)
     packed = np.cumsum(kept) - 1  # each kept token's place in memory
     starts = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
-    first = np.repeat(starts, np.diff(np.append(starts, len(kind))))
+    bounds = np.append(starts, len(kind))
+    first = np.repeat(starts, np.diff(bounds))
     held = np.cumsum(kept) - kept  # kept tokens before this one
     place = held[first] + np.arange(len(kind)) - first
-    return place.astype(np.int64), np.where(kept, packed, place).astype(np.int64)
+    ends = np.repeat(bounds[1:], np.diff(bounds)) - 1
+    after = np.where(kind == Kind.CARRIED, packed[ends] - (ends - np.arange(len(kind))), place)
+    return place.astype(np.int64), np.where(kept, packed, after).astype(np.int64)
 
 
 def interpolated_positions(
@@ -166,7 +181,7 @@ def interpolated_positions(
 
     Ours. Every token has one position, and any length fits, as with ``compact``.
     """
-    kept = kind != Kind.FRAME
+    kept = ~np.isin(kind, PRUNED)
     packed = np.cumsum(kept) - 1.0
     group = np.cumsum(kept) - kept  # frames of one group share the number of the SST that ends it
     ends = np.flatnonzero(kept)
@@ -186,7 +201,7 @@ def shared_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndar
     """
     sst = kind == Kind.SST
     place = np.cumsum(~sst) - 1
-    spoken_for = np.cumsum(np.where(sst, group_size, (kind != Kind.FRAME).astype(np.int64))) - 1
+    spoken_for = np.cumsum(np.where(sst, group_size, (~np.isin(kind, PRUNED)).astype(np.int64))) - 1
     place = np.where(sst, spoken_for, place).astype(np.int64)
     return place, place
 
@@ -239,9 +254,9 @@ class LayoutBatch:
         return cls(**{name: stack(name, fill) for name, fill in fills.items()})
 
     def kept(self) -> Tensor:
-        """Columns of what each row remembers, in order: prefix, SSTs and uncompressed frames; int64 [B, M], -1 where a
-        row has fewer."""
-        kept = (self.kind == Kind.PREFIX) | (self.kind == Kind.SST) | (self.kind == Kind.UNCOMPRESSED)
+        """Columns of what is seen after its interval, in order: prefix, SSTs, uncompressed and carried frames; int64
+        [B, M], -1 where a row has fewer."""
+        kept = (self.kind != Kind.PAD) & (self.kind != Kind.FRAME) & (self.kind != Kind.SUFFIX)
         order = torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)[:, : int(kept.sum(1).max())]
         return torch.where(kept.gather(1, order), order, -1)
 
@@ -253,10 +268,12 @@ def visible_intervals(layout: LayoutBatch, kept: Tensor) -> tuple[Tensor, Tensor
     """First and last interval whose queries may see each key, int64 [B, T + M] each.
 
     Keys come in two parts: every token's own, seen from its interval alone, and a copy of what is remembered (columns
-    `kept` [B, M]), seen from every later interval on. So each token is seen once, and a compressed interval's frames,
-    which have no copy, are forgotten with it. Padding is never seen.
+    `kept` [B, M]), seen from every later interval on, or of a carried frame from the next one alone. So each token is
+    seen once, and a compressed interval's other frames, which have no copy, are forgotten with it. Padding is never
+    seen.
     """
     first = torch.where(layout.kind == Kind.PAD, NEVER, layout.interval)
     copies = torch.where(kept >= 0, layout.interval.gather(1, kept.clamp(min=0)) + 1, NEVER)
-    last = torch.cat([layout.interval, torch.full_like(copies, NEVER - 1)], dim=1)
+    carried = layout.kind.gather(1, kept.clamp(min=0)) == Kind.CARRIED
+    last = torch.cat([layout.interval, torch.where(carried, copies, NEVER - 1)], dim=1)
     return torch.cat([first, copies], dim=1), last

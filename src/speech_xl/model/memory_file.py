@@ -63,6 +63,9 @@ def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, m
     count = model.llm.model.config.num_hidden_layers
     layers = [f"layers.{number}.{what}" for number in range(count) for what in ("keys", "values")]
     expected = {"waiting": 2, "audio": 1, "valid": 2, "position": 1, **dict.fromkeys(layers, 4)}
+    if "carried_valid" in tensors:
+        carried = [f"carried.{name.removeprefix('layers.')}" for name in layers]
+        expected |= {"carried_valid": 2, **dict.fromkeys(carried, 4)}
     expected |= {name: 1 for name in more if name in tensors}
     wrong = [name for name, dims in expected.items() if name not in tensors or tensors[name].dim() != dims]
     unknown = sorted(tensors.keys() - expected.keys() - {"encoder_frames"})
@@ -70,6 +73,10 @@ def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, m
         tokens = tensors["valid"].shape[1]
         held = {name: tensors[name] for name in layers}
         wrong = [name for name, one in held.items() if one.shape[0] != 1 or one.shape[2] not in (0, tokens)]
+        if "carried_valid" in tensors:
+            wide = tensors["carried_valid"].shape
+            wrong += ["carried_valid"] if wide[0] != 1 or not 0 < wide[1] <= model.layout_options[2] else []
+            wrong += [name for name in carried if tensors[name].shape[::2] != (1, wide[1])]
         wrong += ["valid"] if tensors["valid"].shape[0] != 1 or len(tensors["position"]) != 1 else []
         wrong += ["waiting"] if tensors["waiting"].shape[1] != model.llm.width else []
     if wrong or unknown:

@@ -21,11 +21,11 @@ from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.fingerprint import WITHOUT_MEANING, KnownFingerprint, meaning
+from speech_xl.model.fingerprint import LATER, WITHOUT_MEANING, KnownFingerprint, meaning
 from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.generation import StepWatch, TokenWatch, greedy_answers
 from speech_xl.model.groups import Groups
-from speech_xl.model.kv_memory import FrozenMemory, KVMemory
+from speech_xl.model.kv_memory import FrozenMemory, KeyShift, KVMemory
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.prompt import Suffix
@@ -106,7 +106,7 @@ class SpeechLLM(nn.Module):
         self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
         rows = zip(speech.intervals, ratios, suffixes, strict=True)
-        return [build_layout(prefix, *row, self.positions, self.placement) for row in rows]
+        return [build_layout(prefix, *row, *self.layout_options) for row in rows]
 
     def identity(self) -> str:
         """Names these very weights, their configs and settings: a KV cache means nothing to any other model.
@@ -118,7 +118,11 @@ class SpeechLLM(nn.Module):
             f"{part}.{key}": value
             for part, module in parts
             for key, value in sorted(vars(module).items() if module is not None else ())
-            if isinstance(value, plain) and key not in WITHOUT_MEANING and key != "training" and key[0] != "_"
+            if isinstance(value, plain)
+            and key not in WITHOUT_MEANING
+            and key != "training"
+            and key[0] != "_"
+            and (f"{part}.{key}", value) not in LATER.items()  # memories of earlier versions go on
         }
         configs = [meaning(getattr(part.model, "config", None)) for part in (self.llm, self.encoder)]
         about = json.dumps([settings, self.llm.prompt.prefix, configs], sort_keys=True, default=str)
@@ -132,6 +136,10 @@ class SpeechLLM(nn.Module):
     def placement(self) -> Placement:
         return "interleaved" if self.sst is None else self.sst.placement
 
+    @property
+    def layout_options(self) -> tuple[Scheme, Placement, int]:
+        return self.positions, self.placement, 0 if self.sst is None else self.sst.carried_frames
+
     def embed(self, layout: LayoutBatch, speech: Speech, suffix_ids: Tensor) -> Tensor:
         """Token embeddings [B, T, D] in layout order; padding gets whatever stands at source 0."""
         embedding = self.llm.embedding
@@ -142,7 +150,7 @@ class SpeechLLM(nn.Module):
             embedding(suffix_ids),
         ]
         starts = torch.tensor([0, *(t.shape[1] for t in tables)], device=suffix_ids.device).cumsum(0)
-        table_of = torch.tensor([0, 1, 1, 2, 1], device=suffix_ids.device)  # by Kind
+        table_of = torch.tensor([0, 1, 1, 2, 1, 1], device=suffix_ids.device)  # by Kind
         index = starts[table_of[layout.kind.clamp(min=0)]] + layout.source
         table = torch.cat(tables, dim=1)
         rows = table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))
@@ -231,16 +239,18 @@ class SpeechLLM(nn.Module):
     ) -> None:
         """One more interval of every row: frames [B, n, D], of which the first ``lengths[row]`` (0: none) count.
 
-        Afterwards the memory holds the interval's SSTs, or its frames where the ratio is None, and no other trace.
+        Afterwards the memory holds its SSTs, or its frames where the ratio is None, and frames that it carries on.
         """
         rows = [([n], [ratio]) if n else ([], []) for n, ratio in zip(lengths, ratios, strict=True)]
-        layouts = [build_layout(0, *row, 0, self.positions, self.placement) for row in rows]
+        layouts = [build_layout(0, *row, 0, *self.layout_options, goes_on=True) for row in rows]
         batch = LayoutBatch.collate(layouts, self.device)
         speech = Speech(frames, torch.tensor(lengths), [intervals for intervals, _ in rows])
         embeds = self.embed(batch, speech, batch.source.new_zeros(len(frames), 0))
         position = batch.position + memory.position[:, None]
-        self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind), memory)
-        memory.prune(batch.kind, self._key_shift(batch.position_after - batch.position))
+        self.decode(embeds, batch.kind, position, memory.step_mask(batch.kind, memory.recall()), memory)
+        recalled = memory.carried_valid.shape[1]  # they stay where they stand
+        shift = nn.functional.pad(batch.position_after - batch.position, (recalled, 0))
+        memory.prune(batch.kind, self._key_shift(shift))
         memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
 
     def prefill(self, speech: Speech, ratios: Ratios) -> KVMemory:
@@ -256,18 +266,17 @@ class SpeechLLM(nn.Module):
             starts = [s + n for s, n in zip(starts, lengths, strict=True)]
         return memory
 
-    def _key_shift(self, shift: Tensor) -> Callable[[int, Tensor, Tensor], Tensor] | None:
+    def _key_shift(self, shift: Tensor) -> KeyShift | None:
         """What moves keys of a chunk by shift [B, T] when its interval is over; None where nothing moves."""
         if self.positions != "compact":
             return None
-        layers, key_shift = attention_modules(self.llm.decoder), None
+        layers = attention_modules(self.llm.decoder)
 
-        def move(number: int, keys: Tensor, which: Tensor) -> Tensor:
-            nonlocal key_shift
-            key_shift = key_shift or self.llm.rope_shift.by(shift.gather(1, which))
-            return key_shift(layers[number], keys)
+        def of(which: Tensor) -> Callable[[int, Tensor], Tensor]:
+            key_shift = self.llm.rope_shift.by(shift.gather(1, which))
+            return lambda number, keys: key_shift(layers[number], keys)
 
-        return move
+        return of
 
     @torch.no_grad()
     def generate(

@@ -17,8 +17,14 @@ from speech_xl.model.layout import POSITIONS, Placement, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 # Arguments of SSTs by the name of a form; "paper" is Speech-XL's own, whatever the defaults.
-FORMS = {
-    "paper": {"projections": "full", "positions": "original", "placement": "interleaved", "start": "embedding"},
+FORMS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "projections": "full",
+        "positions": "original",
+        "placement": "interleaved",
+        "start": "embedding",
+        "carried_frames": 0,
+    },
 }
 
 
@@ -50,6 +56,8 @@ class SSTs(nn.Module):
     start        what an SST's row is before the first layer. ``embedding``: the learned embedding, alike for all
                  (Speech-XL); ``mean``: the mean of the frames it stands for, and the embedding, zero at first, added.
                  Ours: an SST then begins as a pooled frame, and says something in the first layer's KV already
+    carried_frames  the last frames of a compressed interval that the next one still sees, and nothing after it: words
+                 are cut at borders. After the sliding window of UniGist (arXiv 2509.15763)
 
     The last layer has no SST q-projection: nothing reads what an SST row outputs there, so it would never be trained.
     Configurations may say `paper` in the place of these arguments (`named`).
@@ -62,6 +70,7 @@ class SSTs(nn.Module):
         positions: Scheme = "original",
         placement: Placement = "interleaved",
         start: Literal["embedding", "mean"] = "embedding",
+        carried_frames: int = 0,
     ) -> None:
         super().__init__()
         if projections not in ("full", "lora"):
@@ -75,6 +84,7 @@ class SSTs(nn.Module):
         self.projections, self.rank, self.start = projections, whole("sst.rank", rank, least=1), start
         self.positions: Scheme = positions
         self.placement: Placement = placement
+        self.carried_frames = whole("sst.carried_frames", carried_frames)
         self.embedding = nn.Parameter(torch.empty(0))
         self.layers = nn.ModuleList()
 
