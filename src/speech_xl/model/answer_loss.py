@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from speech_xl.model.layout import Layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.prompt import IGNORE, Suffix
-from speech_xl.model.speech import OnePass
+from speech_xl.model.speech import Labels, OnePass
 
 
 def answer_loss(
@@ -19,6 +19,7 @@ def answer_loss(
     layouts: Sequence[Layout],
     suffixes: Sequence[Suffix],
     weights: Sequence[float] | None,
+    keep_logits: bool = False,
 ) -> OnePass:
     """Of hidden states [B, T, D] of tokens of these kinds [B, T]; each row's layout ends with its suffix's tokens.
 
@@ -39,4 +40,5 @@ def answer_loss(
         label_tokens=int(where.sum()),
         tokens=sum(len(layout) for layout in layouts),
         kept_kv_tokens=sum(layout.kept for layout in layouts),
+        labels=Labels(logits, weight) if keep_logits else None,
     )

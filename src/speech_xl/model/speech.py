@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from speech_xl.model.layout import LayoutBatch
+
 R = TypeVar("R")
 Ratios = Sequence[Sequence[int | None]]  # [row][interval]; None leaves an interval uncompressed
 
@@ -31,13 +33,37 @@ class Speech:
 @dataclass
 class OnePass:
     """What a training pass yields. The loss is a sum, so that the caller can divide by the weight of a global batch:
-    its number of label tokens, each counted by its row's weight."""
+    its number of label tokens, each counted by its row's weight.
+
+    labels, states    where they were asked for
+    distillation_sum  a loss on the label tokens beside the cross entropy, summed and weighted alike
+    """
 
     loss_sum: Tensor
     label_weight: float
     label_tokens: int
     tokens: int
     kept_kv_tokens: int
+    labels: "Labels | None" = None
+    states: "TokenStates | None" = None
+    distillation_sum: Tensor | float = 0.0
+
+
+@dataclass
+class Labels:
+    """What a training pass says at the label tokens, in the order of rows and of places within: logits [L, V], and what
+    each counts in the loss [L]."""
+
+    logits: Tensor
+    weights: Tensor
+
+
+@dataclass
+class TokenStates:
+    """Final hidden states [B, T, D] of a training pass, and the layout of its tokens."""
+
+    hidden: Tensor
+    layout: LayoutBatch
 
 
 @dataclass

@@ -6,8 +6,9 @@ them to it.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from speech_xl.model.kv_memory import FrozenMemory, KeyShift, KVMemory
 from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
 from speech_xl.model.llm import LLM
 from speech_xl.model.prompt import Suffix
-from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech
+from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech, TokenStates
 from speech_xl.model.sst import SSTs, attention_modules
 
 
@@ -190,11 +191,13 @@ class SpeechLLM(nn.Module):
         ratios: Ratios,
         suffixes: Sequence[Suffix | Sequence[Suffix]],
         weights: Sequence[float] | None = None,
+        keep: Collection[Literal["labels", "states"]] = (),
     ) -> OnePass:
         """One pass: the summed cross entropy of the answers' tokens, with frames hidden outside their interval.
 
         suffixes: of each row what follows its audio; of several, none sees another.
         weights: what a label token of each row counts, 1 where it is left out.
+        keep: what else the result has; it takes memory until the backward pass is done.
         """
         rows = [[one] if isinstance(one, Suffix) else list(one) for one in suffixes]
         layouts = self.layouts(speech, ratios, [[len(suffix.ids) for suffix in row] for row in rows])
@@ -205,7 +208,8 @@ class SpeechLLM(nn.Module):
         embeds = self.embed(batch, speech, ids)
         mask, memory_keys = self.view(batch)
         hidden = self.decode(embeds, batch.kind, batch.position, mask, None, memory_keys)
-        return answer_loss(self.llm, hidden, batch.kind, layouts, joined, weights)
+        out = answer_loss(self.llm, hidden, batch.kind, layouts, joined, weights, "labels" in keep)
+        return replace(out, states=TokenStates(hidden, batch)) if "states" in keep else out
 
     def view(self, batch: LayoutBatch) -> tuple[Tensor | BlockMask, MemoryKeys]:
         """What a one-pass sequence sees: its mask, and the keys of what is remembered, which the mask counts on.

@@ -1,6 +1,6 @@
 """PhaseExtension: a change of the training text, or an auxiliary loss, that a phase may be given. By default none."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from speech_xl.data.batch import SpeechBatch
 from speech_xl.model import SpeechLLM
 from speech_xl.model.prompt import Suffix
-from speech_xl.model.speech import Speech
+from speech_xl.model.speech import Speech, TokenStates
 
 
 @dataclass
@@ -32,6 +32,8 @@ class PhaseExtension(nn.Module):
     that the next stage starts from don't.
     """
 
+    reads_states = False  # whether the LLM's hidden states are kept for `states_loss`
+
     def build(self, backbone: SpeechLLM) -> None:
         """Make the parameters, for a backbone that is built and has no SSTs yet."""
 
@@ -42,6 +44,28 @@ class PhaseExtension(nn.Module):
     def loss(self, backbone: SpeechLLM, batch: SpeechBatch, speech: Speech, step: int) -> AuxiliaryLoss | None:
         """What is added to the mean loss of a batch. step: optimizer steps so far."""
         return None
+
+    def states_loss(
+        self, backbone: SpeechLLM, batch: SpeechBatch, states: TokenStates, step: int
+    ) -> AuxiliaryLoss | None:
+        """As `loss`, of what the LLM makes of the batch's tokens; asked where `reads_states`."""
+        return None
+
+
+def losses_of(
+    extensions: Iterable[PhaseExtension],
+    backbone: SpeechLLM,
+    batch: SpeechBatch,
+    speech: Speech,
+    states: TokenStates | None,
+    step: int,
+) -> Iterator[AuxiliaryLoss]:
+    """The auxiliary losses of a batch. states: of its training pass, None where no extension reads them."""
+    for extension in extensions:
+        found = [extension.loss(backbone, batch, speech, step)]
+        if extension.reads_states and states is not None:
+            found.append(extension.states_loss(backbone, batch, states, step))
+        yield from (one for one in found if one is not None)
 
 
 def by_class(extensions: Sequence[PhaseExtension]) -> dict[str, PhaseExtension]:

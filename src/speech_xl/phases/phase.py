@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from math import floor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning.pytorch as pl
 import torch
@@ -25,7 +25,7 @@ from speech_xl.model.prompt import Suffix
 from speech_xl.model.ratios import check_ratios
 from speech_xl.model.speech import OnePass, Ratios, Speech
 from speech_xl.phases.evaluation_loops import EvaluationLoops
-from speech_xl.phases.extension import PhaseExtension, by_class, check_trained
+from speech_xl.phases.extension import PhaseExtension, by_class, check_trained, losses_of
 from speech_xl.phases.finite import FiniteSteps
 from speech_xl.phases.generators import seed_step
 from speech_xl.phases.observations import Observations, StepStats
@@ -216,7 +216,17 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
 
     def answered(self, speech: Speech, ratios: Ratios, suffixes: list[list[Suffix]], weights: list[float]) -> OnePass:
         """The LLM's loss on a batch; of each row what is asked about it, side by side."""
-        return self.backbone(speech, ratios, suffixes, weights)
+        return self.backbone(speech, ratios, suffixes, weights, self.kept_of_a_pass())
+
+    def kept_of_a_pass(self) -> set[Literal["labels", "states"]]:
+        """What the training pass keeps beside its loss."""
+        return {"states"} if any(extension.reads_states for extension in self._extensions()) else set()
+
+    def one_pass(
+        self, batch: SpeechBatch, speech: Speech, suffixes: list[list[Suffix]], weights: list[float]
+    ) -> OnePass:
+        """The LLM's loss on what it hears of a batch."""
+        return self.answered(*self.compressed(batch, speech), suffixes, weights)
 
     def _suffixes(self, batch: SpeechBatch, row: int) -> list[Suffix]:
         """What a row is trained on: its turns as one dialogue, or each window, or each turn, for itself."""
@@ -244,7 +254,7 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         suffixes = [self._suffixes(batch, row) for row in range(len(batch))]
         check_texts(self.backbone.llm, batch.ids, [max(len(one.ids) for one in row) for row in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
-        out = self.answered(*self.compressed(batch, speech), suffixes, weights)
+        out = self.one_pass(batch, speech, suffixes, weights)
         self.observations.step = StepStats(
             audio_seconds=batch.audio_seconds,
             llm_tokens=out.tokens,
@@ -256,19 +266,16 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         )
         if out.tokens:  # the LLM was run
             self.log("train/loss", out.loss_sum.detach() / out.label_weight, prog_bar=True, batch_size=len(batch))
-        loss = out.loss_sum + out.label_weight * self.auxiliary_loss(batch, speech)
+        loss = out.loss_sum + out.distillation_sum + out.label_weight * self.auxiliary_loss(batch, speech, out)
         self.count_batch(batch.ids, out.label_weight, loss)
         # Lightning divides by the accumulated batches and DDP averages over ranks; undo both, so that gradients are
         # plain sums until `on_before_optimizer_step` divides them by the global weight of label tokens.
         return loss * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
-    def auxiliary_loss(self, batch: SpeechBatch, speech: Speech) -> Tensor | float:
+    def auxiliary_loss(self, batch: SpeechBatch, speech: Speech, out: OnePass) -> Tensor | float:
         """The weighted losses of the extensions."""
         total: Tensor | float = 0.0
-        for extension in self._extensions():
-            found = extension.loss(self.backbone, batch, speech, self.global_step)
-            if found is None:
-                continue
+        for found in losses_of(self._extensions(), self.backbone, batch, speech, out.states, self.global_step):
             for name, value in found.logged.items():
                 self.log(f"train/{name}", value, batch_size=found.count)
             total = total + found.weighted
