@@ -2,6 +2,7 @@
 
 from speech_xl.extensions.ctc.ctc_alignment import CTCAlignment
 from speech_xl.extensions.ctc.posterior_adapter import PosteriorAdapter
+from speech_xl.extensions.ctc.sst_token_ctc import SSTTokenCTC
 from speech_xl.extensions.ctc.token_ctc import TokenCTC
 
-__all__ = ["CTCAlignment", "PosteriorAdapter", "TokenCTC"]
+__all__ = ["CTCAlignment", "PosteriorAdapter", "SSTTokenCTC", "TokenCTC"]
