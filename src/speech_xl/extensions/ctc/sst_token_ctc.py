@@ -79,10 +79,11 @@ def stretches_of(backbone: SpeechLLM, batch: SpeechBatch, states: TokenStates) -
     for row, cut in enumerate(batch.cuts):
         sst = (layout.kind[row] == Kind.SST).cpu().numpy()
         centers, sizes = (x[row].cpu().numpy()[sst] for x in (layout.source, layout.group_size))
-        spoken = [(s.start * rate, s.end * rate, s.text) for s in sorted(cut.supervisions, key=lambda s: s.start)]
-        for ssts, texts in compressed_runs([one for one in spoken if one[2]], centers, sizes):
+        ordered = sorted(cut.supervisions, key=lambda s: s.start)
+        spoken = [(s.start * rate, s.end * rate, s.text) for s in ordered if s.text]
+        for ssts, texts in compressed_runs(spoken, centers, sizes):
             found.append(Stretch([first + at for at in ssts], text_ids(" ".join(texts))))
-        tokens += len(text_ids(" ".join(text for *_, text in spoken if text)))
+        tokens += len(text_ids(" ".join(text for *_, text in spoken)))
         first += int(sst.sum())
     return found, tokens
 
