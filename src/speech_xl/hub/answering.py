@@ -8,6 +8,7 @@ from torch import Tensor
 from speech_xl import SAMPLE_RATE
 from speech_xl.data.transcript import ASR_INSTRUCTION
 from speech_xl.inference import ListeningModel
+from speech_xl.inference.windows import answered
 from speech_xl.model.generation import TokenWatch
 
 
@@ -28,6 +29,11 @@ def answer_ids(
     # The rules of a transcript hold where one is asked for.
     own = (one for one in (transcript, ASR_INSTRUCTION) if asked == backbone.llm.prompt.question(one))
     text = next(own, "")
+    longest = limit or model.answer_limit(text, memory.seconds)
+    if text == transcript and model.transcript.windows is not None:
+        said = answered(model, memory.listener, text, longest)
+        ids = backbone.llm.prompt.text_ids(said.text) + [backbone.llm.prompt.end_id] * said.finished
+        return torch.tensor(ids[:longest], device=backbone.device)
     rules = backbone.processors([text], [memory.seconds])
     tokens: list[int] = []
 
@@ -35,6 +41,5 @@ def answer_ids(
         tokens.append(token)
         return True
 
-    longest = limit or model.answer_limit(text, memory.seconds)
     backbone.generate(memory.listener.memory, [0], [asked], [longest], rules, TokenWatch(keep))
     return torch.tensor(tokens, device=backbone.device)
