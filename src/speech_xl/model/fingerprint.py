@@ -65,6 +65,22 @@ def meaning(config: Any) -> Any:
     return [meaning(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
+def settings(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain attributes of a model's parts, by "part.attribute": all that its weights have a meaning with. A part
+    that isn't there is None."""
+    plain = (bool, int, float, str, list, tuple)
+    return {
+        f"{part}.{key}": value
+        for part, module in parts.items()
+        for key, value in sorted(vars(module).items() if module is not None else ())
+        if isinstance(value, plain)
+        and key not in WITHOUT_MEANING
+        and key != "training"
+        and key[0] != "_"
+        and (f"{part}.{key}", value) not in LATER.items()  # memories of earlier versions go on
+    }
+
+
 class KnownFingerprint:
     """`fingerprint`, reckoned again only where a tensor was replaced or written to, or `about` differs.
 

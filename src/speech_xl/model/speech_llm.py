@@ -22,7 +22,7 @@ from speech_xl.model.attention import MemoryKeys, block_mask, query_chunks
 from speech_xl.model.context import warn_beyond_context
 from speech_xl.model.decoding_rules import DecodingRules
 from speech_xl.model.encoder import Encoder
-from speech_xl.model.fingerprint import LATER, WITHOUT_MEANING, KnownFingerprint, meaning
+from speech_xl.model.fingerprint import KnownFingerprint, meaning, settings
 from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.generation import StepWatch, TokenWatch, greedy_answers
 from speech_xl.model.groups import Groups
@@ -113,20 +113,9 @@ class SpeechLLM(nn.Module):
         """Names these very weights, their configs and settings: a KV cache means nothing to any other model.
 
         Reckoned again only where one of them has changed."""
-        plain = (bool, int, float, str, list, tuple)
-        parts = ("encoder", self.encoder), ("adapter", self.adapter), ("frame_code", self.frame_code), ("sst", self.sst)
-        settings = {
-            f"{part}.{key}": value
-            for part, module in parts
-            for key, value in sorted(vars(module).items() if module is not None else ())
-            if isinstance(value, plain)
-            and key not in WITHOUT_MEANING
-            and key != "training"
-            and key[0] != "_"
-            and (f"{part}.{key}", value) not in LATER.items()  # memories of earlier versions go on
-        }
+        parts = {"encoder": self.encoder, "adapter": self.adapter, "frame_code": self.frame_code, "sst": self.sst}
         configs = [meaning(getattr(part.model, "config", None)) for part in (self.llm, self.encoder)]
-        about = json.dumps([settings, self.llm.prompt.prefix, configs], sort_keys=True, default=str)
+        about = json.dumps([settings(parts), self.llm.prompt.prefix, configs], sort_keys=True, default=str)
         return self._fingerprint(self.state_dict(), about)
 
     @property
