@@ -175,11 +175,36 @@ def in_query_chunks(
 ) -> Tensor:
     """SDPA over split keys, each piece with what it may see: [B, T, H, D]."""
     length = query.shape[2]
-    outs = []
-    for queries, own, copies, mask in query_chunks:
-        seen = (torch.cat([x[:, :, own], x[:, :, length : length + copies]], dim=2) for x in (keys, values))
-        outs.append(sdpa(module, query[:, :, queries], *seen, mask, **options))
+    places = [(one.own, slice(length, length + one.copies)) for one in query_chunks]
+    pieces = zip(query.split([one.mask.shape[2] for one in query_chunks], dim=2), query_chunks, strict=True)
+    seen_keys, seen_values = (SeenByChunk.apply(x, places) for x in (keys, values))
+    outs = [
+        sdpa(module, piece, own, value, one.mask, **options)
+        for (piece, one), own, value in zip(pieces, seen_keys, seen_values, strict=True)
+    ]
     return torch.cat(outs, dim=1)
+
+
+class SeenByChunk(torch.autograd.Function):
+    """Keys or values [B, H, K, D] to what each chunk of queries sees of them, two stretches joined.
+
+    Slices of a tensor would each give a gradient of its whole size, mostly zeros, and there are many chunks: here all
+    are added into one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, places: list[tuple[slice, slice]]) -> tuple[Tensor, ...]:
+        ctx.places, ctx.shape = places, whole.shape
+        return tuple(torch.cat([whole[:, :, one], whole[:, :, other]], dim=2) for one, other in places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for (one, other), gradient in reversed(list(zip(ctx.places, gradients, strict=True))):
+            first = one.stop - one.start
+            total[:, :, one] += gradient[:, :, :first]
+            total[:, :, other] += gradient[:, :, first:]
+        return total, None
 
 
 def query_chunks(layout: LayoutBatch, kept: Tensor, size: int = QUERY_CHUNK) -> list[QueryChunk]:
