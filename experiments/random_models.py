@@ -36,7 +36,8 @@ from transformers import (
 
 from speech_xl.model import LLM, Adapter, Encoder, FrameCode, Lora, SpeechLLM, SSTs
 from speech_xl.model.front_end import class_of
-from speech_xl.model.layout import Placement, Scheme
+from speech_xl.model.layout import Placement
+from speech_xl.model.positions import Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import Speech
 

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from speech_xl.model.attention import query_chunks
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, build_layout
+from speech_xl.model.layout import Layout, LayoutBatch, build_layout
+from speech_xl.model.positions import Kind
 
 # Okabe and Ito's palette, which readers with colour-blindness can tell apart.
 COLOURS = {Kind.PREFIX: "#999999", Kind.FRAME: "#56B4E9", Kind.SST: "#D55E00", Kind.SUFFIX: "#009E73"}

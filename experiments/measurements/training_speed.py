@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM
 from experiments.measurements.record import ROOT, commit_of_tree, out_option, publish, results_and_pictures
 from experiments.measurements.sizes import smollm2_135m, speech_llm_of
 from speech_xl.model import SSTs
-from speech_xl.model.layout import Kind
+from speech_xl.model.positions import Kind
 from speech_xl.model.prompt import IGNORE
 from speech_xl.model.speech import Speech
 from speech_xl.run.arguments import whole_number

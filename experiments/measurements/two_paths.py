@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from experiments.random_models import speech
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import LayoutBatch
+from speech_xl.model.positions import Kind
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Ratios, Speech
 

@@ -9,7 +9,7 @@ from lhotse import MonoCut, SupervisionSegment
 
 from speech_xl.data.dataset import EvaluationTurns
 from speech_xl.data.session_part import SessionPart
-from speech_xl.data.tasks import TaskMixture, Turn, asr_turn, dialogues, drawn_windows
+from speech_xl.data.tasks import Dialogue, TaskMixture, Turn, asr_turn, dialogues, drawn_windows
 from speech_xl.data.transcript import Transcript
 from speech_xl.data.windows import Windows, spans
 from speech_xl.extensions.timestamps.marks import without_time_marks
@@ -96,12 +96,12 @@ def test_a_share_of_training_samples_is_asked_in_one_answer():
 
 def test_what_is_asked_apart_is_a_dialogue_of_its_own():
     asked = [Turn("qa", "a", "1"), Turn("qa", "b", "2")]
-    assert dialogues(asked) == [[("a", "1"), ("b", "2")]]
+    assert dialogues(asked) == [Dialogue([("a", "1"), ("b", "2")])]
     cut = session()
     cut.custom = {"questions": [{"question": q, "answer": "1"} for q in "abcd"]}
     drawn = TaskMixture({"qa": 1.0}, turns=3, dialogue=False).draw(cut, random.Random(0))
-    assert [len(one) for one in dialogues(drawn)] == [1, 1, 1]
-    assert [len(one) for one in dialogues(TaskMixture({"qa": 1.0}, turns=3).draw(cut, random.Random(0)))] == [3]
+    assert [len(one.pairs) for one in dialogues(drawn)] == [1, 1, 1]
+    assert [len(one.pairs) for one in dialogues(TaskMixture({"qa": 1.0}, turns=3).draw(cut, random.Random(0)))] == [3]
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,35 @@ def test_what_is_asked_apart_is_a_dialogue_of_its_own():
 def test_windows_that_cannot_be_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
         Windows(**wrong)
+
+
+def test_a_window_sees_the_intervals_around_it():
+    """Intervals of 4 s at 12.5 frames a second."""
+    lengths = [50, 50, 50, 50, 50, 20]
+    windows = Windows(8.0, context=4.0)
+    assert windows.view((0.0, 8.0), lengths, 12.5) == (0, 2)
+    assert windows.view((8.0, 16.0), lengths, 12.5) == (1, 4)
+    assert windows.view((16.0, 22.0), lengths, 12.5) == (3, 5)
+    assert Windows(8.0, context=0.0).view((8.0, 16.0), lengths, 12.5) == (2, 3)
+    assert Windows(8.0, context=0.0).view((9.0, 12.5), lengths, 12.5) == (2, 3)
+    assert Windows(8.0, context=None).view((8.0, 16.0), lengths, 12.5) is None
+    transcript = Timestamps(1.0, windows=windows)
+    assert transcript.view((68.0, 76.0), lengths, 12.5, offset=60.0) == (1, 4), "of an excerpt that counts on"
+    assert transcript.view(None, lengths, 12.5) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=30), st.floats(0.5, 30), st.floats(0, 20), st.integers(0, 99))
+def test_every_frame_of_a_window_is_seen_by_it(lengths, seconds, context, seed):
+    duration = sum(lengths) / 12.5
+    for span in spans(0.0, duration, seconds, 1.0, first=1.0 + seed % 7):
+        first, last = Windows(seconds, context=context).view(span, lengths, 12.5)
+        begin, end = sum(lengths[:first]) / 12.5, sum(lengths[: last + 1]) / 12.5
+        assert 0 <= first <= last < len(lengths)
+        assert begin <= max(0.0, span[0] - context) + 1e-5 and end >= min(duration, span[1] + context) - 1e-5
+
+
+@pytest.mark.parametrize("context", [-1.0, "all"])
+def test_a_context_is_seconds(context):
+    with pytest.raises(ValueError, match="windows.context"):
+        Windows(8.0, context=context)

@@ -275,24 +275,27 @@ def test_a_session_that_is_heard_in_part_is_an_error(model, sessions):
 
 
 @torch.no_grad()
-def test_windows_are_asked_side_by_side_and_joined(model, sessions, monkeypatch):
-    """Also where they take several batches: as if each window were asked alone."""
+@pytest.mark.parametrize("context", [None, 0.0])
+def test_windows_are_asked_side_by_side_and_joined(model, sessions, monkeypatch, context):
+    """Also where they take several batches: as if each window were asked alone, of what it sees."""
     cuts, _, rows = sessions
-    transcript = Transcript(Windows(1.0))
+    monkeypatch.setattr(type(model), "frame_rate", 5.0)
+    transcript = Transcript(Windows(1.0, context=context))
     turns = [EvaluationTurns(["asr"], transcript=transcript)(said(cut)) for cut in cuts]
     assert [len(some[0].windows) for some in turns] == [1, 2, 3]
-    evaluator = Evaluator(model, Summarization(), [2])
+    evaluator = Evaluator(model, Summarization(), [2], decoding=DecodingRules(4.0, transcript))
     together = list(evaluator(cuts, turns, stacked(rows)))
     monkeypatch.setattr("speech_xl.evaluation.evaluator.QUESTIONS_AT_ONCE", 2)
     assert [one.hypothesis for one in evaluator(cuts, turns, stacked(rows))] == [one.hypothesis for one in together]
     for one, cut, (turn,), row in zip(together, cuts, turns, rows, strict=True):
         assert one.instruction == turn.instruction and one.reference == turn.answer
-        alone = [
-            next(evaluator([cut], [[replace(turn, instruction=window.instruction, windows=())]], row)).hypothesis
-            for window in turn.windows
-        ]
-        limit = model.decoding.window_limit((0.0, 1.0))
-        assert one.hypothesis.split() == " ".join(text[:limit] for text in alone).split()
+        memory, texts = model.prefill(row, row.throughout(2)), []
+        for window in turn.windows:
+            limit = min(model.decoding.window_limit(window.span), model.decoding.limit("asr", cut.duration))
+            view = transcript.view(window.span, row.intervals[0], 5.0)
+            assert (view is None) == (context is None)
+            texts += model.generate(memory, [0], [window.instruction], [limit], views=[view])
+        assert one.hypothesis == " ".join(answer.text for answer in texts if answer.text)
 
 
 def said(cut):

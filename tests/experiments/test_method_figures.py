@@ -10,7 +10,8 @@ import torch
 from experiments.figures.method import FIGURES, held_tokens, main, visible
 from experiments.measurements.record import ROOT
 from experiments.random_models import listener, llm_folder, speech
-from speech_xl.model.layout import POSITIONS, Kind, build_layout
+from speech_xl.model.layout import build_layout
+from speech_xl.model.positions import POSITIONS, Kind
 
 PAGE = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 INTERVALS, RATIOS = [6, 7, 5], [2, 3, 8]

@@ -10,7 +10,8 @@ from speech_xl.evaluation.compressors import MeanPooled, SimilarFrames
 from speech_xl.extensions.ctc import PosteriorAdapter
 from speech_xl.extensions.time_code import TimeCode, time_code, with_time_code
 from speech_xl.model import LLM, AcousticAdapter, DualAdapter, FrameCode, HFEncoder, SemanticAdapter, SpeechLLM
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import LayoutBatch
+from speech_xl.model.positions import Kind
 from speech_xl.model.speech import Speech
 
 ADAPTERS = {

@@ -16,7 +16,8 @@ from speech_xl.model.attention import (
     mask_for_generate,
     query_chunks,
 )
-from speech_xl.model.layout import Kind, LayoutBatch, build_layout
+from speech_xl.model.layout import LayoutBatch, build_layout
+from speech_xl.model.positions import Kind
 
 ROWS = [([6, 6, 5], [2, None, 8], 7), ([9], [4], 3), ([5] * 30, [2] * 30, 20)]
 MODULE = SimpleNamespace(num_key_value_groups=2, is_causal=True, training=False)

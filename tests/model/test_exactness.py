@@ -4,6 +4,8 @@ In value and in gradient, in float64, on random models of every admitted family.
 one thing each and must be noticed, so that agreement means something.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -28,6 +30,7 @@ from speech_xl.model import attention as attention_module
 from speech_xl.model.kv_memory import KVMemory
 from speech_xl.model.layout import NEVER, LayoutBatch, visible_intervals
 from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.speech import Speech
 
 
 @pytest.fixture(scope="module")
@@ -368,3 +371,33 @@ def test_trained_sst_projections_are_noticed(folders):
                 losses.append(model(sample(), RATIOS, asked).loss_sum.item())
     assert losses[0] == pytest.approx(losses[2], rel=1e-11), "untrained, full and lora are the same model"
     assert abs(losses[0] - losses[1]) > 1e-3 and abs(losses[2] - losses[3]) > 1e-3
+
+
+@pytest.mark.parametrize("placement", ["interleaved", "appended"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_suffixes_with_a_view_are_exactly_what_a_memory_answers_that_keeps_it_alone(folders, scheme, placement):
+    """As if the audio had ended with the view, and what was heard before it had not been kept."""
+    model = listener(folders["smollm3"], positions=scheme, placement=placement, carried_frames=2)
+    asked = suffixes(model, *TURNS)
+    views = [[None, (0, 0), (1, 1), (len(row) - 1, len(row) + 3), (0, len(row) - 1)] for row in INTERVALS]
+    views = [[view for view in row if view is None or view[0] < len(INTERVALS[n])] for n, row in enumerate(views)]
+    rows = [[replace(asked[n], view=view) for view in some] for n, some in enumerate(views)]
+
+    def asked_alone(heard):
+        memory, total = model.prefill(heard, RATIOS), 0.0
+        for row, some in enumerate(rows):
+            for suffix in some:
+                total = total + after(model, memory.viewed([row], [suffix.view]), [suffix])
+        return total
+
+    one = gradients(model, sample(), lambda heard: model(heard, RATIOS, rows).loss_sum)
+    assert_same(one, gradients(model, sample(), asked_alone))
+    blind = [[replace(suffix, view=None) for suffix in some] for some in rows]
+    assert abs(model(sample(), RATIOS, blind).loss_sum.item() - one[0]) > 1e-3
+    # A view of the first interval is the memory of who heard no more than it.
+    for row in range(len(INTERVALS)):
+        first = row_of(sample(), row)
+        first = Speech(first.frames[:, : INTERVALS[row][0]], torch.tensor([INTERVALS[row][0]]), [INTERVALS[row][:1]])
+        seen = model(row_of(sample(), row), [RATIOS[row]], [[replace(asked[row], view=(0, 0))]]).loss_sum
+        alone = model(first, [RATIOS[row][:1]], [asked[row]]).loss_sum
+        assert seen.item() == pytest.approx(alone.item(), rel=1e-11)

@@ -8,7 +8,7 @@ from transformers import cache_utils
 
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.model.kv_memory import KVMemory, PrunableLayer
-from speech_xl.model.layout import Kind
+from speech_xl.model.positions import Kind
 from speech_xl.model.speech import Speech
 
 INTERVALS = [[6, 6, 5], [4, 3], [9]]

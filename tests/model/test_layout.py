@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 
 from experiments.measurements.two_paths import allowed
 from speech_xl.model.groups import Groups
-from speech_xl.model.layout import (
-    Kind,
-    LayoutBatch,
-    build_layout,
-    interval_frames,
-    place_ssts,
-    visible_intervals,
-)
+from speech_xl.model.layout import LayoutBatch, build_layout, interval_frames, place_ssts, visible_intervals
+from speech_xl.model.positions import Kind
 
 P, F, S, X, K = Kind.PREFIX, Kind.FRAME, Kind.SST, Kind.SUFFIX, Kind.UNCOMPRESSED
 quick = settings(deadline=None, max_examples=150, derandomize=True)

@@ -8,7 +8,8 @@ import torch
 from experiments.random_models import WIDTH, listener, llm_folder, speech, suffixes
 from speech_xl.evaluation.compressors import MeanPooled
 from speech_xl.model import LLM, Lora, SSTs
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import LayoutBatch
+from speech_xl.model.positions import Kind
 from speech_xl.model.sst import FORMS, effective_linear
 
 FAMILIES = ["qwen2", "qwen3", "llama", "smollm3"]

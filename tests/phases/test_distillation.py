@@ -30,7 +30,7 @@ def made(kind, folders, tmp_path, distillation, **options):
 def passed(model, one: SpeechBatch, row_weights):
     """One training pass over a batch, and the speech and suffixes it was of."""
     speech = model.speech(one)
-    suffixes = [model._suffixes(one, row) for row in range(len(one))]
+    suffixes = [model._suffixes(one, row, []) for row in range(len(one))]
     return model.one_pass(one, speech, suffixes, row_weights), speech, suffixes
 
 

@@ -56,17 +56,25 @@ class Turn:
     apart: bool = False
 
 
-def dialogues(turns: Sequence[Turn]) -> list[list[tuple[str, str]]]:
-    """The (instruction, answer) pairs of a sample's turns, those of a dialogue together; each dialogue is about the
-    audio alone, and sees no other."""
-    found: list[list[tuple[str, str]]] = []
+@dataclass
+class Dialogue:
+    """(instruction, answer) pairs, each seeing those before it, about a span of the session's seconds; None: all of
+    it. Dialogues about one audio don't see each other."""
+
+    pairs: list[tuple[str, str]]
+    span: Span | None = None
+
+
+def dialogues(turns: Sequence[Turn]) -> list[Dialogue]:
+    """A sample's turns as they are trained on: windows each for themselves, turns that are apart too, others as one."""
+    found: list[Dialogue] = []
     for turn in turns:
         if turn.windows:
-            found += [[(window.instruction, window.answer)] for window in turn.windows]
+            found += [Dialogue([(window.instruction, window.answer)], window.span) for window in turn.windows]
         elif turn.apart or not found:
-            found.append([(turn.instruction, turn.answer)])
+            found.append(Dialogue([(turn.instruction, turn.answer)]))
         else:
-            found[-1].append((turn.instruction, turn.answer))
+            found[-1].pairs.append((turn.instruction, turn.answer))
     return found
 
 

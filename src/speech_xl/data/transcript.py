@@ -77,6 +77,17 @@ class Transcript:
         span = float(found[1]), float(found[2])
         return span if self.asking_for(span) == instruction else None
 
+    def view(
+        self, span: Span | None, intervals: Sequence[int], rate: float, offset: float = 0.0
+    ) -> tuple[int, int] | None:
+        """First and last interval, of those with so many frames, that the answer about a window sees; None: all.
+
+        rate: frames a second; offset: the second of the session at which the intervals begin
+        """
+        if span is None or self.windows is None:
+            return None
+        return self.windows.view((span[0] - offset, span[1] - offset), intervals, rate)
+
     def instructions(self, seconds: float) -> list[str]:
         """What asks for all of so many seconds of audio: an instruction a window, or one."""
         if self.windows is None:

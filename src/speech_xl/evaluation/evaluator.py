@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from lhotse.cut import Cut
 
+from speech_xl.data.session_part import session_offset
 from speech_xl.data.tasks import Turn
 from speech_xl.evaluation.compressors.compressor import Compressor
 from speech_xl.evaluation.prediction import Prediction, turn_id
@@ -104,12 +105,15 @@ class Evaluator:
         device, found = self.model.device, {}
         memory, heard = None, {}
         for group in self._groups(asked):
+            start = now(device)
             if memory is None or self.compressor.needs_question:
-                start = now(device)
                 memory = self.compressor.prefill(self.model, speech, ratio, asked[group[0]][1].instruction)
                 heard = self._costs(memory, cuts, speech, now(device) - start)
-            start = now(device)
-            answers = self._answers(memory, cuts, [asked[place] for place in group])
+                start = now(device)
+            if self.compressor.needs_question and asked[group[0]][1].windows:
+                answers = [self._windows_anew(cuts, speech, ratio, *asked[group[0]])]
+            else:
+                answers = self._answers(memory, cuts, speech, [asked[place] for place in group])
             spent = (now(device) - start) / len(group)
             for place, answer in zip(group, answers, strict=True):
                 row, turn = asked[place]
@@ -117,6 +121,14 @@ class Evaluator:
                 found[place] = self._prediction(cuts[row], turn, ratio, answer, costs)
         for place in range(len(asked)):
             yield found[place]
+
+    def _windows_anew(self, cuts: Sequence[Cut], speech: Speech, ratio: int, row: int, turn: Turn) -> GeneratedText:
+        """A transcript in windows by a compressor that must know the question: it hears the session for each."""
+        texts = []
+        for window in turn.windows:
+            memory = self.compressor.prefill(self.model, speech, ratio, window.instruction)
+            texts += self._answers(memory, cuts, speech, [(row, replace(turn, windows=(window,)))])
+        return GeneratedText.joined(texts)
 
     def _groups(self, asked: Asked) -> Iterator[list[int]]:
         """Places of what is answered at once. Long and short answers are generated apart: a batch runs until its
@@ -128,19 +140,23 @@ class Evaluator:
             for start in range(0, len(places), size):
                 yield places[start : start + size]
 
-    def _answers(self, memory: KVMemory, cuts: Sequence[Cut], asked: Asked) -> list[GeneratedText]:
+    def _answers(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, asked: Asked) -> list[GeneratedText]:
         """An answer a turn, of its windows where it has any, joined."""
         decoding, questions = self.decoding or self.model.decoding, []
         for row, turn in asked:
-            seconds = cuts[row].duration
+            seconds, offset = cuts[row].duration, session_offset(cuts[row])
             limit = _item_limit(turn) or decoding.limit(turn.task, seconds)
-            windows = [(row, w.instruction, min(limit, decoding.window_limit(w.span)), seconds) for w in turn.windows]
-            questions.append(windows or [(row, turn.instruction, limit, seconds)])
+            windows = [
+                (row, w.instruction, min(limit, decoding.window_limit(w.span)), seconds, view)
+                for w in turn.windows
+                for view in [decoding.view(w.span, speech.intervals[row], self.model.frame_rate, offset)]
+            ]
+            questions.append(windows or [(row, turn.instruction, limit, seconds, None)])
         flat, texts = [one for some in questions for one in some], []
         for first in range(0, len(flat), QUESTIONS_AT_ONCE):
-            rows, instructions, limits, seconds = zip(*flat[first : first + QUESTIONS_AT_ONCE], strict=True)
+            rows, instructions, limits, seconds, views = zip(*flat[first : first + QUESTIONS_AT_ONCE], strict=True)
             rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
-            texts += self.compressor.generate(self.model, memory, instructions, limits, rules, rows)
+            texts += self.compressor.generate(self.model, memory, instructions, limits, rules, rows, views)
         answers = iter(texts)
         return [GeneratedText.joined([next(answers) for _ in some]) for some in questions]
 

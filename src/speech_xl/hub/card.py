@@ -17,7 +17,7 @@ from speech_xl.evaluation.tables import markdown, percent
 from speech_xl.hub.model import SpeechXL
 from speech_xl.hub.results import METRICS, Results, found_results
 from speech_xl.model.context import context_of
-from speech_xl.model.layout import Scheme
+from speech_xl.model.positions import Scheme
 from speech_xl.run.hub_form import HUB_NAME, ROLES
 from speech_xl.run.trained_stage import TrainedStage
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from speech_xl.model.generation import StepWatch, TokenWatch
+from speech_xl.model.layout import View
 from speech_xl.model.speech import GeneratedText
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from speech_xl.model.listener import Listener
 
 MOST_AT_ONCE = 64  # windows of one batch
-MOST_BYTES = 1 << 30  # of keys and values in one batch: each window has a copy of the memory
+MOST_BYTES = 1 << 30  # of keys and values in one batch
 
 
 def answered(
@@ -28,13 +29,15 @@ def answered(
         instructions = model.transcript.instructions(listener.seconds)
     if len(instructions) == 1:
         return listener.answer(instructions[0], limit, watch)
+    transcript, frames = model.transcript, [one.frames for one in listener.intervals]
     limits = [min(limit, model.answer_limit(one, listener.seconds)) for one in instructions]
-    steps = watch if isinstance(watch, StepWatch) else None
-    texts: list[GeneratedText] = []
-    size = at_once(listener)
+    spans = [transcript.span_of(one) for one in instructions]
+    views = [transcript.view(span, frames, model.backbone.frame_rate) for span in spans]
+    steps, texts = watch if isinstance(watch, StepWatch) else None, []
+    size = at_once(listener, views)
     for first in range(0, len(instructions), size):
         part = slice(first, first + size)
-        texts += listener.answers(instructions[part], limits[part], steps)
+        texts += listener.answers(instructions[part], limits[part], steps, views[part])
     joined = within_limit(model, texts, limit)
     if isinstance(watch, TokenWatch):
         tokens = model.backbone.llm.prompt.text_ids(joined.text)
@@ -43,9 +46,11 @@ def answered(
     return joined
 
 
-def at_once(listener: Listener) -> int:
-    """Windows that are asked for in one batch."""
-    return max(1, min(MOST_AT_ONCE, MOST_BYTES // max(1, listener.memory.bytes)))
+def at_once(listener: Listener, views: Sequence[View | None]) -> int:
+    """Windows that are asked for in one batch, each with a copy of the memory, or of what it sees of it."""
+    intervals = len(listener.intervals)
+    share = max((min(v[1], intervals - 1) - v[0] + 1) / intervals if v else 1.0 for v in views)
+    return max(1, min(MOST_AT_ONCE, int(MOST_BYTES / max(1.0, share * listener.memory.bytes))))
 
 
 def within_limit(model: ListeningModel, texts: Sequence[GeneratedText], limit: int) -> GeneratedText:

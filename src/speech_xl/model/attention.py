@@ -22,7 +22,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from speech_xl.model.layout import Kind, LayoutBatch, visible_intervals
+from speech_xl.model.layout import NEVER, LayoutBatch, in_view, visible_intervals
+from speech_xl.model.positions import Kind
 
 NAME = "speech_xl"  # attn_implementation of every LLM
 
@@ -207,6 +208,11 @@ class SeenByChunk(torch.autograd.Function):
         return total, None
 
 
+def origin_of(layout: LayoutBatch, kept: Tensor) -> Tensor:
+    """The interval that each key is of, own keys and copies: int64 [B, T + M]."""
+    return torch.cat([layout.interval, layout.interval.gather(1, kept.clamp(min=0))], dim=1)
+
+
 def query_chunks(layout: LayoutBatch, kept: Tensor, size: int = QUERY_CHUNK) -> list[QueryChunk]:
     """The one-pass mask for SDPA, `size` queries at a time; own keys and copies that no row's queries see are left out.
 
@@ -220,6 +226,7 @@ def query_chunks(layout: LayoutBatch, kept: Tensor, size: int = QUERY_CHUNK) -> 
     starts = torch.where(layout.kind == Kind.PAD, place, starts).amin(0).tolist()
     latest = now.amax(0)  # the furthest row's interval at each place
     born = first[:, now.shape[1] :]
+    origin, viewed = origin_of(layout, kept), bool((layout.view[..., 1] != NEVER).any())
     found = []
     for start in range(0, now.shape[1], size):
         stop = min(start + size, now.shape[1])
@@ -228,6 +235,8 @@ def query_chunks(layout: LayoutBatch, kept: Tensor, size: int = QUERY_CHUNK) -> 
         keys = torch.cat([place[low:stop], now.shape[1] + torch.arange(copies, device=device)])
         query = now[:, start:stop, None]
         seen = (first[:, keys][:, None] <= query) & (query <= last[:, keys][:, None])
+        if viewed:
+            seen &= in_view(layout.view[:, start:stop, None], query, origin[:, keys][:, None])
         past = (keys <= place[start:stop, None]) | (keys >= now.shape[1])
         itself = keys == place[start:stop, None]
         mask = (seen & past | itself)[:, None]
@@ -263,10 +272,12 @@ def block_mask(layout: LayoutBatch, kept: Tensor) -> BlockMask:
     """The one-pass mask for FlexAttention: queries [T], keys [T + M], blocks that nobody sees left out."""
     first, last = visible_intervals(layout, kept)
     now, length = layout.interval, layout.interval.shape[1]
+    origin, view = origin_of(layout, kept), layout.view
 
     def sees(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         past = (key <= query) | (key >= length)
-        return past & (first[row, key] <= now[row, query]) & (now[row, query] <= last[row, key]) | (key == query)
+        seen = past & (first[row, key] <= now[row, query]) & (now[row, query] <= last[row, key])
+        return seen & in_view(view[row, query], now[row, query], origin[row, key]) | (key == query)
 
     return create_block_mask(sees, len(now), None, length, first.shape[1], device=str(now.device))
 

@@ -28,6 +28,10 @@ class TranscriptRules(Protocol):
         device: torch.device,
     ) -> list[LogitsProcessor]: ...
 
+    def view(
+        self, span: tuple[float, float] | None, intervals: Sequence[int], rate: float, offset: float = 0.0
+    ) -> tuple[int, int] | None: ...
+
 
 @dataclass(frozen=True)
 class DecodingRules:
@@ -50,6 +54,12 @@ class DecodingRules:
     def window_limit(self, span: tuple[float, float]) -> int:
         """Most tokens of a transcript of what begins to be spoken between two seconds; the last utterance goes on."""
         return self.limit("asr", span[1] - span[0] + TAIL_SECONDS)
+
+    def view(
+        self, span: tuple[float, float], intervals: Sequence[int], rate: float, offset: float = 0.0
+    ) -> tuple[int, int] | None:
+        """First and last interval that a transcript of what begins between two seconds sees; None: all of them."""
+        return None if self.transcript is None else self.transcript.view(span, intervals, rate, offset)
 
     def processors(
         self, prompt: Prompt, instructions: Sequence[str], seconds: Sequence[float], device: torch.device

@@ -13,6 +13,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.kv_memory import FrozenMemory, KVMemory
+from speech_xl.model.layout import View
 from speech_xl.model.speech import GeneratedText
 
 if TYPE_CHECKING:
@@ -63,11 +64,17 @@ def greedy_answers(
     limits: Sequence[int],
     rules: Sequence[LogitsProcessor],
     watch: TokenWatch | StepWatch | None = None,
+    views: Sequence[View | None] = (),
 ) -> list[GeneratedText]:
     """See `SpeechLLM.generate`."""
     prompt, device = model.llm.prompt, model.device
     everyone = isinstance(memory, KVMemory) and list(rows) == list(range(len(memory.valid)))
-    fork = memory.fork() if everyone else memory.select(rows)  # copies would be copied again by the first token
+    if any(views):
+        if not isinstance(memory, KVMemory):
+            raise ValueError("a frozen memory answers about all of its audio; ask the memory that it was frozen from")
+        fork = memory.viewed(rows, views)
+    else:
+        fork = memory.fork() if everyone else memory.select(rows)  # copies would be copied again by the first token
     asked = [torch.tensor(prompt.question(i) if isinstance(i, str) else i, device=device) for i in instructions]
     check_question(model.llm, max(map(len, asked)), fork.valid.shape[1])
     ids = pad_sequence(asked, batch_first=True, padding_value=prompt.end_id, padding_side="left")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speech_xl.model.layout import Kind, LayoutBatch
+from speech_xl.model.layout import LayoutBatch
+from speech_xl.model.positions import Kind
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import cache_utils
 from transformers.cache_utils import Cache, CacheLayerMixin, StaticLayer
 
-from speech_xl.model.layout import PRUNED, Kind
+from speech_xl.model.layout import View
+from speech_xl.model.positions import PRUNED, Kind
 from speech_xl.model.prunable_layer import PrunableLayer
 
 KeyShift = Callable[[Tensor], Callable[[int, Tensor], Tensor]]  # see `KVMemory.prune`
@@ -28,6 +29,8 @@ class KVMemory:
     valid     bool [B, K], False in the padding at the end of a shorter row
     position  int64 [B], the RoPE position the next token gets
     peak      most KV tokens any row's cache held at once, frames of the current interval included
+    history   int64 [B, I, 2], tokens kept and the next position after the prefix and then after each interval; 0 beyond
+    noted     int64 [B], how many of these a row has
     carried   keys and values of each layer, [B, heads, W, head dim]: frames for the next interval's eyes; [] for none
     carried_valid  bool [B, W], False in the padding at the end of a row with fewer
     """
@@ -37,6 +40,8 @@ class KVMemory:
         self.valid = torch.zeros(rows, 0, dtype=torch.bool, device=device)
         self.position = torch.zeros(rows, dtype=torch.long, device=device)
         self.peak = 0
+        self.history = torch.zeros(rows, 0, 2, dtype=torch.long, device=device)
+        self.noted = torch.zeros(rows, dtype=torch.long, device=device)
         self.carried: list[tuple[Tensor, Tensor]] = []
         self.carried_valid = torch.zeros(rows, 0, dtype=torch.bool, device=device)
 
@@ -72,6 +77,43 @@ class KVMemory:
                 for tensor in (layer.keys, layer.values):
                     sizes += tokens * (tensor.shape[1] * tensor.shape[3] * tensor.element_size())
         return sizes.tolist()
+
+    def note(self, heard: Tensor) -> None:
+        """The prefix, or an interval, is over for the rows that have `heard` it, bool [B]."""
+        if int((self.noted + heard).max()) > self.history.shape[1]:
+            self.history = torch.nn.functional.pad(self.history, (0, 0, 0, 1))
+        rows = heard.nonzero()[:, 0]
+        self.history = self.history.clone()  # which forks share
+        self.history[rows, self.noted[rows]] = torch.stack([self.kept, self.position], dim=1)[rows]
+        self.noted = self.noted + heard
+
+    def viewed(self, rows: Sequence[int], views: Sequence[View | None]) -> "KVMemory":
+        """A new memory for each question, with what its view keeps of the row it goes to: the prefix and the intervals
+        from first to last, as if the audio had ended there; all of it without a view, or where no listener made it."""
+        columns, position = [], []
+        for row, view in zip(rows, views, strict=True):
+            intervals, kept = int(self.noted[row]) - 1, int(self.kept[row])
+            if view is None or intervals < 1:
+                columns.append(torch.arange(kept))
+                position.append(int(self.position[row]))
+                continue
+            last = min(view[1], intervals - 1)
+            prefix, start = (int(self.history[row, at, 0]) for at in (0, max(0, min(view[0], last + 1))))
+            stop, after = self.history[row, last + 1].tolist()
+            columns.append(torch.cat([torch.arange(prefix), torch.arange(start, stop)]))
+            position.append(after)
+        device = self.valid.device
+        index = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(device)
+        own = torch.as_tensor(rows, device=device)[:, None]
+        tensors = {
+            name: tensor[own, :, index].transpose(1, 2) if tensor.shape[1] else tensor[own[:, 0]]
+            for name, tensor in self.tensors().items()
+            if name.startswith("layers.")
+        }
+        lengths = torch.tensor([len(some) for some in columns], device=device)
+        tensors["valid"] = torch.arange(index.shape[1], device=device) < lengths[:, None]
+        tensors["position"] = torch.tensor(position, device=device)
+        return KVMemory.from_tensors(tensors, self.peak)
 
     def select(self, rows: Sequence[int]) -> "KVMemory":
         """A new memory with these rows (copies), one for each question to ask."""
@@ -115,7 +157,8 @@ class KVMemory:
         for number, (keys, values) in enumerate(self.carried):
             layers |= {f"carried.{number}.keys": keys, f"carried.{number}.values": values}
         more = {"carried_valid": self.carried_valid} if self.carried else {}
-        return layers | {"valid": self.valid, "position": self.position} | more
+        about = {"valid": self.valid, "position": self.position, "history": self.history, "noted": self.noted}
+        return layers | about | more
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], peak: int) -> "KVMemory":
@@ -131,6 +174,8 @@ class KVMemory:
             names = [f"carried.{number}" for number in range(len(memory.cache.layers))]
             memory.carried = [(tensors[f"{name}.keys"], tensors[f"{name}.values"]) for name in names]
             memory.carried_valid = tensors["carried_valid"]
+        if "history" in tensors:  # which memories of earlier versions haven't got
+            memory.history, memory.noted = tensors["history"], tensors["noted"]
         memory.valid, memory.position, memory.peak = valid, tensors["position"], peak
         return memory
 

@@ -8,31 +8,18 @@ disagree about order, positions or visibility.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Scheme = Literal["original", "compact", "interpolated", "shared"]
+from speech_xl.model.positions import POSITIONS, PRUNED, Kind, Scheme
+
 Placement = Literal["interleaved", "appended"]
-
-
-class Kind(IntEnum):
-    """What a token is. ``UNCOMPRESSED`` is a frame of an uncompressed interval: its KV is never pruned. ``CARRIED`` is
-    one that the next interval of audio still sees, and nothing after it."""
-
-    PAD = -1
-    PREFIX = 0
-    FRAME = 1
-    SST = 2
-    SUFFIX = 3
-    UNCOMPRESSED = 4
-    CARRIED = 5
-
-
-PRUNED = (Kind.FRAME, Kind.CARRIED)  # kinds of audio whose KV doesn't stay
+View = tuple[int, int]  # first and last interval that a suffix sees
+NEVER = 1 << 30  # later than any interval
+EVERYTHING = (-1, NEVER)  # a view
 
 
 @dataclass(frozen=True)
@@ -45,6 +32,7 @@ class Layout:
     position_after  RoPE position once its interval is over, for what is kept; `position` for everything else
     source          index into the prefix ids, the frame matrix or the suffix ids; of an SST the frame at its center
     group_size      how many frames an SST stands for; 0 for everything else
+    view            [T, 2], first and last interval of the audio that a token may see; -1 and `NEVER` but for suffixes
     """
 
     kind: np.ndarray
@@ -53,6 +41,7 @@ class Layout:
     position_after: np.ndarray
     source: np.ndarray
     group_size: np.ndarray
+    view: np.ndarray
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -113,12 +102,13 @@ def build_layout(
     placement: Placement = "interleaved",
     carried: int = 0,
     goes_on: bool = False,
+    views: Sequence[View | None] = (),
 ) -> Layout:
     """Layout of one sample: `prefix` tokens, `intervals` (frames each) at `ratios`, suffixes of so many tokens each.
 
-    Each suffix is asked on its own: it stands right behind the audio, and no other suffix sees it. The last `carried`
-    frames of a compressed interval are seen by the next one too, where there is one; goes_on: one follows that isn't
-    here.
+    Each suffix is asked on its own: it stands right behind the audio, and no other suffix sees it. With a view it sees
+    what those intervals keep, and the prefix, and stands right behind them. The last `carried` frames of a compressed
+    interval are seen by the next one too, where there is one; goes_on: one follows that isn't here.
     """
     if len(intervals) != len(ratios):
         raise ValueError(f"{len(intervals)} intervals but {len(ratios)} ratios: one ratio per interval is needed")
@@ -144,74 +134,20 @@ def build_layout(
         np.concatenate(x).astype(np.int64) for x in (kinds, numbers, sources, group_sizes)
     )
     position, position_after = POSITIONS[scheme](kind, np.minimum(interval, len(intervals)), group_size)
-    if len(lengths) > 1:  # each begins where the first does
-        behind = np.concatenate([np.zeros(len(kind) - suffix), np.repeat(lengths.cumsum() - lengths, lengths)])
-        position, position_after = (place - behind.astype(place.dtype) for place in (position, position_after))
-    return Layout(kind, interval, position, position_after, source, group_size)
-
-
-def original_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each token was inserted, for good: an hour at 12.5 Hz takes 45,000 positions and one more per SST."""
-    place = np.arange(len(kind), dtype=np.int64)
-    return place, place
-
-
-def compact_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Memory is packed to 0, 1, ... before each interval, whose tokens go on from there (Activation Beacon).
-
-    An SST so stands at one position while its interval is heard and at another, its place in memory, ever after. A
-    frame that is carried on stands as far from the next interval as when it was heard, be it below 0.
-    """
-    kept = ~np.isin(kind, PRUNED)
-    packed = np.cumsum(kept) - 1  # each kept token's place in memory
-    starts = np.flatnonzero(np.diff(interval, prepend=interval[:1] - 1))  # the first token of every interval
-    bounds = np.append(starts, len(kind))
-    first = np.repeat(starts, np.diff(bounds))
-    held = np.cumsum(kept) - kept  # kept tokens before this one
-    place = held[first] + np.arange(len(kind)) - first
-    ends = np.repeat(bounds[1:], np.diff(bounds)) - 1
-    after = np.where(kind == Kind.CARRIED, packed[ends] - (ends - np.arange(len(kind))), place)
-    return place.astype(np.int64), np.where(kept, packed, after).astype(np.int64)
-
-
-def interpolated_positions(
-    kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Memory stands at integers and a group's frames between them: frame t of the g before SST j at j-1 + (t+1)/(g+1).
-
-    Ours. Every token has one position, and any length fits, as with ``compact``.
-    """
-    kept = ~np.isin(kind, PRUNED)
-    packed = np.cumsum(kept) - 1.0
-    group = np.cumsum(kept) - kept  # frames of one group share the number of the SST that ends it
-    ends = np.flatnonzero(kept)
-    sizes = np.diff(ends, prepend=-1) - 1 if len(ends) else np.zeros(0)
-    index = np.arange(len(kind)) - np.concatenate([[0], ends + 1])[group]  # t
-    between = group - 1 + (index + 1) / (np.append(sizes, 0)[group] + 1)
-    place = np.where(kept, packed, between)
-    return place, place
-
-
-def shared_positions(kind: np.ndarray, interval: np.ndarray, group_size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An SST takes the position of the last frame that it stands for; frames stand where they stand uncompressed.
-
-    Frame i of the audio so stands at prefix + i, whatever the ratios, and text right behind the last frame. Appended
-    SSTs stand there too, and not all at the interval's end: one embedding at one position, they would be nearly one
-    token. Such an SST sees frames at later positions than its own; what is kept stands as with interleaved ones.
-    """
-    sst = kind == Kind.SST
-    place = np.cumsum(~sst) - 1
-    spoken_for = np.cumsum(np.where(sst, group_size, (~np.isin(kind, PRUNED)).astype(np.int64))) - 1
-    place = np.where(sst, spoken_for, place).astype(np.int64)
-    return place, place
-
-
-POSITIONS = {
-    "original": original_positions,
-    "compact": compact_positions,
-    "interpolated": interpolated_positions,
-    "shared": shared_positions,
-}
+    view = np.tile(np.array([EVERYTHING], dtype=np.int64), (len(kind), 1))
+    if len(lengths) > 1 or any(views):
+        position, position_after = position.copy(), position_after.copy()
+        first = len(kind) - suffix
+        behind = position[first]
+        for length, seen in zip(lengths, views or [None] * len(lengths), strict=True):
+            own, begin = slice(first, first + length), behind
+            if seen is not None:
+                last = min(seen[1], len(intervals) - 1)
+                view[own] = seen[0], last
+                begin = int(position_after[np.flatnonzero((interval == last) & ~np.isin(kind, PRUNED))[-1]]) + 1
+            position[own] = position_after[own] = begin + np.arange(length)
+            first += length
+    return Layout(kind, interval, position, position_after, source, group_size, view)
 
 
 def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int]:
@@ -227,7 +163,7 @@ def interval_frames(ends: Sequence[float], frames: int, rate: float) -> list[int
 
 @dataclass(frozen=True)
 class LayoutBatch:
-    """Layouts of a batch, right-padded: every tensor is [B, T] as in `Layout`, padding has kind `Kind.PAD`.
+    """Layouts of a batch, right-padded: tensors are [B, T] as in `Layout` (view [B, T, 2]), padding is `Kind.PAD`.
 
     Positions between integers are float32 here, which is what RoPE is computed in.
     """
@@ -238,6 +174,7 @@ class LayoutBatch:
     position_after: Tensor
     source: Tensor
     group_size: Tensor
+    view: Tensor
 
     @classmethod
     def collate(cls, layouts: Sequence[Layout], device: torch.device | str = "cpu") -> "LayoutBatch":
@@ -250,8 +187,11 @@ class LayoutBatch:
                 row[: len(layout)] = getattr(layout, name)
             return torch.from_numpy(rows).to(device)
 
+        view = torch.tensor(EVERYTHING).repeat(len(layouts), longest, 1)
+        for row, layout in zip(view, layouts, strict=True):
+            row[: len(layout)] = torch.from_numpy(layout.view)
         fills = {"kind": Kind.PAD, "interval": -1, "position": 0, "position_after": 0, "source": 0, "group_size": 0}
-        return cls(**{name: stack(name, fill) for name, fill in fills.items()})
+        return cls(**{name: stack(name, fill) for name, fill in fills.items()}, view=view.to(device))
 
     def kept(self) -> Tensor:
         """Columns of what is seen after its interval, in order: prefix, SSTs, uncompressed and carried frames; int64
@@ -261,7 +201,10 @@ class LayoutBatch:
         return torch.where(kept.gather(1, order), order, -1)
 
 
-NEVER = 1 << 30  # later than any interval
+def in_view(view: Tensor, interval: Tensor, origin: Tensor) -> Tensor:
+    """Whether queries of these intervals, with these views [..., 2], may see keys of the intervals `origin`: those of
+    the prefix, of their own interval and of their view; broadcast."""
+    return (origin < 0) | (origin == interval) | ((view[..., 0] <= origin) & (origin <= view[..., 1]))
 
 
 def visible_intervals(layout: LayoutBatch, kept: Tensor) -> tuple[Tensor, Tensor]:

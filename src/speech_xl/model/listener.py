@@ -21,6 +21,7 @@ from speech_xl.checks import number, whole
 from speech_xl.model.generation import StepWatch, TokenWatch
 from speech_xl.model.interval_clock import IntervalClock
 from speech_xl.model.kv_memory import KVMemory
+from speech_xl.model.layout import View
 from speech_xl.model.memory_file import COUNTS, MEND, MemoryFileError, read_memory, write_memory
 from speech_xl.model.ratios import check_ratios, to_ratio
 from speech_xl.model.speech import GeneratedText
@@ -196,14 +197,18 @@ class Listener:
         return self.answers([instruction], [limit], watch)[0]
 
     def answers(
-        self, instructions: Sequence[str], limits: Sequence[int], watch: TokenWatch | StepWatch | None = None
+        self,
+        instructions: Sequence[str],
+        limits: Sequence[int],
+        watch: TokenWatch | StepWatch | None = None,
+        views: Sequence[View | None] = (),
     ) -> list[GeneratedText]:
         """Answers to several questions, each as if it were the only one, generated as a batch of copies of the memory;
-        limits: most tokens of each."""
+        limits: most tokens of each; views: first and last interval that each sees."""
         if not self.frames:
             raise ValueError("nothing was heard yet: push audio before asking")
         rules = self.model.processors(instructions, [self.seconds] * len(instructions))
-        return self.model.generate(self.memory, [0] * len(instructions), instructions, limits, rules, watch)
+        return self.model.generate(self.memory, [0] * len(instructions), instructions, limits, rules, watch, views)
 
     def reach(self, instruction: str) -> float | None:
         """The last second of the audio so far that an answer to this instruction can write down, where the audio goes

@@ -58,6 +58,14 @@ def read_memory(
     return {name: tensor.to(model.device) for name, tensor in tensors.items()}, about
 
 
+def _is_history(history: Tensor, noted: Tensor, tokens: int) -> bool:
+    """Whether it may be a memory's of one row and so many tokens: counts that rise to all of them."""
+    if history.shape[0] != 1 or history.shape[2] != 2 or len(noted) != 1 or not 0 < noted.item() <= history.shape[1]:
+        return False
+    known = history[0, : int(noted)]
+    return bool((known >= 0).all() and (known.diff(dim=0) >= 0).all() and known[-1, 0] == tokens)
+
+
 def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, more: Collection[str]) -> None:
     """Raise MemoryFileError unless these are all the tensors of a memory of `model`, of one row and one length."""
     count = model.llm.model.config.num_hidden_layers
@@ -66,6 +74,8 @@ def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, m
     if "carried_valid" in tensors:
         carried = [f"carried.{name.removeprefix('layers.')}" for name in layers]
         expected |= {"carried_valid": 2, **dict.fromkeys(carried, 4)}
+    if "history" in tensors:  # memories of earlier versions go on without
+        expected |= {"history": 3, "noted": 1}
     expected |= {name: 1 for name in more if name in tensors}
     wrong = [name for name, dims in expected.items() if name not in tensors or tensors[name].dim() != dims]
     unknown = sorted(tensors.keys() - expected.keys() - {"encoder_frames"})
@@ -77,6 +87,8 @@ def _check_shapes(path: Path, tensors: Mapping[str, Tensor], model: SpeechLLM, m
             wide = tensors["carried_valid"].shape
             wrong += ["carried_valid"] if wide[0] != 1 or not 0 < wide[1] <= model.layout_options[2] else []
             wrong += [name for name in carried if tensors[name].shape[::2] != (1, wide[1])]
+        if "history" in tensors:
+            wrong += [] if _is_history(tensors["history"], tensors["noted"], tokens) else ["history"]
         wrong += ["valid"] if tensors["valid"].shape[0] != 1 or len(tensors["position"]) != 1 else []
         wrong += ["waiting"] if tensors["waiting"].shape[1] != model.llm.width else []
     if wrong or unknown:

@@ -16,10 +16,14 @@ IGNORE = -100  # a label that carries no loss
 
 @dataclass(frozen=True)
 class Suffix:
-    """Token ids after the audio, and their labels: `IGNORE` except on answers and the token that ends them."""
+    """Token ids after the audio, and their labels: `IGNORE` except on answers and the token that ends them.
+
+    view: first and last interval that it sees of the audio; None: all of it
+    """
 
     ids: list[int]
     labels: list[int]
+    view: tuple[int, int] | None = None
 
     @classmethod
     def joined(cls, several: Sequence["Suffix"]) -> "Suffix":

@@ -27,8 +27,9 @@ from speech_xl.model.frame_code import FrameCode
 from speech_xl.model.generation import StepWatch, TokenWatch, greedy_answers
 from speech_xl.model.groups import Groups
 from speech_xl.model.kv_memory import FrozenMemory, KeyShift, KVMemory
-from speech_xl.model.layout import Kind, Layout, LayoutBatch, Placement, Scheme, build_layout
+from speech_xl.model.layout import Layout, LayoutBatch, Placement, View, build_layout
 from speech_xl.model.llm import LLM
+from speech_xl.model.positions import Kind, Scheme
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import GeneratedText, OnePass, Ratios, Speech, TokenStates
 from speech_xl.model.sst import SSTs, attention_modules
@@ -103,11 +104,17 @@ class SpeechLLM(nn.Module):
         if self.sst is None and any(ratio is not None for row in ratios for ratio in row):
             raise ValueError("a compression ratio was asked for, but this model has no SSTs: train stage 3 first")
 
-    def layouts(self, speech: Speech, ratios: Ratios, suffixes: Sequence[int | Sequence[int]]) -> list[Layout]:
+    def layouts(
+        self,
+        speech: Speech,
+        ratios: Ratios,
+        suffixes: Sequence[int | Sequence[int]],
+        views: Sequence[Sequence[View | None]] = (),
+    ) -> list[Layout]:
         self.check_ratios(ratios)
         prefix = len(self.llm.prompt.prefix)
-        rows = zip(speech.intervals, ratios, suffixes, strict=True)
-        return [build_layout(prefix, *row, *self.layout_options) for row in rows]
+        rows = zip(speech.intervals, ratios, suffixes, views or [()] * len(speech), strict=True)
+        return [build_layout(prefix, *row, *self.layout_options, views=seen) for *row, seen in rows]
 
     def identity(self) -> str:
         """Names these very weights, their configs and settings: a KV cache means nothing to any other model.
@@ -161,18 +168,11 @@ class SpeechLLM(nn.Module):
     ) -> Tensor:
         """Run the decoder, SST rows through their own projections: hidden states [B, T, D]."""
         extra: dict[str, Any] = {self.llm.cache_argument: None if memory is None else memory.cache}
-        if memory_keys is not None:
-            extra["memory_keys"] = memory_keys
+        extra |= {} if memory_keys is None else {"memory_keys": memory_keys}
         if self.sst is not None:
             extra["sst_rows"] = (kind.reshape(-1) == Kind.SST).nonzero().squeeze(1)
-        output = self.llm.decoder(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=position,
-            use_cache=memory is not None,
-            **extra,
-        )
-        return output.last_hidden_state
+        about = {"attention_mask": mask, "position_ids": position, "use_cache": memory is not None}
+        return self.llm.decoder(inputs_embeds=embeds, **about, **extra).last_hidden_state
 
     def forward(
         self,
@@ -189,7 +189,8 @@ class SpeechLLM(nn.Module):
         keep: what else the result has; it takes memory until the backward pass is done.
         """
         rows = [[one] if isinstance(one, Suffix) else list(one) for one in suffixes]
-        layouts = self.layouts(speech, ratios, [[len(suffix.ids) for suffix in row] for row in rows])
+        lengths = [[len(suffix.ids) for suffix in row] for row in rows]
+        layouts = self.layouts(speech, ratios, lengths, [[suffix.view for suffix in row] for row in rows])
         warn_beyond_context(self, max(int(one.position.max()) for one in layouts) + 1, self.positions)
         batch = LayoutBatch.collate(layouts, self.device)
         joined = [Suffix.joined(row) for row in rows]
@@ -206,14 +207,13 @@ class SpeechLLM(nn.Module):
         For SDPA the mask lies in the query chunks, and the one beside them is empty, of no use to any other function.
         """
         kept = batch.kept()
-        index = kept.clamp(min=0)
-        key_shift = None
+        index, shift = kept.clamp(min=0), None
         if self.positions == "compact":
-            key_shift = self.llm.rope_shift.by((batch.position_after - batch.position).gather(1, index))
+            shift = self.llm.rope_shift.by((batch.position_after - batch.position).gather(1, index))
         if self.llm.flex:
-            return block_mask(batch, kept), MemoryKeys(index, key_shift)
-        nothing = torch.zeros(len(index), 1, 0, 0, dtype=torch.bool, device=self.device)
-        return nothing, MemoryKeys(index, key_shift, query_chunks(batch, kept))
+            return block_mask(batch, kept), MemoryKeys(index, shift)
+        nothing = index.new_zeros(len(index), 1, 0, 0, dtype=torch.bool)
+        return nothing, MemoryKeys(index, shift, query_chunks(batch, kept))
 
     def start(self, rows: int) -> KVMemory:
         """A memory of `rows` listeners who have read the prefix and heard nothing."""
@@ -225,6 +225,7 @@ class SpeechLLM(nn.Module):
             self.decode(self.llm.embedding(ids), kind, position, memory.step_mask(kind), memory)
             memory.prune(kind)
             memory.position += ids.shape[1]
+        memory.note(torch.ones(rows, dtype=torch.bool, device=self.device))
         return memory
 
     def compress_interval(
@@ -245,6 +246,7 @@ class SpeechLLM(nn.Module):
         shift = nn.functional.pad(batch.position_after - batch.position, (recalled, 0))
         memory.prune(batch.kind, self._key_shift(shift))
         memory.position += torch.tensor([layout.next for layout in layouts], device=self.device)
+        memory.note(torch.tensor(lengths, device=self.device) > 0)
 
     def prefill(self, speech: Speech, ratios: Ratios) -> KVMemory:
         """Interval by interval: after each, its frames' KV is dropped and its SSTs' KV stays."""
@@ -280,13 +282,13 @@ class SpeechLLM(nn.Module):
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         watch: TokenWatch | StepWatch | None = None,
+        views: Sequence[View | None] = (),
     ) -> list[GeneratedText]:
         """Greedy answers: question q goes to memory row ``rows[q]`` and gets at most ``limits[q]`` tokens.
 
         instructions: their texts, or their ids as `Prompt.question` gives them; rules: what else the next token must
-        obey; watch: is shown each token of a single question. The memory itself is
-        left as it was. Each limit holds on its own, whatever the batch. Raises ValueError where a frozen memory has no
-        room for a question and its answer, or a question is too long for the LLM. Warns, once, where positions go
-        beyond the LLM's context.
+        obey; watch: is shown each token of a single question; views: first and last interval that a question sees. The
+        memory is left as it was, and each limit holds on its own. Raises ValueError where a frozen memory has no room
+        or a question is too long. Warns, once, where positions go beyond the LLM's context.
         """
-        return greedy_answers(self, memory, rows, instructions, limits, rules, watch)
+        return greedy_answers(self, memory, rows, instructions, limits, rules, watch, views)

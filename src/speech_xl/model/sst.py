@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from speech_xl.checks import whole
 from speech_xl.model.groups import Groups
-from speech_xl.model.layout import POSITIONS, Placement, Scheme
+from speech_xl.model.layout import Placement
+from speech_xl.model.positions import POSITIONS, Scheme
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 # Arguments of SSTs by the name of a form; "paper" is Speech-XL's own, whatever the defaults.

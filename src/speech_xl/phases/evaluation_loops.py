@@ -14,7 +14,8 @@ from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.evaluation.metrics import summarise
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.evaluation.prediction_file import PredictionWriter
-from speech_xl.model.layout import Kind, build_layout, interval_frames
+from speech_xl.model.layout import build_layout, interval_frames
+from speech_xl.model.positions import Kind
 from speech_xl.model.ratios import to_ratio
 from speech_xl.model.speech import Speech
 from speech_xl.model.speech_llm import SpeechLLM

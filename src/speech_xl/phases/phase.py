@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -228,14 +229,15 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         """The LLM's loss on what it hears of a batch."""
         return self.answered(*self.compressed(batch, speech), suffixes, weights)
 
-    def _suffixes(self, batch: SpeechBatch, row: int) -> list[Suffix]:
-        """What a row is trained on: its turns as one dialogue, or each window, or each turn, for itself."""
-        prompt, suffixes = self.backbone.llm.prompt, []
+    def _suffixes(self, batch: SpeechBatch, row: int, intervals: list[int]) -> list[Suffix]:
+        """What a row of intervals of so many frames is trained on."""
+        suffixes, offset, rate = [], batch.session_offsets[row], self.backbone.frame_rate
         for place, dialogue in enumerate(dialogues(batch.turns[row])):
-            suffix, name = prompt.training(dialogue), batch.ids[row] + (f"#{place}" if place else "")
+            name = batch.ids[row] + (f"#{place}" if place else "")
+            suffix = self.backbone.llm.prompt.training(dialogue.pairs)
             for extension in self._extensions():
                 suffix = extension.training_text(suffix, name, batch.epoch, self.seed)
-            suffixes.append(suffix)
+            suffixes.append(replace(suffix, view=self.transcript.view(dialogue.span, intervals, rate, offset)))
         return suffixes
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
@@ -251,7 +253,7 @@ class Phase(ResumableSchedule, FiniteSteps, EvaluationLoops, pl.LightningModule)
         """The loss of one batch, a sum over label tokens: `on_before_optimizer_step` divides by their number."""
         seed_step(self.seed, batch.epoch, batch.ids)
         speech = self.speech(batch)
-        suffixes = [self._suffixes(batch, row) for row in range(len(batch))]
+        suffixes = [self._suffixes(batch, row, speech.intervals[row]) for row in range(len(batch))]
         check_texts(self.backbone.llm, batch.ids, [max(len(one.ids) for one in row) for row in suffixes])
         weights = [self.task_weights.get(turns[0].task, 1.0) for turns in batch.turns]  # a row is of one task
         out = self.one_pass(batch, speech, suffixes, weights)

@@ -25,7 +25,7 @@ from speech_xl.evaluation.compressors.one_chunk import OneChunk
 from speech_xl.evaluation.compressors.registry import find
 from speech_xl.evaluation.evaluator import Evaluator
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.layout import Kind
+from speech_xl.model.positions import Kind
 from speech_xl.model.sst import attention_modules
 
 INTERVALS = [12, 12, 7]

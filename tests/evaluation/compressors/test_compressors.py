@@ -18,8 +18,8 @@ from speech_xl.evaluation.compressors import (
 from speech_xl.evaluation.compressors.compressor import budget
 from speech_xl.evaluation.compressors.eviction import narrower_layers
 from speech_xl.model import FrameCode
-from speech_xl.model.layout import Kind
 from speech_xl.model.pooling import even_sizes, group_means
+from speech_xl.model.positions import Kind
 
 INTERVALS = [12, 12, 7]
 GONE = 25  # tokens a layer lacks

@@ -25,7 +25,8 @@ from speech_xl.model import SpeechLLM
 from speech_xl.model.context import check_question, warn_beyond_context
 from speech_xl.model.generation import answers_of
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.layout import Kind
+from speech_xl.model.layout import View
+from speech_xl.model.positions import Kind
 from speech_xl.model.speech import GeneratedText, Speech
 
 PROMPT_PRESSES = {"Knorm": "KnormPress", "Random": "RandomPress", "TOVA": "TOVAPress", "SnapKV": "SnapKVPress"}
@@ -113,6 +114,7 @@ class PromptEviction(Compressor):
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         rows: Sequence[int] | None = None,
+        views: Sequence[View | None] = (),
     ) -> list[GeneratedText]:
         """The greedy answer to the question that the memory has read. Raises ValueError for another one."""
         asked = [model.llm.prompt.question(one) for one in instructions]

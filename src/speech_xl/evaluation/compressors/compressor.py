@@ -8,6 +8,7 @@ from transformers import LogitsProcessor
 
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
+from speech_xl.model.layout import View
 from speech_xl.model.speech import GeneratedText, Speech
 
 
@@ -49,13 +50,15 @@ class Compressor(ABC):
         limits: Sequence[int],
         rules: Sequence[LogitsProcessor] = (),
         rows: Sequence[int] | None = None,
+        views: Sequence[View | None] = (),
     ) -> list[GeneratedText]:
         """Greedy answers from what was kept, as `SpeechLLM.generate` gives them; the memory is left as it was.
 
-        rows: which row each question goes to; all go to the first where they are left out.
+        rows: which row each question goes to; all go to the first where they are left out. views: first and last
+        interval that each sees; without them, and where a compressor doesn't keep intervals apart, all.
         """
         with self.generating(model, memory):
-            return model.generate(memory, rows or [0] * len(instructions), instructions, limits, rules)
+            return model.generate(memory, rows or [0] * len(instructions), instructions, limits, rules, views=views)
 
     def generating(self, model: SpeechLLM, memory: KVMemory) -> AbstractContextManager[None]:
         """What has to hold while the model answers from this memory: nothing, for most."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from speech_xl.model import SpeechLLM
 from speech_xl.model.kv_memory import KVMemory
-from speech_xl.model.layout import Kind
+from speech_xl.model.positions import Kind
 from speech_xl.model.speech import Speech
 
 

@@ -13,7 +13,7 @@ from speech_xl.data.batch import SpeechBatch
 from speech_xl.extensions.ctc.token_ctc import mean_ctc
 from speech_xl.extensions.ctc.token_scores import TokenScores
 from speech_xl.model import SpeechLLM
-from speech_xl.model.layout import Kind
+from speech_xl.model.positions import Kind
 from speech_xl.model.speech import TokenStates
 from speech_xl.phases.extension import AuxiliaryLoss, PhaseExtension
 
