@@ -17,7 +17,6 @@ from speech_xl.run.check import check_making
 from speech_xl.run.command import parse_command, parse_commands
 from speech_xl.run.compare import comparisons_of
 from speech_xl.run.experiment import ConfigFile, Experiment
-from speech_xl.run.layers import merged
 from tests.run.test_configs import EXPERIMENTS
 
 FILES = sorted(path for path in EXPERIMENTS.glob("*.yaml") if "\nstages:" in path.read_text())
@@ -30,7 +29,6 @@ FOLDERS = {  # of what isn't downloaded in the record
 FOLDERS |= {f"fair_{name}": FOLDERS[name] for name in ("read_speech", "voices")}
 FOLDERS |= {
     "mechanism_digits": FOLDERS["digits"],
-    "ablations": FOLDERS["digits"],
     "read_speech_long": FOLDERS["read_speech"],
 }
 FAIR = ("digits", "fair_read_speech", "fair_voices")  # whose methods are trained alike
@@ -38,7 +36,6 @@ OTHERS = ("own_folder", "benchmarks_mini", "mechanism_digits", *FAIR)  # that ne
 ALIKE = ("data", "trainer", "seed_everything")  # keys that methods of one table have in common, and of the model:
 ALIKE_MODEL = ("encoder", "adapter", "frame_code", "llm", "extensions", "warmup_steps", "seed", "max_tokens_per_second")
 REPORTED = [path for path in FILES if path.stem not in OTHERS]
-SEEDS = ("seed_everything", "data.seed", "model.init_args.seed")
 
 
 @cache
@@ -72,8 +69,7 @@ def test_every_file_and_stage_is_recorded():
     }
 
 
-# The second seed of an ablation is its first with other seeds: tested below, without a parser.
-CASES = [(path, name) for path in REPORTED for name in trained(path) if path.stem != "ablations" or name.endswith("_1")]
+CASES = [(path, name) for path in REPORTED for name in trained(path)]
 
 
 @pytest.mark.parametrize(("path", "stage"), CASES, ids=lambda one: one.stem if isinstance(one, Path) else one)
@@ -90,39 +86,19 @@ def test_a_stage_is_what_the_reported_results_were_trained_with(parser, path, st
     )
 
 
-def test_the_second_seed_of_an_ablation_is_the_first_with_other_seeds():
-    stages = experiment(EXPERIMENTS / "ablations.yaml").stages
-    assert len(stages) == 24
+@pytest.mark.parametrize("file", ["digits", "mechanism_digits"])
+def test_another_seed_of_a_stage_is_the_first_with_other_seeds(file):
+    stages = experiment(EXPERIMENTS / f"{file}.yaml").stages
 
     def said(name: str) -> list[dict]:
         return [layer.plain() for layer in stages[name].layers[1:]]
 
-    seeds = [{"seed_everything": n, "data": {"seed": n}, "model": {"init_args": {"seed": n}}} for n in (1, 2)]
-    for name in stages:
-        if name.endswith("_1"):
-            assert said(name.replace("_1", "_2")) == [*said(name), seeds[1]]
-    recorded = RECORDED["ablations.yaml"]
-    for name, own in recorded["stages"].items():
-        assert {key: (recorded["shared"] | own)[key] for key in SEEDS} == dict.fromkeys(SEEDS, int(name[-1]))
-
-
-@pytest.mark.parametrize("name", FAIR)
-def test_what_is_compared_is_trained_alike(name):
-    """Methods of a table have the same start, steps, data, learning rates and seeds, three times."""
-    whole = experiment(EXPERIMENTS / f"{name}.yaml")
-    (table,) = [one for one in comparisons_of(whole) if one.name.startswith("fair_")]
-    every = [table.base, table.sst, table.appended, table.pooled, *table.rows.values()]
-    assert table.split == "test" and table.summary.keys() >= {"full", "sst", "pooled"} and len(every) == 5
-    for seed, of_seed in enumerate(zip(*every, strict=True), 1):
-        alike = []
-        for stage in (whole.stages[one] for one in of_seed):
-            found = merged(stage.layers).plain()
-            arguments = found["model"]["init_args"]
-            rates = {key: arguments["trainable"][key] for key in ("adapter.*", "llm.*")}
-            own = [found.get(key) for key in ALIKE] + [arguments.get(key) for key in ALIKE_MODEL]
-            alike.append([stage.start, rates, *own])
-            assert found["seed_everything"] == seed and found["trainer"]["max_steps"] > 100
-        assert all(one == alike[0] for one in alike)
+    firsts = [name for name in stages if name.endswith("_1")]
+    assert len(firsts) >= 5
+    for name in firsts:
+        for seed in (2, 3):
+            other = {"seed_everything": seed, "data": {"seed": seed}, "model": {"init_args": {"seed": seed}}}
+            assert said(name.replace("_1", f"_{seed}")) == [*said(name), other]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
