@@ -72,7 +72,7 @@ def settings(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{part}.{key}": value
         for part, module in parts.items()
-        for key, value in sorted(vars(module).items() if module is not None else ())
+        for key, value in sorted((vars(module) if module is not None else {}).items())
         if isinstance(value, plain)
         and key not in WITHOUT_MEANING
         and key != "training"
