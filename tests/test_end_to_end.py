@@ -457,9 +457,9 @@ def test_a_transcript_obeys_the_rules_of_its_stage_and_is_not_cut_in_silence(tra
     path, asked, ruled = str(work / "audio" / "test0.flac"), [], []
     generate = SpeechLLM.generate
 
-    def spy(self, memory, rows, instructions, limits, rules=(), watch=None):
+    def spy(self, memory, rows, instructions, limits, rules=(), *more):
         asked.append((instructions, limits, rules))
-        return generate(self, memory, rows, instructions, limits, rules, watch)
+        return generate(self, memory, rows, instructions, limits, rules, *more)
 
     def rules(_transcript, _prompt, *given):
         ruled.append(given)

@@ -14,7 +14,7 @@ from speech_xl.data.session_part import SessionPart
 from speech_xl.extensions.time_code import SHARE, TimeCode
 from speech_xl.model import LLM, Lora, SSTs
 from speech_xl.model.prompt import Prompt, Suffix
-from speech_xl.model.speech import Speech
+from speech_xl.model.speech import OnePass, Speech
 from speech_xl.model.sst import effective_linear
 from speech_xl.phases import ModalAlignment, SemanticAlignment, SSTCompression
 from speech_xl.phases.extension import AuxiliaryLoss, PhaseExtension
@@ -468,5 +468,6 @@ def test_random_parameters_that_nothing_trains_are_refused(folders, tmp_path):
 def test_a_phase_has_no_extension_unless_one_is_given(folders, tmp_path):
     plain, given = phase(SemanticAlignment, folders, ADAPTER), batch(tmp_path, SHORT)
     fit(plain, Given([given], tmp_path), 0)
-    assert plain.auxiliary_loss(given, plain.speech(given)) == 0.0
+    out = OnePass(torch.zeros(()), 1.0, 1, 1, 1)
+    assert plain.auxiliary_loss(given, plain.speech(given), out) == 0.0
     assert not any(name.startswith(("extensions.", "backbone.frame_code.")) for name in plain.state_dict())

@@ -138,6 +138,7 @@ class KVMemory:
         rows = {name: tensor[row : row + 1] for name, tensor in self.tensors().items()}
         rows |= {name: tensor[:, :, :length] for name, tensor in rows.items() if name.startswith("layers.")}
         rows["valid"] = rows["valid"][:, :length]
+        rows["history"] = rows["history"][:, : int(self.noted[row])]
         count = int(self.carried_valid[row].sum())
         for name in [name for name in rows if name.startswith("carried")]:
             rows[name] = rows[name][:, :count] if name == "carried_valid" else rows[name][:, :, :count]
