@@ -6,6 +6,7 @@ import pytest
 import torch
 from lhotse import SupervisionSegment
 from lhotse.testing.dummies import dummy_cut
+from transformers import LogitsProcessor
 
 from experiments.random_models import listener, llm_folder, speech
 from speech_xl.data.batch import SpeechBatch
@@ -296,6 +297,41 @@ def test_windows_are_asked_side_by_side_and_joined(model, sessions, monkeypatch,
             assert (view is None) == (context is None)
             texts += model.generate(memory, [0], [window.instruction], [limit], views=[view])
         assert one.hypothesis == " ".join(answer.text for answer in texts if answer.text)
+
+
+@torch.no_grad()
+def test_windows_beyond_the_last_timestamp_are_not_asked(model, sessions, monkeypatch):
+    """A tokenizer has times up to some second; what is said later can't be written down, and the answer says so."""
+    cuts, _, rows = sessions
+    monkeypatch.setattr(type(model), "frame_rate", 5.0)
+
+    class Short(Transcript):
+        def processors(self, prompt, instructions, seconds, tokens_per_second, device):
+            return [Reaching([1.0 if one > 2 else None for one in seconds])]
+
+    turns = [EvaluationTurns(["asr"], transcript=Short(Windows(1.0)))(said(cut)) for cut in cuts]
+    asked, generate = [], Summarization.generate
+
+    def spy(self, model, memory, instructions, *more):
+        asked.extend(instructions)
+        return generate(self, model, memory, instructions, *more)
+
+    monkeypatch.setattr(Summarization, "generate", spy)
+    evaluator = Evaluator(model, Summarization(), [2], decoding=DecodingRules(4.0, Short(Windows(1.0))))
+    found = list(evaluator(cuts, turns, stacked(rows)))
+    assert [one.reached_seconds for one in found] == [None, None, 1.0]
+    assert [one.finished for one in found][2] is False
+    assert len(asked) == 1 + 2 + 2, "of the three windows of the last session two begin by the last second"
+
+
+class Reaching(LogitsProcessor):
+    """Rules out nothing, and can write down no more than so much of each row."""
+
+    def __init__(self, reached):
+        self.reached = reached
+
+    def __call__(self, input_ids, scores):
+        return scores
 
 
 def said(cut):

@@ -146,11 +146,13 @@ class Evaluator:
         for row, turn in asked:
             seconds, offset = cuts[row].duration, session_offset(cuts[row])
             limit = _item_limit(turn) or decoding.limit(turn.task, seconds)
-            windows = [
-                (row, w.instruction, min(limit, decoding.window_limit(w.span)), seconds, view)
-                for w in turn.windows
-                for view in [decoding.view(w.span, speech.intervals[row], self.model.frame_rate, offset)]
-            ]
+            windows = []
+            reach = decoding.reach(self.model.llm.prompt, turn.instruction, seconds, self.model.device)
+            for window in turn.windows:
+                if reach is None or window.span[0] <= reach + offset:  # what is later can't be written down
+                    view = decoding.view(window.span, speech.intervals[row], self.model.frame_rate, offset)
+                    limited = min(limit, decoding.window_limit(window.span))
+                    windows.append((row, window.instruction, limited, seconds, view))
             questions.append(windows or [(row, turn.instruction, limit, seconds, None)])
         flat, texts = [one for some in questions for one in some], []
         for first in range(0, len(flat), QUESTIONS_AT_ONCE):

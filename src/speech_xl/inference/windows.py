@@ -26,7 +26,8 @@ def answered(
     """
     instructions = [instruction]
     if instruction == model.transcript.instruction:
-        instructions = model.transcript.instructions(listener.seconds)
+        reach = listener.reach(instruction)  # what is later can't be written down
+        instructions = model.transcript.instructions(listener.seconds if reach is None else reach)
     if len(instructions) == 1:
         return listener.answer(instructions[0], limit, watch)
     transcript, frames = model.transcript, [one.frames for one in listener.intervals]

@@ -55,6 +55,12 @@ class DecodingRules:
         """Most tokens of a transcript of what begins to be spoken between two seconds; the last utterance goes on."""
         return self.limit("asr", span[1] - span[0] + TAIL_SECONDS)
 
+    def reach(self, prompt: Prompt, instruction: str, seconds: float, device: torch.device) -> float | None:
+        """The last second that an answer to an instruction can write down, where the audio goes on after it; None where
+        nothing limits it."""
+        rules = self.processors(prompt, [instruction], [seconds], device)
+        return next((rule.reached[0] for rule in rules if hasattr(rule, "reached")), None)
+
     def view(
         self, span: tuple[float, float], intervals: Sequence[int], rate: float, offset: float = 0.0
     ) -> tuple[int, int] | None:
