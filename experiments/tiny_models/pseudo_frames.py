@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from data_recipes.session_truths import Asked
 from speech_xl.data.windows import Span
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
+from speech_xl.extensions.timestamps.monotonic import TICK
 from speech_xl.extensions.timestamps.transcript import Timestamps
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words
 FRAME_RATE = 12.5  # Hz, unless another is given
-TICK = 1e-3  # seconds by which a mark may miss a window's border by rounding
 MISUNDERSTOOD = 0.12  # share of words, at most, that sound like another one or like nothing from begin to end
 
 

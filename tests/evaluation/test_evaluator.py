@@ -322,6 +322,11 @@ def test_windows_beyond_the_last_timestamp_are_not_asked(model, sessions, monkey
     assert [one.reached_seconds for one in found] == [None, None, 1.0]
     assert [one.finished for one in found][2] is False
     assert len(asked) == 1 + 2 + 2, "of the three windows of the last session two begin by the last second"
+    asks = AsksFirst()
+    anew = list(Evaluator(model, asks, [2], decoding=evaluator.decoding)(cuts, turns, stacked(rows)))
+    assert [one.hypothesis for one in anew] == [one.hypothesis for one in found]
+    beyond = turns[2][0].windows[2].instruction
+    assert beyond not in [question for *_, question in asks.told]
 
 
 class Reaching(LogitsProcessor):

@@ -214,7 +214,7 @@ class TaskMixture:
         offers = self.offers(cut)
         tasks = list(offers)
         task = rng.choices(tasks, weights=[self.weights[t] for t in tasks])[0]
-        if task == "asr":
+        if task == "asr" and self.transcript.windows is not None:
             return [self.transcribed(cut, rng)]
         if task != "qa":
             return offers[task]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from lhotse.cut import Cut
 
 from speech_xl.data.session_part import session_offset
-from speech_xl.data.tasks import Turn
+from speech_xl.data.tasks import Turn, Window
 from speech_xl.evaluation.compressors.compressor import Compressor
 from speech_xl.evaluation.prediction import Prediction, turn_id
 from speech_xl.evaluation.prediction_file import PredictionWriter
@@ -125,7 +126,7 @@ class Evaluator:
     def _windows_anew(self, cuts: Sequence[Cut], speech: Speech, ratio: int, row: int, turn: Turn) -> GeneratedText:
         """A transcript in windows by a compressor that must know the question: it hears the session for each."""
         texts = []
-        for window in turn.windows:
+        for window in self._writable(turn, cuts[row]):
             memory = self.compressor.prefill(self.model, speech, ratio, window.instruction)
             texts += self._answers(memory, cuts, speech, [(row, replace(turn, windows=(window,)))])
         return GeneratedText.joined(texts)
@@ -140,6 +141,15 @@ class Evaluator:
             for start in range(0, len(places), size):
                 yield places[start : start + size]
 
+    def _writable(self, turn: Turn, cut: Cut) -> Sequence[Window]:
+        """A turn's windows that begin by the last second that can be written down; what is later can't be answered."""
+        if not turn.windows:
+            return ()
+        decoding = self.decoding or self.model.decoding
+        reach = decoding.reach(self.model.llm.prompt, turn.instruction, cut.duration, self.model.device)
+        last = math.inf if reach is None else reach + session_offset(cut)
+        return [window for window in turn.windows if window.span[0] <= last]
+
     def _answers(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, asked: Asked) -> list[GeneratedText]:
         """An answer a turn, of its windows where it has any, joined."""
         decoding, questions = self.decoding or self.model.decoding, []
@@ -147,12 +157,10 @@ class Evaluator:
             seconds, offset = cuts[row].duration, session_offset(cuts[row])
             limit = _item_limit(turn) or decoding.limit(turn.task, seconds)
             windows = []
-            reach = decoding.reach(self.model.llm.prompt, turn.instruction, seconds, self.model.device)
-            for window in turn.windows:
-                if reach is None or window.span[0] <= reach + offset:  # what is later can't be written down
-                    view = decoding.view(window.span, speech.intervals[row], self.model.frame_rate, offset)
-                    limited = min(limit, decoding.window_limit(window.span))
-                    windows.append((row, window.instruction, limited, seconds, view))
+            for window in self._writable(turn, cuts[row]):
+                view = decoding.view(window.span, speech.intervals[row], self.model.frame_rate, offset)
+                limited = min(limit, decoding.window_limit(window.span))
+                windows.append((row, window.instruction, limited, seconds, view))
             questions.append(windows or [(row, turn.instruction, limit, seconds, None)])
         flat, texts = [one for some in questions for one in some], []
         for first in range(0, len(flat), QUESTIONS_AT_ONCE):

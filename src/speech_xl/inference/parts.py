@@ -24,8 +24,7 @@ def most_seconds(model: ListeningModel, ratio: int) -> float:
     Raises ValueError where that is no second.
     """
     backbone, instruction = model.backbone, model.transcript.instruction
-    rules = backbone.processors([instruction], [1e9])
-    reached = next((seconds for rule in rules if (seconds := getattr(rule, "reached", None))), [None])[0]
+    reached = backbone.decoding.reach(backbone.llm.prompt, instruction, 1e9, backbone.device)
     most = inf if reached is None else float(reached)
     context = context_of(backbone.llm.model.config)
     if context is not None:

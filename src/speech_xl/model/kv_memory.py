@@ -83,7 +83,6 @@ class KVMemory:
         if int((self.noted + heard).max()) > self.history.shape[1]:
             self.history = torch.nn.functional.pad(self.history, (0, 0, 0, 1))
         rows = heard.nonzero()[:, 0]
-        self.history = self.history.clone()  # which forks share
         self.history[rows, self.noted[rows]] = torch.stack([self.kept, self.position], dim=1)[rows]
         self.noted = self.noted + heard
 
@@ -129,8 +128,8 @@ class KVMemory:
         if not self.valid.all():
             return self.select(range(len(self.valid)))
         shared = self.tensors()
-        own = {name: shared[name].clone() for name in ("valid", "position")}  # what is carried is never written to
-        return KVMemory.from_tensors({**shared, **own}, self.peak)
+        own = ("valid", "position", "history")  # what is carried is never written to
+        return KVMemory.from_tensors(shared | {name: shared[name].clone() for name in own}, self.peak)
 
     def row(self, row: int) -> "KVMemory":
         """A new memory of this row alone, without the padding of longer ones."""

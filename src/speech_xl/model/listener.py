@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from speech_xl import SAMPLE_RATE, SHORTEST_SECONDS
 from speech_xl.checks import number, whole
@@ -213,10 +212,8 @@ class Listener:
     def reach(self, instruction: str) -> float | None:
         """The last second of the audio so far that an answer to this instruction can write down, where the audio goes
         on after it: a tokenizer has timestamps up to some second. None where nothing limits it."""
-        return next((rule.reached[0] for rule in self._rules(instruction) if hasattr(rule, "reached")), None)
-
-    def _rules(self, instruction: str) -> list[LogitsProcessor]:
-        return self.model.processors([instruction], [self.seconds])
+        prompt, device = self.model.llm.prompt, self.model.device
+        return self.model.decoding.reach(prompt, instruction, self.seconds, device)
 
     def fork(self) -> "Listener":
         """A listener who remembers the same and goes on alone."""

@@ -88,10 +88,10 @@ class Timestamps(Transcript):
         spans = [self.span_of(instruction) for instruction in instructions]
         if any(span is None and said != self.instruction for span, said in zip(spans, instructions, strict=True)):
             return []
-        asked = max(len(prompt.question(instruction)) for instruction in instructions)
-        rule = MonotonicTimestamps.of(
-            prompt, seconds, tokens_per_second, device, self.max_gap_seconds, spans if any(spans) else None, asked
-        )
+        inside, asked = None, 0
+        if any(spans):  # a question says times of its own, which are none of the answer's
+            inside, asked = spans, max(len(prompt.question(instruction)) for instruction in instructions)
+        rule = MonotonicTimestamps.of(prompt, seconds, tokens_per_second, device, self.max_gap_seconds, inside, asked)
         return [] if rule is None else [rule]
 
     def unsuited(self, prompt: Prompt) -> str | None:
