@@ -56,8 +56,8 @@ def test_a_window_holds_what_begins_in_it():
     cut = session()
     (turn,) = EvaluationTurns(["asr"], transcript=transcript)(cut)
     assert [window.instruction for window in turn.windows][:2] == [
-        "transcribe the speech with times from [0] to [8]",
-        "transcribe the speech with times from [8] to [16]",
+        "transcribe the speech with times until [8] from [0]",
+        "transcribe the speech with times until [16] from [8]",
     ]
     assert [window.answer for window in turn.windows] == [
         "[0] w0 x0 [1] w1 x1 [2] w2 x2 [7] w3 x3",
@@ -71,7 +71,7 @@ def test_a_window_holds_what_begins_in_it():
 
 
 @pytest.mark.parametrize(
-    "text", ["transcribe the speech", "transcribe the speech with times from [1] to", "from [1] to [2]"]
+    "text", ["transcribe the speech", "transcribe the speech with times until [1] from", "until [2] from [1]"]
 )
 def test_other_instructions_ask_for_no_window(text):
     assert Timestamps(1.0).span_of(text) is None

@@ -27,12 +27,9 @@ FOLDERS = {  # of what isn't downloaded in the record
     "voices": {"data.corpus.init_args.emodb_dir": "EMODB", "data.corpus.init_args.speechocean_dir": "SPEECHOCEAN"},
 }
 FOLDERS |= {f"fair_{name}": FOLDERS[name] for name in ("read_speech", "voices")}
-FOLDERS |= {
-    "mechanism_digits": FOLDERS["digits"],
-    "read_speech_long": FOLDERS["read_speech"],
-}
+FOLDERS |= {"read_speech_long": FOLDERS["read_speech"]}
 FAIR = ("digits", "fair_read_speech", "fair_voices")  # whose methods are trained alike
-OTHERS = ("own_folder", "benchmarks_mini", "mechanism_digits", *FAIR)  # that never were shell scripts
+OTHERS = ("own_folder", "benchmarks_mini", *FAIR)  # that never were shell scripts
 ALIKE = ("data", "trainer", "seed_everything")  # keys that methods of one table have in common, and of the model:
 ALIKE_MODEL = ("encoder", "adapter", "frame_code", "llm", "extensions", "warmup_steps", "seed", "max_tokens_per_second")
 REPORTED = [path for path in FILES if path.stem not in OTHERS]
@@ -86,7 +83,7 @@ def test_a_stage_is_what_the_reported_results_were_trained_with(parser, path, st
     )
 
 
-@pytest.mark.parametrize("file", ["digits", "mechanism_digits"])
+@pytest.mark.parametrize("file", ["digits"])
 def test_another_seed_of_a_stage_is_the_first_with_other_seeds(file):
     stages = experiment(EXPERIMENTS / f"{file}.yaml").stages
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from speech_xl.model.prompt import Prompt
 
 ASR_INSTRUCTION = "transcribe the speech"
-_SPAN = re.compile(r" from \[?(\d+(?:\.\d+)?)(?:\]| s) to \[?(\d+(?:\.\d+)?)(?:\]| s)$")
+_SPAN = re.compile(r" until \[?(\d+(?:\.\d+)?)(?:\]| s) from \[?(\d+(?:\.\d+)?)(?:\]| s)$")
 
 
 class Transcript:
@@ -63,8 +63,9 @@ class Transcript:
         return self.step_seconds or 1.0
 
     def asking_for(self, span: Span) -> str:
-        """The instruction that asks for the transcript of a window."""
-        return f"{self.instruction} from {self.second(span[0])} to {self.second(span[1])}"
+        """The instruction that asks for the transcript of a window. Its first second comes last, just before the answer:
+        from there the answer goes on as it goes on from its own timestamps, which is easier to learn."""
+        return f"{self.instruction} until {self.second(span[1])} from {self.second(span[0])}"
 
     def second(self, second: float) -> str:
         """A second, as instructions write it."""
@@ -72,9 +73,9 @@ class Transcript:
 
     def span_of(self, instruction: str) -> Span | None:
         """The window that an instruction asks for; None where it asks for something else."""
-        if not instruction.startswith(f"{self.instruction} from ") or not (found := _SPAN.search(instruction)):
+        if not instruction.startswith(f"{self.instruction} until ") or not (found := _SPAN.search(instruction)):
             return None
-        span = float(found[1]), float(found[2])
+        span = float(found[2]), float(found[1])
         return span if self.asking_for(span) == instruction else None
 
     def view(

@@ -19,7 +19,7 @@ TICK = 1e-6  # of a step: seconds that are its multiple but for rounding belong 
 
 @dataclass(frozen=True)
 class Windows:
-    """How transcripts are asked for in windows: "from [16] to [32]", one memory answering about all of them at once.
+    """How transcripts are asked for in windows: "until [32] from [16]", one memory answering about all of them at once.
 
     A window's answer holds what begins to be spoken in it, so that every word is in one window. Answers stay short
     however long the audio is: a decoder can't lose its place for longer than a window, and all are decoded as a batch.
