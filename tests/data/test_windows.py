@@ -80,10 +80,10 @@ def test_other_instructions_ask_for_no_window(text):
 def test_a_plain_transcript_says_seconds_in_words():
     transcript = Transcript(Windows(16.0))
     assert transcript.instructions(20.0) == [
-        "transcribe the speech from 0 s to 16 s",
-        "transcribe the speech from 16 s to 20 s",
+        "transcribe the speech until 16 s from 0 s",
+        "transcribe the speech until 20 s from 16 s",
     ]
-    assert transcript.span_of("transcribe the speech from 16 s to 20 s") == (16.0, 20.0)
+    assert transcript.span_of("transcribe the speech until 20 s from 16 s") == (16.0, 20.0)
 
 
 def test_a_share_of_training_samples_is_asked_in_one_answer():

@@ -95,6 +95,10 @@ class Transcript:
             return [self.instruction]
         return [self.asking_for(span) for span in self.windows.spans(0.0, seconds, self.grid)]
 
+    def joined(self, texts: Sequence[str]) -> str:
+        """The transcripts of windows, in order, as one."""
+        return " ".join(texts)
+
     def words(self, transcript: str) -> str:
         """What is spoken, of a transcript."""
         return transcript

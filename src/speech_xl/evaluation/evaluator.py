@@ -129,7 +129,7 @@ class Evaluator:
         for window in self._writable(turn, cuts[row]):
             memory = self.compressor.prefill(self.model, speech, ratio, window.instruction)
             texts += self._answers(memory, cuts, speech, [(row, replace(turn, windows=(window,)))])
-        return GeneratedText.joined(texts)
+        return (self.decoding or self.model.decoding).joined(texts)
 
     def _groups(self, asked: Asked) -> Iterator[list[int]]:
         """Places of what is answered at once. Long and short answers are generated apart: a batch runs until its
@@ -168,7 +168,7 @@ class Evaluator:
             rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
             texts += self.compressor.generate(self.model, memory, instructions, limits, rules, rows, views)
         answers = iter(texts)
-        return [GeneratedText.joined([next(answers) for _ in some]) for some in questions]
+        return [decoding.joined([next(answers) for _ in some]) for some in questions]
 
     def _costs(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, seconds: float) -> list[dict[str, Any]]:
         """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""

@@ -56,7 +56,7 @@ def at_once(listener: Listener, views: Sequence[View | None]) -> int:
 
 def within_limit(model: ListeningModel, texts: Sequence[GeneratedText], limit: int) -> GeneratedText:
     """Windows' answers as one, of `limit` tokens at most."""
-    joined = GeneratedText.joined(texts)
+    joined = GeneratedText.joined(texts, model.transcript.joined)
     if joined.new_tokens <= limit:
         return joined
     prompt = model.backbone.llm.prompt

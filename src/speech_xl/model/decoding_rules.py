@@ -10,6 +10,7 @@ from transformers import LogitsProcessor
 
 from speech_xl.checks import number
 from speech_xl.model.prompt import Prompt
+from speech_xl.model.speech import GeneratedText
 
 SPARE_TOKENS = 32  # an answer may have so many whatever the length of the audio
 TAIL_SECONDS = 8.0  # of an utterance that begins at the end of a window
@@ -31,6 +32,8 @@ class TranscriptRules(Protocol):
     def view(
         self, span: tuple[float, float] | None, intervals: Sequence[int], rate: float, offset: float = 0.0
     ) -> tuple[int, int] | None: ...
+
+    def joined(self, texts: Sequence[str]) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class DecodingRules:
     ) -> tuple[int, int] | None:
         """First and last interval that a transcript of what begins between two seconds sees; None: all of them."""
         return None if self.transcript is None else self.transcript.view(span, intervals, rate, offset)
+
+    def joined(self, texts: Sequence[GeneratedText]) -> GeneratedText:
+        """The answers about one audio's windows, in order, as one."""
+        return GeneratedText.joined(texts, " ".join if self.transcript is None else self.transcript.joined)
 
     def processors(
         self, prompt: Prompt, instructions: Sequence[str], seconds: Sequence[float], device: torch.device

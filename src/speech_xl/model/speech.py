@@ -1,6 +1,6 @@
 """What goes into the backbone, speech frames and ratios, and what comes out: a training pass's loss, answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -82,10 +82,12 @@ class GeneratedText:
     new_tokens: int = 0
 
     @classmethod
-    def joined(cls, texts: Sequence["GeneratedText"]) -> "GeneratedText":
-        """The answers about one audio's windows, in order, as one."""
+    def joined(
+        cls, texts: Sequence["GeneratedText"], join: Callable[[Sequence[str]], str] = " ".join
+    ) -> "GeneratedText":
+        """The answers about one audio's windows, in order, as one. join: makes one text of theirs"""
         if len(texts) == 1:
             return texts[0]
         reached = next((one.reached_seconds for one in texts if one.reached_seconds is not None), None)
-        text = " ".join(one.text for one in texts if one.text)
+        text = join([one.text for one in texts if one.text])
         return cls(text, all(one.finished for one in texts), reached, sum(one.new_tokens for one in texts))

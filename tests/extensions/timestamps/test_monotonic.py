@@ -174,6 +174,28 @@ def test_marks_of_a_window_lie_in_it_whatever_its_question_says():
         assert free.tolist() == [bool(seconds) for seconds in allowed]
 
 
+def test_an_answer_ends_where_the_likeliest_next_second_lies_behind_its_window():
+    """It says the window's end, and no more: else it would have to say a second that it doesn't believe in."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    prompt, transcript = Prompt(tokenizer), Timestamps(1.0, max_gap_seconds=6.0, windows=Windows(8.0))
+    marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
+    instructions = transcript.instructions(30.0)[:3]
+    (rule,) = transcript.processors(prompt, instructions, [30.0] * 3, 8.0, torch.device("cpu"))
+    asked = [prompt.question(one) for one in instructions]
+    longest = max(map(len, asked))
+    ids = torch.tensor([[prompt.end_id] * (longest - len(row)) + row for row in asked])
+    ids = torch.cat([ids, torch.tensor([marks[5], marks[9], marks[17]])], dim=1)
+    scores = torch.zeros(3, len(tokenizer))
+    scores[0, marks[9][1]], scores[1, marks[12][1]], scores[2, marks[26][1]] = 3.0, 3.0, 3.0  # 26 is too far from 17
+    scores = rule(opened(ids, marks), scores)
+    assert (scores[0] > -torch.inf).nonzero().flatten().tolist() == [marks[8][1]]
+    assert scores[1].argmax() == marks[12][1] and scores[2].argmax() in [marks[s][1] for s in range(18, 24)]
+    ended = rule(torch.cat([ids, torch.tensor([marks[8], marks[12], marks[24]])], dim=1), torch.zeros_like(scores))
+    only = [(row > -torch.inf).nonzero().flatten().tolist() == [prompt.end_id] for row in ended]
+    assert only == [True, False, True]
+    assert transcript.joined(["[2] one [8]", "", "[9] two", "three [24]"]) == "[2] one  [9] two three"
+
+
 def test_windows_beside_another_question_have_no_such_rule():
     prompt, transcript = Prompt(AutoTokenizer.from_pretrained(TINY)), Timestamps(1.0, windows=Windows(8.0))
     instructions = [*transcript.instructions(10.0), "who speaks?"]

@@ -9,6 +9,7 @@ import re
 
 TIMED_ASR_INSTRUCTION = "transcribe the speech with times"
 _MARK = re.compile(r"\s*\[(\d+(?:\.\d+)?)\]\s*")
+_LAST_MARK = re.compile(r"\s*\[\d+(?:\.\d+)?\]\s*$")
 FINEST_STEP = 0.001  # seconds: marks are written with three decimals at most
 _TICK = 1e-6  # of a step: times that are a step's multiple but for rounding belong to it
 
@@ -30,6 +31,11 @@ def decimals(step: float) -> int:
 def without_time_marks(text: str) -> str:
     """The words alone, a space where a mark stood."""
     return _MARK.sub(" ", text).strip()
+
+
+def without_last_mark(text: str) -> str:
+    """The text without a mark at its end, after which nothing is said."""
+    return _LAST_MARK.sub("", text)
 
 
 def has_time_marks(text: str) -> bool:

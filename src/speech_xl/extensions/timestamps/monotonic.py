@@ -31,6 +31,9 @@ class MonotonicTimestamps(LogitsProcessor):
     tokens_per_second  an answer ends where more tokens have followed its last mark than the audio after it has room for
     end_id             the token that ends an answer
     max_gap_seconds    seconds from one mark to the next, or from the beginning to the first, at most
+    spans              window of each row: its marks lie within, and where the likeliest next one lies behind it the
+                       answer ends with the mark of the window's end. None: no window
+    asked              ids before the answer that hold marks of a question
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class MonotonicTimestamps(LogitsProcessor):
         end = self.ends[:, None].minimum(last.maximum(starts) + self.max_gap_seconds)
         may = (self.seconds > last) & (self.seconds <= end) & (self.seconds >= starts - TICK) & (self.seconds < stops)
         any_may = may.any(1)
+        behind = (self.seconds > last) & (self.seconds <= end) & (self.seconds >= stops)
         # A second stands in an opened mark and nowhere else, and an opened mark is closed: else, where the second that
         # it is after is ruled out, it would go on with a word.
         opened = (input_ids[:, -1] == self.opening) & any_may
@@ -91,14 +95,27 @@ class MonotonicTimestamps(LogitsProcessor):
         out[:, self.opening] = ~any_may
         out = torch.where(opened[:, None], ~may, out)
         out = torch.cat([out, opened[:, None].expand(-1, scores.shape[1] - out.shape[1])], 1)  # rows beyond the tokens
+        closing = (self.seconds - self.stops[:, None]).abs() < TICK
+        marks = scores[:, : len(self.seconds)]
+        likeliest_behind, likeliest = (marks.masked_fill(~some, -torch.inf).amax(1) for some in (behind, may))
+        closed = opened & closing.any(1) & (likeliest_behind > likeliest)
         scores = scores.masked_fill(out, -torch.inf)
+        scores = torch.where(closed[:, None], _only(closing, scores), scores)
         since = (
             marked.flip(1).ge(0).int().argmax(1)
         )  # tokens after the last mark; 0 with none, which has the whole limit
         over = since > self.tokens_per_second * (self.ends.floor() + 1 - last[:, 0]) + SPARE
-        ended = torch.full_like(scores, -torch.inf)
-        ended[:, self.end_id] = 0.0
-        return torch.where(over[:, None], ended, scores)
+        over |= last[:, 0] >= stops[:, 0]
+        ended = torch.zeros_like(closing)
+        ended[:, self.end_id] = True
+        return torch.where(over[:, None], _only(ended, scores), scores)
+
+
+def _only(tokens: Tensor, scores: Tensor) -> Tensor:
+    """Scores [B, V] that leave only `tokens`, bool [B, K] of the first K."""
+    out = torch.full_like(scores, -torch.inf)
+    out[:, : tokens.shape[1]].masked_fill_(tokens, 0.0)
+    return out
 
 
 @cache

@@ -21,6 +21,7 @@ from speech_xl.extensions.timestamps.marks import (
     TIMED_ASR_INSTRUCTION,
     time_mark,
     timed_parts,
+    without_last_mark,
     without_time_marks,
 )
 from speech_xl.extensions.timestamps.monotonic import MonotonicTimestamps, unknown_marks
@@ -66,6 +67,9 @@ class Timestamps(Transcript):
         marks = [time_mark(start, self.step_seconds) for start, _ in timed]
         fresh = [mark if mark != before else "" for mark, before in zip(marks, ["", *marks], strict=False)]
         return " ".join(" ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, timed, strict=True)).split())
+
+    def joined(self, texts: Sequence[str]) -> str:
+        return " ".join(without_last_mark(text) for text in texts)
 
     def words(self, transcript: str) -> str:
         return without_time_marks(transcript)
