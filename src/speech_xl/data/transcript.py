@@ -63,8 +63,8 @@ class Transcript:
         return self.step_seconds or 1.0
 
     def asking_for(self, span: Span) -> str:
-        """The instruction that asks for the transcript of a window. Its first second comes last, just before the answer:
-        from there the answer goes on as it goes on from its own timestamps, which is easier to learn."""
+        """The instruction that asks for the transcript of a window. Its first second comes last, just before the
+        answer: from there the answer goes on as it goes on from its own timestamps, which is easier to learn."""
         return f"{self.instruction} until {self.second(span[1])} from {self.second(span[0])}"
 
     def second(self, second: float) -> str:
