@@ -76,7 +76,7 @@ class TinyLLM(Maker):
         tokenizer.save_pretrained(out)
         write_config(tokenizer, out)
         readings = readings_of(data.corpus, self.words, self.blends)
-        pretrain(out, readings, windows=data.transcript.windows, **self.training)
+        pretrain(out, readings, **self.training)
 
 
 class TinyLLMContinued(Maker):
@@ -116,5 +116,5 @@ class TinyLLMContinued(Maker):
             shutil.copy(self.llm / name, out / name)
         weights = start / WEIGHTS
         readings = readings_of(data.corpus, self.words, 0.0)
-        llm = pretrain(out, readings, begin=weights, windows=data.transcript.windows, **self.training)
+        llm = pretrain(out, readings, begin=weights, **self.training)
         write_stage(llm, weights, out)
