@@ -5,16 +5,11 @@ Nothing is heard: a frame is the id of a word's token or silence. `readings.py` 
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from data_recipes.session_truths import Asked
-from speech_xl.data.windows import Span
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
-from speech_xl.extensions.timestamps.monotonic import TICK
-from speech_xl.extensions.timestamps.transcript import Timestamps
 
 SILENCE = -1  # where a frame holds no word
 LONGEST_UTTERANCE = 14  # words
@@ -56,28 +51,14 @@ class Stretched:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def seconds(self) -> Span:
-        """The seconds of the whole audio at which these frames begin and end."""
-        return self.offset / self.rate, (self.offset + len(self)) / self.rate
-
-    def windows(self, marked: list[str], transcript: Timestamps, spans: Sequence[Span]) -> list[Asked]:
-        """The transcripts of windows of the audio, each with what begins in it."""
-        return [
-            replace(self.transcript(marked, transcript.grid, span), instruction=transcript.asking_for(span))
-            for span in spans
-        ]
-
-    def transcript(self, marked: list[str], step: float, span: Span = (0.0, math.inf)) -> Asked:
+    def transcript(self, marked: list[str], step: float) -> Asked:
         """The transcript with time marks in steps of `step` seconds before the texts that may have one, told by their
-        first tokens; of a span of seconds, what begins in it."""
+        first tokens."""
         texts, evidence = [], []
         lasts = [*self.firsts[1:], max(self.places) + 1]
         before = ""
         for text, first, last in zip(marked, self.firsts, lasts, strict=True):
             mark = time_mark((self.offset + self.begins[first]) / self.rate, step)
-            if not span[0] - TICK <= float(mark[1:-1]) < span[1] - TICK:
-                continue
             if mark != before:
                 texts.append(mark)
                 evidence += [[first], [first]]  # a mark is two tokens

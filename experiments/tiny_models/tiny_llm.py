@@ -13,7 +13,6 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -45,10 +44,8 @@ from experiments.tiny_models.tiny_llm_weights import (
     write,
     write_stage,
 )
-from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
-from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
@@ -152,16 +149,9 @@ def longest_words(gone: float, longest: int) -> int:
     return round(FIRST_LONGEST * (longest / FIRST_LONGEST) ** grown)
 
 
-def asked_about(
-    row: Stretched, reading: Reading, step: float, windows: Windows | None = None, rng: random.Random | None = None
-) -> list[Asked]:
-    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing; with
-    windows, a share of them window by window."""
-    if reading.asked:
-        return reading.asked
-    transcript = Timestamps(step, windows=windows)
-    spans = windows.drawn(*row.seconds, transcript.grid, rng) if windows and rng else []
-    return row.windows(reading.marked, transcript, spans) or [row.transcript(reading.marked, step)]
+def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
+    """What is asked about a reading: a transcript, with time marks in such steps, where it comes with nothing."""
+    return reading.asked or [row.transcript(reading.marked, step)]
 
 
 def suffixes_of(llm: LLM, asked: list[Asked]) -> list[Suffix]:
@@ -175,7 +165,6 @@ def held_out(
     readings: Readings,
     words: int,
     rate: float = FRAME_RATE,
-    windows: Windows | None = None,
     texts: int = 8,
 ) -> float:
     """Cross entropy a token on transcripts of `words` words kept back, teacher-forced, stretched and noisy."""
@@ -188,7 +177,7 @@ def held_out(
         row = stretched(llm, reading, rng, rate)
         silence = 0.5 * llm.embedding.weight.std() * torch.randn(llm.width)
         speech = as_speech([row], llm.embedding.weight, silence, 0.3)
-        asked = asked_about(row, reading, marks(llm)[1], windows, rng)
+        asked = asked_about(row, reading, marks(llm)[1])
         out = backbone(speech, [[None]], [suffixes_of(llm, asked)])
         loss, tokens = loss + out.loss_sum.item(), tokens + out.label_tokens
     return loss / tokens
@@ -206,13 +195,12 @@ def pretrain(
     begin: Path | None = None,
     questions: float = QUESTIONS,
     rate: float = FRAME_RATE,
-    windows: Windows | None = None,
 ) -> LLM:
     """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
     a stage's weights file.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
-    share of steps that answer questions; rate: frames a second; windows: how transcripts are asked window by window.
+    share of steps that answer questions; rate: frames a second.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
@@ -246,7 +234,7 @@ def pretrain(
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
                 rows.append(stretched(llm, reading, rng, rate))
-                asked.append(asked_about(rows[-1], reading, step_of_marks, windows, rng))
+                asked.append(asked_about(rows[-1], reading, step_of_marks))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
@@ -266,13 +254,8 @@ def pretrain(
                 write(llm, folder)
     write(llm, folder)
     for words in (12, 50, 150, 300):
-        print(f"held out, {words} words: {held_out(backbone, readings, words, rate, windows):.3f} a token")
+        print(f"held out, {words} words: {held_out(backbone, readings, words, rate):.3f} a token")
     return llm
-
-
-def windows_of(given: Sequence[float] | None) -> Windows | None:
-    """Windows of a shortest and a longest length, asked for in a share of the transcripts."""
-    return None if given is None else Windows(given[1], shortest=given[0], longest=given[1], share=given[2])
 
 
 def main() -> None:
@@ -300,10 +283,6 @@ def main() -> None:
         "--frame_rate", type=float, default=FRAME_RATE, help="speech frames a second, by adapter.stride (%(default)s)"
     )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
-    parser.add_argument(
-        "--windows", type=float, nargs=3, metavar=("SHORTEST", "LONGEST", "SHARE"),
-        help="ask a share of the transcripts window by window, of so many seconds (none)",
-    )  # fmt: skip
     given = parser.parse_args()
     if given.stage and given.begin:
         parser.error("--begin and --stage are both given; one is where to begin")
@@ -324,7 +303,6 @@ def main() -> None:
         given.stage or given.begin,
         given.questions,
         given.frame_rate,
-        windows_of(given.windows),
     )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:

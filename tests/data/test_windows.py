@@ -26,10 +26,15 @@ def session(starts=STARTS, duration=33.3, offset=0.0):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.floats(0, 300), st.floats(0.1, 200), st.floats(0.05, 60), st.sampled_from([0.2, 0.4, 1.0]), st.floats(0.01, 60)
+    st.floats(0, 300),
+    st.floats(0.1, 200),
+    st.sampled_from([0.2, 0.4, 1.0]),
+    st.sampled_from([0.1, 0.5, 4.0, 7.3]),
+    st.integers(1, 9),
+    st.integers(1, 9),
 )
-def test_windows_cover_the_audio_once(start, length, seconds, step, first):
-    for found in (spans(start, start + length, seconds, step), spans(start, start + length, seconds, step, first)):
+def test_windows_cover_the_audio_once(start, length, step, unit, first, each):
+    for found in (spans(start, start + length, step, unit, first, each), Windows(unit).spans(start, start + length, step)):
         assert found[0][0] <= start + 1e-6 and found[-1][1] >= start + length - 1e-6
         assert all(one[1] == pytest.approx(other[0]) for one, other in zip(found, found[1:], strict=False))
         assert all(stop - begin > step / 2 for begin, stop in found)
@@ -43,7 +48,7 @@ def test_every_word_is_in_one_window(transcript, offset):
     cut, rng = session(offset=offset), random.Random(0)
     plain = " ".join(s.text for s in cut.supervisions)
     for _ in range(50):
-        transcript.windows = Windows(8.0, shortest=0.5, longest=20.0)
+        transcript.windows = Windows(8.0, shortest=0.5, longest=20.0, multiple_of=0.5)
         turn = asr_turn(cut, transcript, drawn_windows(cut, transcript, rng))
         assert without_time_marks(" ".join(w.answer for w in turn.windows if w.answer)) == plain
         assert without_time_marks(turn.answer) == plain, "the whole transcript stays the truth"
@@ -110,6 +115,7 @@ def test_what_is_asked_apart_is_a_dialogue_of_its_own():
         ({"seconds": 0.0}, "windows.seconds"),
         ({"shortest": 9.0, "longest": 8.0}, "windows.longest"),
         ({"share": 1.2}, "windows.share"),
+        ({"multiple_of": 0.0}, "windows.multiple_of"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(wrong, named):
@@ -117,18 +123,29 @@ def test_windows_that_cannot_be_are_refused(wrong, named):
         Windows(**wrong)
 
 
-def test_a_window_sees_the_intervals_around_it():
+def test_windows_begin_where_intervals_do():
+    windows, rng = Windows(9.0, shortest=3.0, longest=20.0), random.Random(0)
+    assert [begin for begin, _ in windows.spans(0.0, 33.3, 0.4)] == pytest.approx([0.0, 8.0, 16.0, 24.0, 32.0])
+    lengths = set()
+    for _ in range(100):
+        *drawn, _ = windows.drawn(0.0, 90.0, 0.4, rng)
+        assert all(second == pytest.approx(4 * round(second / 4)) for span in drawn for second in span)
+        lengths |= {round(end - begin) for begin, end in drawn}
+    assert lengths == {4, 8, 12, 16, 20}
+
+
+def test_a_window_sees_its_own_intervals_and_some_behind():
     """Intervals of 4 s at 12.5 frames a second."""
     lengths = [50, 50, 50, 50, 50, 20]
     windows = Windows(8.0, context=4.0)
     assert windows.view((0.0, 8.0), lengths, 12.5) == (0, 2)
-    assert windows.view((8.0, 16.0), lengths, 12.5) == (1, 4)
-    assert windows.view((16.0, 22.0), lengths, 12.5) == (3, 5)
+    assert windows.view((8.0, 16.0), lengths, 12.5) == (2, 4)
+    assert windows.view((16.0, 22.0), lengths, 12.5) == (4, 5)
     assert Windows(8.0, context=0.0).view((8.0, 16.0), lengths, 12.5) == (2, 3)
     assert Windows(8.0, context=0.0).view((9.0, 12.5), lengths, 12.5) == (2, 3)
     assert Windows(8.0, context=None).view((8.0, 16.0), lengths, 12.5) is None
     transcript = Timestamps(1.0, windows=windows)
-    assert transcript.view((68.0, 76.0), lengths, 12.5, offset=60.0) == (1, 4), "of an excerpt that counts on"
+    assert transcript.view((68.0, 76.0), lengths, 12.5, offset=60.0) == (2, 4), "of an excerpt that counts on"
     assert transcript.view(None, lengths, 12.5) is None
 
 
@@ -136,11 +153,11 @@ def test_a_window_sees_the_intervals_around_it():
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=30), st.floats(0.5, 30), st.floats(0, 20), st.integers(0, 99))
 def test_every_frame_of_a_window_is_seen_by_it(lengths, seconds, context, seed):
     duration = sum(lengths) / 12.5
-    for span in spans(0.0, duration, seconds, 1.0, first=1.0 + seed % 7):
+    for span in spans(0.0, duration, 1.0, seconds, 1 + seed % 7, 2):
         first, last = Windows(seconds, context=context).view(span, lengths, 12.5)
         begin, end = sum(lengths[:first]) / 12.5, sum(lengths[: last + 1]) / 12.5
         assert 0 <= first <= last < len(lengths)
-        assert begin <= max(0.0, span[0] - context) + 1e-5 and end >= min(duration, span[1] + context) - 1e-5
+        assert begin <= span[0] + 1e-5 and end >= min(duration, span[1] + context) - 1e-5
 
 
 @pytest.mark.parametrize("context", [-1.0, "all"])

@@ -21,17 +21,19 @@ TICK = 1e-6  # of a step: seconds that are its multiple but for rounding belong 
 class Windows:
     """How transcripts are asked for in windows: "until [32] from [16]", one memory answering about all of them at once.
 
-    A window's answer holds what begins to be spoken in it, so that every word is in one window. Answers stay short
-    however long the audio is: a decoder can't lose its place for longer than a window, and all are decoded as a batch.
+    A window's answer holds what begins to be spoken in it, so that every word is in one window. It sees what is kept of
+    its own intervals and some behind them, and nothing else: it begins where what it sees begins, can't look elsewhere,
+    and costs the same in an hour as in a minute. All windows are decoded as a batch.
 
     Args:
         seconds: length of a window in evaluation and in use.
         shortest: shortest length in training, where each sample draws its own. Null: `seconds`.
         longest: longest length in training. Null: `seconds`.
         share: of the training transcripts, how many are asked in windows; the others are one answer each.
-        context: seconds of audio before and after a window that its answer sees too, in whole intervals: an utterance
-            may begin before the window, or end behind it. It sees what is kept of these intervals alone: it can't look
-            elsewhere, and costs the same in an hour as in a minute. Null: it sees all of the memory.
+        context: seconds of audio behind a window that its answer sees too, in whole intervals: what begins in the
+            window is heard to its end. Null: it sees all of the memory.
+        multiple_of: windows begin at multiples of so many seconds of the audio. By the length of the intervals
+            (`data.partition`) they begin where an interval does.
     """
 
     seconds: float = 16.0
@@ -39,6 +41,7 @@ class Windows:
     longest: float | None = None
     share: float = 1.0
     context: float | None = 8.0
+    multiple_of: float = 4.0
 
     def __post_init__(self) -> None:
         number("windows.seconds", self.seconds, above=0, unit="seconds")
@@ -47,6 +50,7 @@ class Windows:
         number("windows.share", self.share, least=0, most=1)
         if self.context is not None:
             number("windows.context", self.context, least=0, unit="seconds")
+        number("windows.multiple_of", self.multiple_of, above=0, unit="seconds")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -62,37 +66,38 @@ class Windows:
         if self.context is None:
             return None
         ends = list(accumulate(intervals))
-        first, last = (span[0] - self.context) * rate + TICK, (span[1] + self.context) * rate - TICK
+        first, last = span[0] * rate + TICK, (span[1] + self.context) * rate - TICK
         # An interval is seen where a part of it lies between: its end behind the first frame, its begin before the last
         return min(bisect_right(ends, first), len(ends) - 1), min(bisect_left(ends, last), len(ends) - 1)
 
     def spans(self, start: float, end: float, step: float) -> list[Span]:
-        """Windows of `seconds` over audio from second `start` to `end`, at multiples of `step`."""
-        return spans(start, end, self.seconds, step)
+        """Windows of `seconds` over audio from second `start` to `end`, their borders multiples of `step`."""
+        each = self._multiples(self.seconds)
+        return spans(start, end, step, self.multiple_of, each, each)
 
     def drawn(self, start: float, end: float, step: float, rng: random.Random) -> list[Span]:
         """Windows for a training sample, their length and first border drawn; none where it is asked whole."""
         if rng.random() >= self.share:
             return []
-        length = rng.uniform(*self.bounds)
-        return spans(start, end, length, step, first=length * (1.0 - rng.random()))
+        each = self._multiples(rng.uniform(*self.bounds))
+        return spans(start, end, step, self.multiple_of, rng.randint(1, each), each)
+
+    def _multiples(self, seconds: float) -> int:
+        return max(1, round(seconds / self.multiple_of))
 
 
-def spans(start: float, end: float, seconds: float, step: float, first: float | None = None) -> list[Span]:
-    """Windows from `start` to `end`: the first is `first` long, the others `seconds`, the last what is left.
+def spans(start: float, end: float, step: float, unit: float, first: int, each: int) -> list[Span]:
+    """Windows from `start` to `end`: the first is `first` units of so many seconds long, the others `each`, and the
+    last what is left.
 
-    All borders are multiples of `step`, in which transcripts say times; the first lies at or before `start`, the last
-    at or behind `end`. Every window holds one step at least.
+    Borders are rounded to multiples of `step`, in which transcripts say times; the first lies at or before `start`, the
+    last at or behind `end`. Every window holds one step at least.
     """
-
-    def steps(time: float) -> int:
-        return max(1, round(time / step))
-
     begin, stop = math.floor(start / step + TICK), math.ceil(end / step - TICK)
-    borders = [begin]
-    reach = begin + steps(seconds if first is None else first)
-    while reach < stop:
-        borders.append(reach)
-        reach += steps(seconds)
+    borders, units = [begin], first
+    while (border := round((start + units * unit) / step)) < stop:
+        if border > borders[-1]:
+            borders.append(border)
+        units += each
     borders.append(max(stop, begin + 1))
     return [(a * step, b * step) for a, b in zip(borders, borders[1:], strict=False)]

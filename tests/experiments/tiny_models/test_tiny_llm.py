@@ -34,7 +34,6 @@ from experiments.tiny_models.tiny_llm_weights import (
     write_stage,
 )
 from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
-from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark, without_time_marks
@@ -190,21 +189,6 @@ def test_words_of_several_tokens_have_a_mark_each():
     times = [(row.offset + row.begins[first]) / FRAME_RATE for first in row.firsts]
     assert said[::2] == [time_mark(seconds, 0.2) for seconds in times]
     assert asked.evidence[:2] == [[0], [0]] and asked.evidence[spelled + 2] == [spelled]
-
-
-def test_windows_of_a_reading_hold_each_word_once_with_the_frames_that_tell_it():
-    llm = LLM(str(TINY), pretrained=False)
-    llm.build()
-    reading, windows = Reading(["i met peter", "hello", "in rome"] * 6), Windows(4.0, shortest=2.0, longest=9.0)
-    for seed in range(20):
-        row = stretched(llm, reading, random.Random(seed))
-        asked = asked_about(row, reading, 1.0, windows, random.Random(seed))
-        whole = row.transcript(reading.marked, 1.0)
-        words = [text for turn in asked for text in without_time_marks(turn.answer).split()]
-        assert words == without_time_marks(whole.answer).split() and len(asked) > 1
-        assert [place for turn in asked for place in turn.evidence] == whole.evidence
-        spans = [Timestamps(1.0).span_of(turn.instruction) for turn in asked]
-        assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
 
 
 def test_guidance_is_what_a_head_misses_of_the_words_frames():
