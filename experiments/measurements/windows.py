@@ -129,7 +129,7 @@ def transcribe(audio: Tensor, ways: Sequence[Way], ratio: int, longest: int) -> 
             one.decode_seconds += time.perf_counter() - begin
             one.heard_seconds += heard
             one.unfinished += not said.finished
-            one.text = f"{one.text} {model.transcript.words(said.text)}".strip()
+            one.text = " ".join(f"{one.text} {model.transcript.words(said.text)}".split())
     return made
 
 

@@ -34,7 +34,8 @@ def session(starts=STARTS, duration=33.3, offset=0.0):
     st.integers(1, 9),
 )
 def test_windows_cover_the_audio_once(start, length, step, unit, first, each):
-    for found in (spans(start, start + length, step, unit, first, each), Windows(unit).spans(start, start + length, step)):
+    end, windows = start + length, Windows(unit, multiple_of=unit)
+    for found in (spans(start, end, step, unit, first, each), windows.spans(start, end, step)):
         assert found[0][0] <= start + 1e-6 and found[-1][1] >= start + length - 1e-6
         assert all(one[1] == pytest.approx(other[0]) for one, other in zip(found, found[1:], strict=False))
         assert all(stop - begin > step / 2 for begin, stop in found)
@@ -115,6 +116,7 @@ def test_what_is_asked_apart_is_a_dialogue_of_its_own():
         ({"seconds": 0.0}, "windows.seconds"),
         ({"shortest": 9.0, "longest": 8.0}, "windows.longest"),
         ({"share": 1.2}, "windows.share"),
+        ({"seconds": 9.0}, "windows.seconds: got 9.*multiple"),
         ({"multiple_of": 0.0}, "windows.multiple_of"),
     ],
 )
@@ -124,7 +126,7 @@ def test_windows_that_cannot_be_are_refused(wrong, named):
 
 
 def test_windows_begin_where_intervals_do():
-    windows, rng = Windows(9.0, shortest=3.0, longest=20.0), random.Random(0)
+    windows, rng = Windows(8.0, shortest=3.0, longest=20.0), random.Random(0)
     assert [begin for begin, _ in windows.spans(0.0, 33.3, 0.4)] == pytest.approx([0.0, 8.0, 16.0, 24.0, 32.0])
     lengths = set()
     for _ in range(100):
@@ -154,7 +156,7 @@ def test_a_window_sees_its_own_intervals_and_some_behind():
 def test_every_frame_of_a_window_is_seen_by_it(lengths, seconds, context, seed):
     duration = sum(lengths) / 12.5
     for span in spans(0.0, duration, 1.0, seconds, 1 + seed % 7, 2):
-        first, last = Windows(seconds, context=context).view(span, lengths, 12.5)
+        first, last = Windows(context=context).view(span, lengths, 12.5)
         begin, end = sum(lengths[:first]) / 12.5, sum(lengths[: last + 1]) / 12.5
         assert 0 <= first <= last < len(lengths)
         assert begin <= span[0] + 1e-5 and end >= min(duration, span[1] + context) - 1e-5

@@ -281,7 +281,7 @@ def test_windows_are_asked_side_by_side_and_joined(model, sessions, monkeypatch,
     """Also where they take several batches: as if each window were asked alone, of what it sees."""
     cuts, _, rows = sessions
     monkeypatch.setattr(type(model), "frame_rate", 5.0)
-    transcript = Transcript(Windows(1.0, context=context))
+    transcript = Transcript(Windows(1.0, context=context, multiple_of=1.0))
     turns = [EvaluationTurns(["asr"], transcript=transcript)(said(cut)) for cut in cuts]
     assert [len(some[0].windows) for some in turns] == [1, 2, 3]
     evaluator = Evaluator(model, Summarization(), [2], decoding=DecodingRules(4.0, transcript))
@@ -309,7 +309,7 @@ def test_windows_beyond_the_last_timestamp_are_not_asked(model, sessions, monkey
         def processors(self, prompt, instructions, seconds, tokens_per_second, device):
             return [Reaching([1.0 if one > 2 else None for one in seconds])]
 
-    turns = [EvaluationTurns(["asr"], transcript=Short(Windows(1.0)))(said(cut)) for cut in cuts]
+    turns = [EvaluationTurns(["asr"], transcript=Short(Windows(1.0, multiple_of=1.0)))(said(cut)) for cut in cuts]
     asked, generate = [], Summarization.generate
 
     def spy(self, model, memory, instructions, *more):
@@ -317,7 +317,9 @@ def test_windows_beyond_the_last_timestamp_are_not_asked(model, sessions, monkey
         return generate(self, model, memory, instructions, *more)
 
     monkeypatch.setattr(Summarization, "generate", spy)
-    evaluator = Evaluator(model, Summarization(), [2], decoding=DecodingRules(4.0, Short(Windows(1.0))))
+    evaluator = Evaluator(
+        model, Summarization(), [2], decoding=DecodingRules(4.0, Short(Windows(1.0, multiple_of=1.0)))
+    )
     found = list(evaluator(cuts, turns, stacked(rows)))
     assert [one.reached_seconds for one in found] == [None, None, 1.0]
     assert [one.finished for one in found][2] is False

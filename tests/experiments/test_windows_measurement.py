@@ -18,6 +18,7 @@ from speech_xl.run.command import CONFIG
 from tests.listening_models import stage_folder, tiny_model
 from tests.test_end_to_end import manifest
 
+SECOND = Windows(1.0, multiple_of=1.0)
 LONGEST = 2 * SAMPLE_RATE
 
 
@@ -37,8 +38,8 @@ def test_sessions_are_real_recordings_joined_and_what_is_said_in_them_is_shifted
 
 
 def test_both_ways_write_what_the_transcriber_writes_in_the_same_parts():
-    model, sound = tiny_model(transcript=Transcript(Windows(1.0))), torch.as_tensor(audio(5.0)).float()
-    ways = {name: windows.Way(model, asked) for name, asked in (("one", None), ("windows", Windows(1.0)))}
+    model, sound = tiny_model(transcript=Transcript(SECOND)), torch.as_tensor(audio(5.0)).float()
+    ways = {name: windows.Way(model, asked) for name, asked in (("one", None), ("windows", SECOND))}
     found = windows.transcribe(sound, list(ways.values()), 4, LONGEST)
     for way, written in zip(ways.values(), found, strict=True):
         model.transcript.windows = way.windows
@@ -56,9 +57,9 @@ def test_both_ways_write_what_the_transcriber_writes_in_the_same_parts():
 
 
 def test_a_way_of_another_model_hears_by_itself():
-    models = [tiny_model(transcript=Transcript(Windows(1.0))) for _ in range(2)]
+    models = [tiny_model(transcript=Transcript(SECOND)) for _ in range(2)]
     sound = torch.as_tensor(audio(1.0)).float()
-    found = windows.transcribe(sound, [windows.Way(model, Windows(1.0)) for model in models], 4, LONGEST)
+    found = windows.transcribe(sound, [windows.Way(model, SECOND) for model in models], 4, LONGEST)
     assert found[0].text == found[1].text and found[0].heard_seconds != found[1].heard_seconds
 
 

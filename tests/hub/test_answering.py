@@ -12,7 +12,7 @@ RATE = 16_000
 
 
 def test_a_transcript_in_windows_is_the_memory_s():
-    model, sound = tiny_model(transcript=Transcript(Windows(1.0))), torch.as_tensor(audio(2.5)).float()
+    model, sound = tiny_model(transcript=Transcript(Windows(1.0, multiple_of=1.0))), torch.as_tensor(audio(2.5)).float()
     memory = model.listen(sound, rate=RATE)
     memory.finish()
     for question in (None, model.backbone.llm.prompt.question(model.transcript.instruction)):

@@ -233,7 +233,7 @@ def test_writing_can_be_watched_and_stopped():
 
 def test_a_transcript_is_asked_for_in_windows_where_the_model_knows_them(monkeypatch):
     """By the command's way and by a question alike, in one batch or in several."""
-    model = tiny_model(transcript=Transcript(Windows(1.0)))
+    model = tiny_model(transcript=Transcript(Windows(1.0, multiple_of=1.0)))
     transcriber = Transcriber(model, part_seconds=PART)
     transcriber.push(SOUND, RATE)
     transcriber.finish()
@@ -241,7 +241,11 @@ def test_a_transcript_is_asked_for_in_windows_where_the_model_knows_them(monkeyp
     memory.finish()
     instructions = model.transcript.instructions(memory.seconds)
     assert len(instructions) == 8
-    each = [memory.listener.answer(one, model.answer_limit(one, memory.seconds)) for one in instructions]
+    listener, each = memory.listener, []
+    frames = [interval.frames for interval in listener.intervals]
+    for one in instructions:
+        view = model.transcript.view(model.transcript.span_of(one), frames, model.backbone.frame_rate)
+        each += listener.answers([one], [model.answer_limit(one, memory.seconds)], None, [view])
     asked = memory.ask(model.transcript.instruction, 10_000)
     assert asked.text == " ".join(one.text for one in each if one.text)
     assert asked.new_tokens == sum(one.new_tokens for one in each)

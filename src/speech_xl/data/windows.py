@@ -28,7 +28,7 @@ class Windows:
     Args:
         seconds: length of a window in evaluation and in use.
         shortest: shortest length in training, where each sample draws its own. Null: `seconds`.
-        longest: longest length in training. Null: `seconds`.
+        longest: longest length in training. Null: `seconds`. What is drawn is rounded to a multiple of `multiple_of`.
         share: of the training transcripts, how many are asked in windows; the others are one answer each.
         context: seconds of audio behind a window that its answer sees too, in whole intervals: what begins in the
             window is heard to its end. Null: it sees all of the memory.
@@ -51,6 +51,11 @@ class Windows:
         if self.context is not None:
             number("windows.context", self.context, least=0, unit="seconds")
         number("windows.multiple_of", self.multiple_of, above=0, unit="seconds")
+        if abs(self._multiples(self.seconds) * self.multiple_of - self.seconds) > TICK:
+            raise ValueError(
+                f"windows.seconds: got {self.seconds:g}, which is no multiple of windows.multiple_of "
+                f"({self.multiple_of:g} s, the length of the intervals); give a multiple"
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -36,8 +36,7 @@ from experiments.tiny_models.tiny_llm_weights import (
 from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
-from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark, without_time_marks
-from speech_xl.extensions.timestamps.transcript import Timestamps
+from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
