@@ -103,7 +103,8 @@ def stage(tmp_path):
     paths = {split: manifest(tmp_path / "audio", split, 4) for split in ("train", "dev", "test")}
     config["data"]["corpus"] = {"class_path": "ManifestCorpus", "init_args": paths}
     config["data"]["cache_dir"] = str(tmp_path / "cache")
-    config["data"]["transcript"] = {"class_path": "Transcript", "init_args": {"windows": {"seconds": 1.0, "multiple_of": 1.0}}}
+    windows = {"seconds": 1.0, "multiple_of": 1.0}
+    config["data"]["transcript"] = {"class_path": "Transcript", "init_args": {"windows": windows}}
     (folder / CONFIG).write_text(yaml.safe_dump(config))
     return folder
 

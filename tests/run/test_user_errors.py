@@ -62,6 +62,14 @@ def test_a_parsers_message_points_to_the_file_and_line(tmp_path):
     assert said.splitlines()[1:] == [f"  {tmp_path / 'b.yaml'}:2: data.turnz"]
     nested = 'Parser key "model":\n  Parser key "encoder":\n    Option \'namex\' is not accepted'
     assert f"{tmp_path / 'b.yaml'}:5: model.init_args.encoder.init_args.namex" in with_places(nested, configs)
+    types = "Subtypes: [<class 'A'>, <class 'NoneType'>]"
+    union = f"Does not validate against any of the Union subtypes\n  {types}\n  Errors:\n"
+    given = "  Given value type: <class 'dict'>\n  Given value: {'namex': 3}"
+    inner = "    - Problem with given class_path 'A':\n        Option 'namex' is not accepted\n"
+    said = with_places(f"Parser key \"model\":\n  {union}{inner}    - Expected a <class 'NoneType'>\n{given}", configs)
+    assert said.splitlines()[:-1] == ['Parser key "model":', *inner.splitlines()] and "b.yaml:5" in said
+    plain = f"Parser key \"x\":\n  {union}    - Expected a <class 'int'>\n  Given value: many"
+    assert with_places(plain, ()) == "Parser key \"x\":\n    - Expected a <class 'int'>\n  Given value: many"
     value = 'Parser key "model":\n  Expected a dot import path string: A'
     assert f"{tmp_path / 'a.yaml'}:2: model.class_path" in with_places(value, configs)
     assert with_places("unrecognized arguments: --x", configs) == "unrecognized arguments: --x"

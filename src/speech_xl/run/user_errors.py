@@ -23,6 +23,8 @@ PACKAGE = Path(__file__).parents[1]
 WORKER = re.compile(r"^Caught (\w+) in ")  # how torch begins what it hands on from a DataLoader worker
 FRAME = re.compile(r'^\s*File "(.+?)", line \d+', re.MULTILINE)
 NAMED = re.compile(r"[Oo]ption '([^']+)'|Parser key \"([^\"]+)\"|dot import path string: (\S+)")
+UNION = re.compile(r"\s*(- )?(Does not validate against any of|Subtypes:|Errors:|Expected a <class 'NoneType'>)")
+GIVEN = re.compile(r"\s*Given value( type)?:")
 
 
 @contextmanager
@@ -81,6 +83,7 @@ def with_places(message: str, layers: Iterable[Layer]) -> str:
 
     The parser sees all configs as one, so that it can't say itself which file a key stands in.
     """
+    message = without_unions(message)
     names = [next(filter(None, match.groups())) for match in NAMED.finditer(message)]
     # A message goes from the outermost key to the innermost: the last name is the one that is wrong.
     name = names[-1] if names else None
@@ -91,6 +94,15 @@ def with_places(message: str, layers: Iterable[Layer]) -> str:
             if f".{plain}".endswith(f".{name}") or value == name:
                 places.append(f"  {layer.path}:{line}: {key}")
     return "\n".join([message, *dict.fromkeys(places)])
+
+
+def without_unions(message: str) -> str:
+    """A parser's message without what it says about `null`, which nearly every key may be: what is left is what is
+    wrong with the value that was given."""
+    lines = [line for line in message.splitlines() if not UNION.match(line)]
+    if any("Problem with given class_path" in line for line in lines):  # then that says what is wrong with the value
+        lines = [line for line in lines if not GIVEN.match(line)]
+    return "\n".join(lines)
 
 
 def _entries(node: yaml.Node | None, prefix: str) -> Iterator[tuple[int, str, str | None]]:
