@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from lhotse import MonoCut, SupervisionSegment
 
 from speech_xl.data.dataset import EvaluationTurns
+from speech_xl.data.partition import FixedWindows, PauseWindows
 from speech_xl.data.session_part import SessionPart
 from speech_xl.data.tasks import Dialogue, TaskMixture, Turn, asr_turn, dialogues, drawn_windows
 from speech_xl.data.transcript import Transcript
-from speech_xl.data.windows import Windows, spans
+from speech_xl.data.windows import Windows, check_borders, spans
 from speech_xl.extensions.timestamps.marks import without_time_marks
 from speech_xl.extensions.timestamps.transcript import Timestamps
 
+HALF = 0.5 / 12.5 + 1e-5  # of a frame, in seconds: borders of intervals are rounded to frames
 STARTS = [0.0, 1.9, 2.0, 7.35, 8.0, 15.999, 16.0, 31.2]
 
 
@@ -117,6 +119,7 @@ def test_what_is_asked_apart_is_a_dialogue_of_its_own():
         ({"shortest": 9.0, "longest": 8.0}, "windows.longest"),
         ({"share": 1.2}, "windows.share"),
         ({"seconds": 9.0}, "windows.seconds: got 9.*multiple"),
+        ({"shortest": 6.0, "longest": 8.0}, "windows.shortest: got 6.*multiple"),
         ({"multiple_of": 0.0}, "windows.multiple_of"),
     ],
 )
@@ -125,8 +128,19 @@ def test_windows_that_cannot_be_are_refused(wrong, named):
         Windows(**wrong)
 
 
+def test_windows_that_would_begin_amid_intervals_are_refused():
+    for windows in (None, Windows(8.0), Windows(12.0, multiple_of=12.0), Windows(8.0, context=None, multiple_of=2.0)):
+        check_borders(windows, FixedWindows(4.0), 0.4)
+    with pytest.raises(ValueError, match="windows.multiple_of: got 4.*6 s of data.partition"):
+        check_borders(Windows(8.0), FixedWindows(6.0), 1.0)
+    with pytest.raises(ValueError, match="windows.multiple_of: got 4.*0.3 s from one timestamp"):
+        check_borders(Windows(8.0), FixedWindows(4.0), 0.3)
+    with pytest.warns(UserWarning, match="PauseWindows elsewhere"):
+        check_borders(Windows(8.0), PauseWindows(6.0), 1.0)
+
+
 def test_windows_begin_where_intervals_do():
-    windows, rng = Windows(8.0, shortest=3.0, longest=20.0), random.Random(0)
+    windows, rng = Windows(8.0, shortest=4.0, longest=20.0), random.Random(0)
     assert [begin for begin, _ in windows.spans(0.0, 33.3, 0.4)] == pytest.approx([0.0, 8.0, 16.0, 24.0, 32.0])
     lengths = set()
     for _ in range(100):
@@ -134,6 +148,12 @@ def test_windows_begin_where_intervals_do():
         assert all(second == pytest.approx(4 * round(second / 4)) for span in drawn for second in span)
         lengths |= {round(end - begin) for begin, end in drawn}
     assert lengths == {4, 8, 12, 16, 20}
+    ((begin, end),) = windows.spans(0.0, 8.05, 0.2)
+    assert (begin, end) == pytest.approx((0.0, 8.2)), "a rest that is no interval of its own"
+    for rate in (12.5, 50 / 3, 100 / 7, 21.5, 25 / 3):
+        ends = [round(4 * (n + 1) * rate) for n in range(9)]
+        frames = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+        assert windows.view((16.0, 24.0), frames, rate) == (4, 7)
 
 
 def test_a_window_sees_its_own_intervals_and_some_behind():
@@ -159,7 +179,7 @@ def test_every_frame_of_a_window_is_seen_by_it(lengths, seconds, context, seed):
         first, last = Windows(context=context).view(span, lengths, 12.5)
         begin, end = sum(lengths[:first]) / 12.5, sum(lengths[: last + 1]) / 12.5
         assert 0 <= first <= last < len(lengths)
-        assert begin <= span[0] + 1e-5 and end >= min(duration, span[1] + context) - 1e-5
+        assert begin <= span[0] + HALF and end >= min(duration, span[1] + context) - HALF
 
 
 @pytest.mark.parametrize("context", [-1.0, "all"])

@@ -104,6 +104,7 @@ def stage(tmp_path):
     config["data"]["corpus"] = {"class_path": "ManifestCorpus", "init_args": paths}
     config["data"]["cache_dir"] = str(tmp_path / "cache")
     windows = {"seconds": 1.0, "multiple_of": 1.0}
+    config["data"]["partition"] = {"class_path": "FixedWindows", "init_args": {"seconds": 0.5}}
     config["data"]["transcript"] = {"class_path": "Transcript", "init_args": {"windows": windows}}
     (folder / CONFIG).write_text(yaml.safe_dump(config))
     return folder
@@ -116,7 +117,7 @@ def run(monkeypatch, *words):
 
 def test_the_command_records_both_ways(stage, tmp_path, monkeypatch, capsys):
     asked = ["--sessions", "2", "--seconds", "1.5", "--hour_seconds", "2.5", "--part_seconds", "2"]
-    run(monkeypatch, stage, *asked, "--out", tmp_path, "--data", "partition.init_args.seconds=0.24")
+    run(monkeypatch, stage, *asked, "--out", tmp_path, "--data", "partition.init_args.seconds=0.25")
     entry = json.loads((tmp_path / "windows.json").read_text())
     summary, (short, hour) = entry["summary"], entry["rows"]
     assert summary["split"] == "test" and summary["wer_one"] == short["wer_one"] and entry["items"] == 3

@@ -29,6 +29,7 @@ from speech_xl.data.split_report import report_evaluation, report_training
 from speech_xl.data.tasks import SCORED, TaskMixture
 from speech_xl.data.transcript import PLAIN, Transcript
 from speech_xl.data.transforms import CutTransform
+from speech_xl.data.windows import check_borders
 
 DEFAULT_TASKS = {"asr": 1.0}
 DEFAULT_EVAL_TASKS = ["asr", "qa"]
@@ -113,6 +114,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.evaluation = EvaluationTurns(asked, eval_questions, self.transcript)
         self.partition = partition or FixedWindows(4.0)
         self.partition.keep_in(cache_dir)
+        check_borders(self.transcript.windows, self.partition, self.transcript.grid)
         self.sampling = TrainSampling(seed, max_duration, quadratic_duration, num_buckets, excerpt)
         self.eval_max_duration = eval_max_duration
         self.limits = {"dev": limit_dev, "test": limit_test}

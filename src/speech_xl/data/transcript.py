@@ -97,7 +97,7 @@ class Transcript:
 
     def joined(self, texts: Sequence[str]) -> str:
         """The transcripts of windows, in order, as one."""
-        return " ".join(texts)
+        return " ".join(text for text in texts if text)
 
     def words(self, transcript: str) -> str:
         """What is spoken, of a transcript."""

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from lightning.pytorch.utilities import rank_zero_warn
+
+from speech_xl import SHORTEST_SECONDS
 from speech_xl.checks import number
+from speech_xl.data.partition import FixedWindows, Partition
 
 Span = tuple[float, float]
 """First second of a window, and the second at which it is over."""
@@ -28,12 +32,12 @@ class Windows:
     Args:
         seconds: length of a window in evaluation and in use.
         shortest: shortest length in training, where each sample draws its own. Null: `seconds`.
-        longest: longest length in training. Null: `seconds`. What is drawn is rounded to a multiple of `multiple_of`.
+        longest: longest length in training. Null: `seconds`.
         share: of the training transcripts, how many are asked in windows; the others are one answer each.
         context: seconds of audio behind a window that its answer sees too, in whole intervals: what begins in the
             window is heard to its end. Null: it sees all of the memory.
-        multiple_of: windows begin at multiples of so many seconds of the audio. By the length of the intervals
-            (`data.partition`) they begin where an interval does.
+        multiple_of: borders, and so all lengths, are multiples of so many seconds. Set it to the length of
+            `data.partition`'s intervals, and windows begin where an interval does.
     """
 
     seconds: float = 16.0
@@ -51,11 +55,12 @@ class Windows:
         if self.context is not None:
             number("windows.context", self.context, least=0, unit="seconds")
         number("windows.multiple_of", self.multiple_of, above=0, unit="seconds")
-        if abs(self._multiples(self.seconds) * self.multiple_of - self.seconds) > TICK:
-            raise ValueError(
-                f"windows.seconds: got {self.seconds:g}, which is no multiple of windows.multiple_of "
-                f"({self.multiple_of:g} s, the length of the intervals); give a multiple"
-            )
+        for key, seconds in (("seconds", self.seconds), ("shortest", self.shortest), ("longest", self.longest)):
+            if seconds is not None and not is_multiple(seconds, self.multiple_of):
+                raise ValueError(
+                    f"windows.{key}: got {seconds:g}, which is no multiple of windows.multiple_of "
+                    f"({self.multiple_of:g} s); give a multiple"
+                )
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -71,7 +76,7 @@ class Windows:
         if self.context is None:
             return None
         ends = list(accumulate(intervals))
-        first, last = span[0] * rate + TICK, (span[1] + self.context) * rate - TICK
+        first, last = round(span[0] * rate), round((span[1] + self.context) * rate)  # as intervals are rounded
         # An interval is seen where a part of it lies between: its end behind the first frame, its begin before the last
         return min(bisect_right(ends, first), len(ends) - 1), min(bisect_left(ends, last), len(ends) - 1)
 
@@ -84,11 +89,43 @@ class Windows:
         """Windows for a training sample, their length and first border drawn; none where it is asked whole."""
         if rng.random() >= self.share:
             return []
-        each = self._multiples(rng.uniform(*self.bounds))
+        each = rng.randint(*(self._multiples(seconds) for seconds in self.bounds))
         return spans(start, end, step, self.multiple_of, rng.randint(1, each), each)
 
     def _multiples(self, seconds: float) -> int:
         return max(1, round(seconds / self.multiple_of))
+
+
+def is_multiple(seconds: float, of: float) -> bool:
+    """Whether one length is a whole number of times another, but for rounding."""
+    return seconds >= of * (1 - TICK) and math.isclose(seconds, round(seconds / of) * of, rel_tol=TICK)
+
+
+def check_borders(windows: Windows | None, partition: Partition, step: float) -> None:
+    """Raises ValueError where windows would begin between timestamps, or amid intervals of equal length: what lies
+    before them there would be seen. Warns of a partition whose intervals have no such length.
+
+    step: seconds from timestamp to timestamp.
+    """
+    if windows is None:
+        return
+    if not is_multiple(windows.multiple_of, step):
+        raise ValueError(
+            f"windows.multiple_of: got {windows.multiple_of:g}, which is no multiple of the {step:g} s from one "
+            "timestamp to the next; give a multiple"
+        )
+    if windows.context is None:
+        return
+    if not isinstance(partition, FixedWindows):
+        rank_zero_warn(
+            f"windows begin at multiples of {windows.multiple_of:g} s, and intervals of {type(partition).__name__} "
+            "elsewhere: a window sees what its first interval has before it, and its answer may begin there"
+        )
+    elif not is_multiple(windows.multiple_of, partition.seconds):
+        raise ValueError(
+            f"windows.multiple_of: got {windows.multiple_of:g}, which is no multiple of the {partition.seconds:g} s of "
+            "data.partition's intervals; give a multiple, so that windows begin where an interval does"
+        )
 
 
 def spans(start: float, end: float, step: float, unit: float, first: int, each: int) -> list[Span]:
@@ -96,12 +133,12 @@ def spans(start: float, end: float, step: float, unit: float, first: int, each: 
     last what is left.
 
     Borders are rounded to multiples of `step`, in which transcripts say times; the first lies at or before `start`, the
-    last at or behind `end`. Every window holds one step at least.
+    last at or behind `end`. Every window holds one step at least, and no rest too short to be an interval.
     """
     begin, stop = math.floor(start / step + TICK), math.ceil(end / step - TICK)
     borders, units = [begin], first
     while (border := round((start + units * unit) / step)) < stop:
-        if border > borders[-1]:
+        if border > borders[-1] and end - border * step >= SHORTEST_SECONDS:
             borders.append(border)
         units += each
     borders.append(max(stop, begin + 1))

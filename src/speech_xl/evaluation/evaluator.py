@@ -168,7 +168,10 @@ class Evaluator:
             rules = decoding.processors(self.model.llm.prompt, instructions, seconds, self.model.device)
             texts += self.compressor.generate(self.model, memory, instructions, limits, rules, rows, views)
         answers = iter(texts)
-        return [decoding.joined([next(answers) for _ in some]) for some in questions]
+        found = [[next(answers) for _ in some] for some in questions]
+        return [
+            decoding.joined(some) if turn.windows else some[0] for some, (_, turn) in zip(found, asked, strict=True)
+        ]
 
     def _costs(self, memory: KVMemory, cuts: Sequence[Cut], speech: Speech, seconds: float) -> list[dict[str, Any]]:
         """Of each row of a memory that has heard and was asked nothing yet, the costs that `Prediction` explains."""

@@ -28,7 +28,7 @@ def answered(
     if instruction == model.transcript.instruction:
         reach = listener.reach(instruction)  # what is later can't be written down
         instructions = model.transcript.instructions(listener.seconds if reach is None else reach)
-    if len(instructions) == 1:
+    if model.transcript.span_of(instructions[0]) is None:
         return listener.answer(instructions[0], limit, watch)
     transcript, frames = model.transcript, [one.frames for one in listener.intervals]
     limits = [min(limit, model.answer_limit(one, listener.seconds)) for one in instructions]

@@ -86,8 +86,6 @@ class GeneratedText:
         cls, texts: Sequence["GeneratedText"], join: Callable[[Sequence[str]], str] = " ".join
     ) -> "GeneratedText":
         """The answers about one audio's windows, in order, as one. join: makes one text of theirs"""
-        if len(texts) == 1:
-            return texts[0]
         reached = next((one.reached_seconds for one in texts if one.reached_seconds is not None), None)
         text = join([one.text for one in texts if one.text])
         return cls(text, all(one.finished for one in texts), reached, sum(one.new_tokens for one in texts))

@@ -24,8 +24,8 @@ A benchmark, asked of a stage or of a trained stage's folder (docs/benchmarks.md
 
 An experiment file: all stages of an experiment in one YAML, and what is compared at the end
   python experiments/run.py fit -c digits.yaml                  trains what is missing of all its stages
-  python experiments/run.py fit -c digits.yaml --only sst       one stage, and what it needs
-  python experiments/run.py test -c digits.yaml --only sst      predictions and table of one stage
+  python experiments/run.py fit -c digits.yaml --only sst_1     one stage, and what it needs
+  python experiments/run.py test -c digits.yaml --only sst_1    predictions and table of one stage
   python experiments/run.py compare -c digits.yaml              tables of its `compare` section: .md, .csv, .json, .png
   python experiments/run.py fit -c digits.yaml --rehearse       two steps of every stage, in runs/rehearsal
   (docs/experiments_files.md says how to write one)

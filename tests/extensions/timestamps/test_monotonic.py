@@ -193,7 +193,14 @@ def test_an_answer_ends_where_the_likeliest_next_second_lies_behind_its_window()
     ended = rule(torch.cat([ids, torch.tensor([marks[8], marks[12], marks[24]])], dim=1), torch.zeros_like(scores))
     only = [(row > -torch.inf).nonzero().flatten().tolist() == [prompt.end_id] for row in ended]
     assert only == [True, False, True]
-    assert transcript.joined(["[2] one [8]", "", "[9] two", "three [24]"]) == "[2] one  [9] two three"
+    assert transcript.joined(["[2] one [8]", "", "[9] two", "three [24]"]) == "[2] one [9] two three"
+    last = torch.tensor([[*asked[0], *marks[7], *tokenizer(" hello", add_special_tokens=False)["input_ids"][-1:]]])
+    rule.starts, rule.stops, rule.ends = rule.starts[:1], rule.stops[:1], rule.ends[:1]
+    rule.asked = len(asked[0])
+    scores = torch.zeros(1, len(tokenizer))
+    scores[0, marks[0][0]] = 9.0
+    assert rule(last, scores).argmax() == marks[0][0], "behind its last second the window can still be closed"
+    assert (rule(opened(last, marks), scores) > -torch.inf).nonzero().flatten().tolist() == [0, marks[8][1]]
 
 
 def test_windows_beside_another_question_have_no_such_rule():

@@ -15,10 +15,11 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from speech_xl.extensions.timestamps.marks import time_mark
+from speech_xl.model.decoding_rules import TAIL_SECONDS
 from speech_xl.model.prompt import Prompt
 
 SPARE = 8  # tokens
-TICK = 1e-3  # seconds by which a mark may miss a window's border by rounding
+TICK = 1e-4  # seconds by which a mark may miss a window's border by rounding
 _SECOND = re.compile(r"\d+(\.\d+)?\]")  # a mark without its opening
 
 
@@ -86,8 +87,10 @@ class MonotonicTimestamps(LogitsProcessor):
         starts, stops = self.starts[:, None], self.stops[:, None] - TICK
         end = self.ends[:, None].minimum(last.maximum(starts) + self.max_gap_seconds)
         may = (self.seconds > last) & (self.seconds <= end) & (self.seconds >= starts - TICK) & (self.seconds < stops)
-        any_may = may.any(1)
         behind = (self.seconds > last) & (self.seconds <= end) & (self.seconds >= stops)
+        closing = (self.seconds - self.stops[:, None]).abs() < TICK
+        closable = closing.any(1) & behind.any(1)
+        any_may = may.any(1) | closable
         # A second stands in an opened mark and nowhere else, and an opened mark is closed: else, where the second that
         # it is after is ruled out, it would go on with a word.
         opened = (input_ids[:, -1] == self.opening) & any_may
@@ -95,16 +98,16 @@ class MonotonicTimestamps(LogitsProcessor):
         out[:, self.opening] = ~any_may
         out = torch.where(opened[:, None], ~may, out)
         out = torch.cat([out, opened[:, None].expand(-1, scores.shape[1] - out.shape[1])], 1)  # rows beyond the tokens
-        closing = (self.seconds - self.stops[:, None]).abs() < TICK
         marks = scores[:, : len(self.seconds)]
         likeliest_behind, likeliest = (marks.masked_fill(~some, -torch.inf).amax(1) for some in (behind, may))
-        closed = opened & closing.any(1) & (likeliest_behind > likeliest)
+        closed = opened & closable & ((likeliest_behind > likeliest) | ~may.any(1))
         scores = scores.masked_fill(out, -torch.inf)
         scores = torch.where(closed[:, None], _only(closing, scores), scores)
         since = (
             marked.flip(1).ge(0).int().argmax(1)
         )  # tokens after the last mark; 0 with none, which has the whole limit
-        over = since > self.tokens_per_second * (self.ends.floor() + 1 - last[:, 0]) + SPARE
+        until = self.ends.minimum(self.stops + TAIL_SECONDS)  # what begins last in a window may go on behind it
+        over = since > self.tokens_per_second * (until.floor() + 1 - last[:, 0]) + SPARE
         over |= last[:, 0] >= stops[:, 0]
         ended = torch.zeros_like(closing)
         ended[:, self.end_id] = True

@@ -69,7 +69,7 @@ class Timestamps(Transcript):
         return " ".join(" ".join(f"{mark} {text}" for mark, (_, text) in zip(fresh, timed, strict=True)).split())
 
     def joined(self, texts: Sequence[str]) -> str:
-        return " ".join(without_last_mark(text) for text in texts)
+        return super().joined([without_last_mark(text) for text in texts])
 
     def words(self, transcript: str) -> str:
         return without_time_marks(transcript)
