@@ -150,6 +150,11 @@ def test_windows_begin_where_intervals_do():
     assert lengths == {4, 8, 12, 16, 20}
     ((begin, end),) = windows.spans(0.0, 8.05, 0.2)
     assert (begin, end) == pytest.approx((0.0, 8.2)), "a rest that is no interval of its own"
+    for offset in (0.1, 0.5, 1.3):
+        for step in (0.2, 1.0):
+            for begin, _ in windows.spans(offset, offset + 60.0, step)[1:]:
+                assert windows.view((begin - offset, begin + 8 - offset), [50] * 15, 12.5)[0] == (begin - offset) // 4
+                assert (begin - offset) % 4 < step
     for rate in (12.5, 50 / 3, 100 / 7, 21.5, 25 / 3):
         ends = [round(4 * (n + 1) * rate) for n in range(9)]
         frames = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

@@ -132,12 +132,12 @@ def spans(start: float, end: float, step: float, unit: float, first: int, each: 
     """Windows from `start` to `end`: the first is `first` units of so many seconds long, the others `each`, and the
     last what is left.
 
-    Borders are rounded to multiples of `step`, in which transcripts say times; the first lies at or before `start`, the
-    last at or behind `end`. Every window holds one step at least, and no rest too short to be an interval.
+    Borders are rounded up to multiples of `step`, in which transcripts say times; the first lies at or before `start`,
+    the last at or behind `end`. Every window holds one step at least, and no rest too short to be an interval.
     """
     begin, stop = math.floor(start / step + TICK), math.ceil(end / step - TICK)
     borders, units = [begin], first
-    while (border := round((start + units * unit) / step)) < stop:
+    while (border := math.ceil((start + units * unit) / step - TICK)) < stop:
         if border > borders[-1] and end - border * step >= SHORTEST_SECONDS:
             borders.append(border)
         units += each
