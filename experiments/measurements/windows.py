@@ -209,7 +209,7 @@ def measure(
 ) -> tuple[dict[str, Any], dict[str, list[Written]]]:
     """The row of some sessions, and what each way wrote of each."""
     written: dict[str, list[Written]] = {name: [] for name in ways}
-    audio = f"{_minutes(sessions[0])} minutes"
+    audio = f"{_minutes(*sessions)} minutes"
     for number, session in enumerate(sessions, 1):
         for name, one in zip(ways, transcribe(session.audio, list(ways.values()), ratio, longest), strict=True):
             written[name].append(one)
@@ -218,8 +218,9 @@ def measure(
     return row_of(audio, sessions, written), written
 
 
-def _minutes(session: Session) -> int:
-    return round(len(session.audio) / SAMPLE_RATE / 60)
+def _minutes(*sessions: Session) -> str:
+    """Their mean length."""
+    return f"{sum(len(one.audio) for one in sessions) / len(sessions) / SAMPLE_RATE / 60:.3g}"
 
 
 def prepare(given: argparse.Namespace) -> tuple[dict[str, Way], int, int, str, list[Session], Session]:
@@ -271,7 +272,7 @@ def main() -> None:
         summary_of(rows, blocks) | {"split": given.split},
         command=shlex.join(["python", "experiments/measurements/windows.py", *(names.get(w, w) for w in sys.argv[1:])]),
         data=(
-            f"{given.split} sessions of {corpus}, joined to {len(short)} of {_minutes(short[0])} minutes and one "
+            f"{given.split} sessions of {corpus}, joined to {len(short)} of {_minutes(*short)} minutes on average and one "
             f"of {_minutes(hour)} minutes, at {ratio}x, in parts of at most {longest / SAMPLE_RATE:.0f} s"
         ),
         items=len(short) + 1,
