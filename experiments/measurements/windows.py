@@ -272,8 +272,8 @@ def main() -> None:
         summary_of(rows, blocks) | {"split": given.split},
         command=shlex.join(["python", "experiments/measurements/windows.py", *(names.get(w, w) for w in sys.argv[1:])]),
         data=(
-            f"{given.split} sessions of {corpus}, joined to {len(short)} of {_minutes(*short)} minutes on average and one "
-            f"of {_minutes(hour)} minutes, at {ratio}x, in parts of at most {longest / SAMPLE_RATE:.0f} s"
+            f"{given.split} sessions of {corpus}, joined to {len(short)} of {_minutes(*short)} minutes on average and "
+            f"one of {_minutes(hour)} minutes, at {ratio}x, in parts of at most {longest / SAMPLE_RATE:.0f} s"
         ),
         items=len(short) + 1,
         commit=commit,
