@@ -89,11 +89,12 @@ class Transcript:
             return None
         return self.windows.view((span[0] - offset, span[1] - offset), intervals, rate)
 
-    def instructions(self, seconds: float) -> list[str]:
+    def instructions(self, seconds: float, reach: float | None = None) -> list[str]:
         """What asks for all of so many seconds of audio: an instruction a window, or one."""
         if self.windows is None:
             return [self.instruction]
-        return [self.asking_for(span) for span in self.windows.spans(0.0, seconds, self.grid)]
+        spans = self.windows.spans(0.0, seconds, self.grid)
+        return [self.asking_for(span) for span in spans if reach is None or span[0] <= reach]
 
     def joined(self, texts: Sequence[str]) -> str:
         """The transcripts of windows, in order, as one."""

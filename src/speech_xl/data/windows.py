@@ -93,7 +93,7 @@ class Windows:
         return spans(start, end, step, self.multiple_of, rng.randint(1, each), each)
 
     def _multiples(self, seconds: float) -> int:
-        return max(1, round(seconds / self.multiple_of))
+        return round(seconds / self.multiple_of)
 
 
 def is_multiple(seconds: float, of: float) -> bool:

@@ -10,7 +10,6 @@ from speech_xl.model.layout import View
 from speech_xl.model.speech import GeneratedText
 
 if TYPE_CHECKING:
-    from speech_xl.data.transcript import Transcript
     from speech_xl.inference.model import ListeningModel
     from speech_xl.model.listener import Listener
 
@@ -27,7 +26,7 @@ def answered(
     """
     instructions = [instruction]
     if instruction == model.transcript.instruction:
-        instructions = writable(model.transcript, listener.seconds, listener.reach(instruction))
+        instructions = model.transcript.instructions(listener.seconds, listener.reach(instruction))
     if model.transcript.span_of(instructions[0]) is None:
         return listener.answer(instructions[0], limit, watch)
     transcript, frames = model.transcript, [one.frames for one in listener.intervals]
@@ -45,16 +44,6 @@ def answered(
         if not all(watch.on_token(token) for token in tokens):
             joined.finished = False
     return joined
-
-
-def writable(transcript: Transcript, seconds: float, reach: float | None) -> list[str]:
-    """What asks for all of so many seconds, without the windows that begin behind `reach`, the last second that can be
-    written down."""
-    instructions = transcript.instructions(seconds)
-    spans = [transcript.span_of(one) for one in instructions]
-    return [
-        one for one, span in zip(instructions, spans, strict=True) if reach is None or span is None or span[0] <= reach
-    ]
 
 
 def at_once(listener: Listener, views: Sequence[View | None]) -> int:

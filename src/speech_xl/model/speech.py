@@ -82,9 +82,7 @@ class GeneratedText:
     new_tokens: int = 0
 
     @classmethod
-    def joined(
-        cls, texts: Sequence["GeneratedText"], join: Callable[[Sequence[str]], str] = " ".join
-    ) -> "GeneratedText":
+    def joined(cls, texts: Sequence["GeneratedText"], join: Callable[[Sequence[str]], str]) -> "GeneratedText":
         """The answers about one audio's windows, in order, as one. join: makes one text of theirs"""
         reached = next((one.reached_seconds for one in texts if one.reached_seconds is not None), None)
         text = join([one.text for one in texts if one.text])
