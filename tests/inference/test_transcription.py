@@ -13,6 +13,7 @@ from speech_xl.data.windows import Windows
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.inference import Transcriber
 from speech_xl.inference.parts import most_seconds, quietest
+from speech_xl.model.listener import Listener
 from speech_xl.model.memory_file import MemoryFileError
 from tests.listening_models import tiny_model
 
@@ -257,3 +258,28 @@ def test_a_transcript_is_asked_for_in_windows_where_the_model_knows_them(monkeyp
     whole = tiny_model()
     texts = [whole.transcribe(SOUND, rate=RATE, part_seconds=PART).text, transcriber.transcription.text]
     assert texts[0] != texts[1] and "" not in texts, "parts are asked for in windows too"
+
+
+def test_windows_are_asked_with_their_views_and_none_behind_the_last_timestamp(monkeypatch):
+    """A question about one window too, as it was trained."""
+    model = tiny_model(transcript=Transcript(Windows(1.0, multiple_of=1.0)))
+    memory = model.listen(SOUND, rate=RATE)
+    memory.finish()
+    instructions, asked = model.transcript.instructions(memory.seconds), []
+    frames, answers = [one.frames for one in memory.listener.intervals], Listener.answers
+
+    def spy(self, instructions, limits, watch=None, views=()):
+        asked.extend(zip(instructions, views, strict=True))
+        return answers(self, instructions, limits, watch, views)
+
+    monkeypatch.setattr(Listener, "answers", spy)
+    seen = {
+        one: model.transcript.view(model.transcript.span_of(one), frames, model.backbone.frame_rate)
+        for one in instructions
+    }
+    memory.ask(instructions[2], 4)
+    assert asked == [(instructions[2], seen[instructions[2]])]
+    asked.clear()
+    monkeypatch.setattr(Listener, "reach", lambda self, instruction: 2.5)
+    memory.ask(model.transcript.instruction, 4)
+    assert asked == [(one, seen[one]) for one in instructions[:3]]

@@ -203,6 +203,19 @@ def test_an_answer_ends_where_the_likeliest_next_second_lies_behind_its_window()
     assert (rule(opened(last, marks), scores) > -torch.inf).nonzero().flatten().tolist() == [0, marks[8][1]]
 
 
+def test_an_answer_ends_where_its_window_has_no_room_for_more():
+    """Of an hour's audio 8 s to 16 s, and what begins there last: not as many tokens as the hour has room for."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    prompt, transcript = Prompt(tokenizer), Timestamps(1.0, windows=Windows(8.0))
+    (rule,) = transcript.processors(prompt, transcript.instructions(3600.0)[1:2], [3600.0], 2.0, torch.device("cpu"))
+    rule.asked = 0
+    mark = tokenizer("[8]", add_special_tokens=False)["input_ids"]
+    word = tokenizer(" hello", add_special_tokens=False)["input_ids"][-1:]
+    for said, ended in ((20, False), (60, True)):
+        free = rule(torch.tensor([[*mark, *word * said]]), torch.zeros(1, len(tokenizer))) > -torch.inf
+        assert (free[0].nonzero().flatten().tolist() == [prompt.end_id]) == ended
+
+
 def test_windows_beside_another_question_have_no_such_rule():
     prompt, transcript = Prompt(AutoTokenizer.from_pretrained(TINY)), Timestamps(1.0, windows=Windows(8.0))
     instructions = [*transcript.instructions(10.0), "who speaks?"]
