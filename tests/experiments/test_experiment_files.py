@@ -26,9 +26,8 @@ FOLDERS = {  # of what isn't downloaded in the record
     "read_speech": {"data.corpus.init_args.corpus_dir": "LIBRISPEECH"},
     "voices": {"data.corpus.init_args.emodb_dir": "EMODB", "data.corpus.init_args.speechocean_dir": "SPEECHOCEAN"},
 }
-FOLDERS |= {f"fair_{name}": FOLDERS[name] for name in ("read_speech", "voices")}
-FOLDERS |= {"read_speech_long": FOLDERS["read_speech"]}
-FAIR = ("digits", "fair_read_speech", "fair_voices")  # whose methods are trained alike
+FOLDERS |= {name: FOLDERS["read_speech"] for name in ("fair_read_speech", "read_speech_long")}
+FAIR = ("digits", "fair_read_speech", "voices")  # whose methods are trained alike
 OTHERS = ("own_folder", "benchmarks_mini", *FAIR)  # that never were shell scripts
 ALIKE = ("data", "trainer", "seed_everything")  # keys that methods of one table have in common, and of the model:
 ALIKE_MODEL = ("encoder", "adapter", "frame_code", "llm", "extensions", "warmup_steps", "seed", "max_tokens_per_second")
