@@ -85,5 +85,5 @@ class GeneratedText:
     def joined(cls, texts: Sequence["GeneratedText"], join: Callable[[Sequence[str]], str]) -> "GeneratedText":
         """The answers about one audio's windows, in order, as one. join: makes one text of theirs"""
         reached = next((one.reached_seconds for one in texts if one.reached_seconds is not None), None)
-        text = join([one.text for one in texts if one.text])
+        text = join([one.text for one in texts])
         return cls(text, all(one.finished for one in texts), reached, sum(one.new_tokens for one in texts))
