@@ -1,6 +1,6 @@
 """Machine-readable results: docs/results/<name>.json, one file a measuring command, always with the same keys.
 
-record("main_job", summary={"wer_1x": 0.031}, command="python experiments/run.py test -c stage3.yaml",
+record("default", summary={"wer_1x": 0.031}, command="python experiments/run.py test -c stage3.yaml",
        data="embedded, split test", items=200)
 """
 

@@ -15,21 +15,9 @@ QUESTIONS = {  # of the server's drill
 }
 
 
-def embedded() -> str:
-    """WER and question accuracy of the default stages by ratio."""
-    summary = record("main_job")["summary"]
-
-    def cell(name: str) -> str:
-        return PERCENT.cell([(summary[name], summary[f"{name}_low"], summary[f"{name}_high"])])
-
-    every = {int(key[4:-1]) for key in summary if key.startswith("wer_") and key.endswith("x")}
-    body = [[f"{ratio}x", cell(f"wer_{ratio}x"), cell(f"qa_{ratio}x")] for ratio in sorted(every)]
-    return table(["ratio", "WER, %", "questions right, %"], body)
-
-
 def embedded_minutes() -> str:
     """Minutes from a clean clone."""
-    found = record("main_job")
+    found = record("default")
     summary, minutes = found["summary"], found["minutes"]
     body = [
         ("virtual environment and install", minutes["venv"] + minutes["install"]),

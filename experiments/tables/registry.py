@@ -121,7 +121,6 @@ TABLES: dict[str, Callable[[], str]] = {
             *kept(LONG_BEFORE),
         ],
     ),
-    "embedded": measures.embedded,
     "ablations": measures.ablations(4),
     "exactness": measures.exactness("scheme"),
     "memory_and_flops": measures.memory_and_flops,

@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from experiments.measurements import efficiency, main_job
+from experiments.measurements import default_stages, efficiency
 from experiments.measurements.counting import INTERVAL, RATE, TEXT, Counted, counts_agree, full_cache, with_ssts
 from experiments.measurements.record import ROOT
 from experiments.measurements.sizes import smollm2_135m
 
 
-def test_the_main_jobs_summary_holds_minutes_rates_and_their_intervals():
+def test_the_summary_of_the_default_stages_holds_minutes_rates_and_their_intervals():
     times = {"venv": 0.5, "install": 1.5, "stage2": 15.0, "stage3": 20.0, "test": 4.0}
     rate = {"value": 0.1, "low": 0.05, "high": 0.2}
-    summary = main_job.summarise(times, {1: {"wer": rate, "qa": rate}, 16: {"wer": rate, "qa": rate}})
+    summary = default_stages.summarise(times, {1: {"wer": rate, "qa": rate}, 16: {"wer": rate, "qa": rate}}, "test")
     assert summary["stage2_fresh_minutes"] == 17.0 and summary["all_stages_minutes"] == 35.0
     assert (summary["wer_16x"], summary["wer_1x_low"], summary["qa_1x_high"]) == (0.1, 0.05, 0.2)
-    assert all(isinstance(value, float) for value in summary.values())
+    assert summary.pop("split") == "test" and all(isinstance(value, float) for value in summary.values())
 
 
 def test_what_is_counted_on_meta_tensors_is_what_a_model_that_listens_does():

@@ -17,15 +17,15 @@ GOOD = {
 
 
 def test_a_record_has_every_key_and_the_numbers_given(tmp_path):
-    path = record("main_job", items=40, folder=tmp_path, interval_95={"wer_1x": [0.02, 0.04]}, **GOOD)
+    path = record("default", items=40, folder=tmp_path, interval_95={"wer_1x": [0.02, 0.04]}, **GOOD)
     entry = json.loads(path.read_text())
-    assert path == tmp_path / "main_job.json"
+    assert path == tmp_path / "default.json"
     assert list(entry)[: len(KEYS)] == list(KEYS)
     assert entry["summary"] == GOOD["summary"] and entry["items"] == 40
     assert entry["interval_95"] == {"wer_1x": [0.02, 0.04]}
     assert entry["machine"]["cores"] >= 1 and entry["machine"]["ram_gib"] > 0
-    assert [p.name for p in tmp_path.iterdir()] == ["main_job.json"]
-    record("main_job", items=40, folder=tmp_path, **GOOD | {"summary": {"wer_1x": 0.03, "split": "test"}})
+    assert [p.name for p in tmp_path.iterdir()] == ["default.json"]
+    record("default", items=40, folder=tmp_path, **GOOD | {"summary": {"wer_1x": 0.03, "split": "test"}})
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_record_has_every_key_and_the_numbers_given(tmp_path):
 )
 def test_a_bad_value_is_refused_by_name_and_nothing_is_written(tmp_path, change, named):
     with pytest.raises(ValueError, match=named):
-        record(**{"name": "main_job", "items": 40, "folder": tmp_path, **GOOD, **change})
+        record(**{"name": "default", "items": 40, "folder": tmp_path, **GOOD, **change})
     assert not list(tmp_path.iterdir())
 
 

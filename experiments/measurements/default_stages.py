@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The main job, measured: install, stages 1 to 3 by their default configs, test; writes docs/results/main_job.json.
+"""The default stages, measured: install, stages 1 to 3 by their configs, test; writes docs/results/default.json.
 
-    python experiments/measurements/main_job.py --work /tmp/main_job
+    python experiments/measurements/default_stages.py --work /tmp/default_stages
 
 makes a new virtual environment, a new corpus and new runs under --work, so that nothing made before is used. A run that
 was broken off goes on where it stopped when the same folder is given; the minutes of finished steps are kept.
@@ -40,9 +40,10 @@ def timed(work: Path, name: str, command: str, times: dict[str, float]) -> None:
     (work / "minutes.json").write_text(json.dumps(times, indent=2))
 
 
-def summarise(times: dict[str, float], rows: dict[int, dict[str, Any]]) -> dict[str, float]:
-    """The summary's numbers: minutes, WER per ratio and Q&A accuracy per ratio."""
-    summary = {
+def summarise(times: dict[str, float], rows: dict[int, dict[str, Any]], split: str) -> dict[str, float | str]:
+    """Minutes, WER per ratio and Q&A accuracy per ratio, as shares."""
+    summary: dict[str, float | str] = {
+        "split": split,
         "stage2_fresh_minutes": round(times["venv"] + times["install"] + times["stage2"], 2),
         "all_stages_minutes": round(times["stage2"] + times["stage3"], 2),
         "test_minutes": round(times["test"], 2),
@@ -70,15 +71,15 @@ def main() -> None:
     scores = json.loads((work / "runs" / "default" / "stage3" / "results.json").read_text())
     rows = {int(ratio): row["rates"] for ratio, row in scores["ratios"].items()}
     path = record(
-        "main_job",
-        summarise(times, rows),
-        command="python experiments/measurements/main_job.py --work DIR",
+        "default",
+        summarise(times, rows, "test"),
+        command="python experiments/measurements/default_stages.py --work DIR",
         data=f"embedded corpus, split test, {scores['sessions']} sessions",
         items=scores["items"],
         commit=commit,
         minutes=times,
     )
-    shutil.copy(work / "runs" / "default" / "stage3" / "results.md", ROOT / "docs" / "results" / "main_job.md")
+    shutil.copy(work / "runs" / "default" / "stage3" / "results.md", ROOT / "docs" / "results" / "default.md")
     print(f"written: {path}")
 
 
