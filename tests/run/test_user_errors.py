@@ -70,6 +70,9 @@ def test_a_parsers_message_points_to_the_file_and_line(tmp_path):
     assert said.splitlines()[:-1] == ['Parser key "model":', *inner.splitlines()] and "b.yaml:5" in said
     plain = f"Parser key \"x\":\n  {union}    - Expected a <class 'int'>\n  Given value: many"
     assert with_places(plain, ()) == "Parser key \"x\":\n    - Expected a <class 'int'>\n  Given value: many"
+    number = "  - Expected a path but 8 either not accessible or invalid\n    - Expected a dot import path string: 8"
+    said = with_places(f'Parser key "turns":\n{number}', configs).splitlines()
+    assert said[1] == "  - Expected keys of its own ({key: value}), got 8" and "a.yaml:4: data.turns" in said[2]
     value = 'Parser key "model":\n  Expected a dot import path string: A'
     assert f"{tmp_path / 'a.yaml'}:2: model.class_path" in with_places(value, configs)
     assert with_places("unrecognized arguments: --x", configs) == "unrecognized arguments: --x"

@@ -25,6 +25,10 @@ FRAME = re.compile(r'^\s*File "(.+?)", line \d+', re.MULTILINE)
 NAMED = re.compile(r"[Oo]ption '([^']+)'|Parser key \"([^\"]+)\"|dot import path string: (\S+)")
 UNION = re.compile(r"\s*(- )?(Does not validate against any of|Subtypes:|Errors:|Expected a <class 'NoneType'>)")
 GIVEN = re.compile(r"\s*Given value( type)?:")
+PLAIN = re.compile(  # what the parser says of a plain value where keys or a class are expected
+    r"( *- )Expected a path but (\d\S*|true|false) either not accessible or invalid"
+    r"\n *- Expected a dot import path string: \2"
+)
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def without_unions(message: str) -> str:
     lines = [line for line in message.splitlines() if not UNION.match(line)]
     if any("Problem with given class_path" in line for line in lines):  # then that says what is wrong with the value
         lines = [line for line in lines if not GIVEN.match(line)]
-    return "\n".join(lines)
+    return PLAIN.sub(r"\1Expected keys of its own ({key: value}), got \2", "\n".join(lines))
 
 
 def _entries(node: yaml.Node | None, prefix: str) -> Iterator[tuple[int, str, str | None]]:
