@@ -23,6 +23,7 @@ from speech_xl.data.corpus import Corpus
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 
 RANDOM = 0.25  # share of transcripts that are random words
+FEW = (3, 12)  # different words of a text that says the same few again and again
 MOST_QUESTIONS = 8  # a sample's, about one text
 FEWEST_ASKED = 4  # words of a text that a corpus asks about in its own way
 WORDS_A_TURN = 16  # of the grammar's sessions, at least
@@ -48,17 +49,21 @@ class GrammarReadings:
     """Sessions of the embedded corpus's grammar: the train split's sentences, or the dev split's.
 
     mark_words: words have time marks of their own, not utterances.
+    few_words: share of transcripts that are the same few words again and again, so that only times tell the place.
     """
 
-    def __init__(self, mark_words: bool = False) -> None:
-        self.mark_words = mark_words
+    def __init__(self, mark_words: bool = False, few_words: float = 0.0) -> None:
+        self.mark_words, self.few_words = mark_words, few_words
 
     def transcripts(self, rng: random.Random, words: int, held_out: bool = False) -> Iterator[Reading]:
         known, split = vocabulary(), "dev" if held_out else "train"
         while True:
             length = rng.randint(-(-words // 2), words)
-            if rng.random() < RANDOM:
+            drawn = rng.random()
+            if drawn < RANDOM:
                 chosen = cut_up(rng, rng.choices(known, k=length))
+            elif drawn < RANDOM + (1 - RANDOM) * self.few_words:
+                chosen = cut_up(rng, rng.choices(rng.sample(known, rng.randint(*FEW)), k=length))
             else:
                 spoken = [s.text for s in session(rng, words // 8, split)]
                 chosen = piece(spoken, rng.randrange(len(spoken)), length)

@@ -5,10 +5,12 @@ Nothing is heard: a frame is the id of a word's token or silence. `readings.py` 
 
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_recipes.session_truths import Asked
+from speech_xl.data.windows import TICK, Span
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
 
 SILENCE = -1  # where a frame holds no word
@@ -51,14 +53,29 @@ class Stretched:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def transcript(self, marked: list[str], step: float) -> Asked:
+    @property
+    def seconds(self) -> Span:
+        """The seconds of the whole audio at which these frames begin and end."""
+        return self.offset / self.rate, (self.offset + len(self)) / self.rate
+
+    def within(self, span: Span) -> Stretched:
+        """Only the frames of a span of seconds, as a window sees them: a word may be cut at either end."""
+        first, end = (min(max(round(second * self.rate) - self.offset, 0), len(self)) for second in span)
+        begins = [begin - first for begin in self.begins]
+        return replace(
+            self, ids=self.ids[first:end], places=self.places[first:end], begins=begins, offset=self.offset + first
+        )
+
+    def transcript(self, marked: list[str], step: float, span: Span = (0.0, math.inf)) -> Asked:
         """The transcript with time marks in steps of `step` seconds before the texts that may have one, told by their
-        first tokens."""
+        first tokens; of a span of seconds, what begins in it."""
         texts, evidence = [], []
-        lasts = [*self.firsts[1:], max(self.places) + 1]
+        lasts = [*self.firsts[1:], max(len(self.begins), max(self.places, default=0) + 1)]
         before = ""
         for text, first, last in zip(marked, self.firsts, lasts, strict=True):
             mark = time_mark((self.offset + self.begins[first]) / self.rate, step)
+            if not span[0] - TICK <= float(mark[1:-1]) < span[1] - TICK:
+                continue
             if mark != before:
                 texts.append(mark)
                 evidence += [[first], [first]]  # a mark is two tokens

@@ -44,8 +44,10 @@ from experiments.tiny_models.tiny_llm_weights import (
     write,
     write_stage,
 )
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
@@ -154,6 +156,23 @@ def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
     return reading.asked or [row.transcript(reading.marked, step)]
 
 
+def in_a_window(
+    row: Stretched, reading: Reading, step: float, windows: Windows, rng: random.Random
+) -> tuple[Stretched, list[Asked]] | None:
+    """What one window of a reading sees, and its transcript; None where the reading is asked as a whole, or the window
+    is empty."""
+    transcript = Timestamps(step, windows=windows)
+    spans = [] if reading.asked else windows.drawn(*row.seconds, transcript.grid, rng)
+    if not spans:
+        return None
+    first, end = rng.choice(spans)
+    seen = row.within((first, end + (windows.context or 0.0)))
+    said = seen.transcript(reading.marked, step, (first, end))
+    if not said.answer:
+        return None
+    return seen, [replace(said, instruction=transcript.asking_for((first, end)))]
+
+
 def suffixes_of(llm: LLM, asked: list[Asked]) -> list[Suffix]:
     """What is asked about a reading, each for itself, with labels on the answers."""
     return [llm.prompt.training([(turn.instruction, turn.answer)]) for turn in asked]
@@ -195,12 +214,14 @@ def pretrain(
     begin: Path | None = None,
     questions: float = QUESTIONS,
     rate: float = FRAME_RATE,
+    windows: Windows | None = None,
 ) -> LLM:
     """Train on texts of all lengths at once, from random weights or from those of `begin`: the folder of a tiny LLM, or
     a stage's weights file.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
-    share of steps that answer questions; rate: frames a second.
+    share of steps that answer questions; rate: frames a second; windows: how transcripts are asked for, each row one
+    window of a text.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
@@ -233,8 +254,11 @@ def pretrain(
             drawn = readings.dialogues(rng, words) if of_questions else readings.transcripts(rng, long)
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
-                rows.append(stretched(llm, reading, rng, rate))
-                asked.append(asked_about(rows[-1], reading, step_of_marks))
+                row = stretched(llm, reading, rng, rate)
+                one = in_a_window(row, reading, step_of_marks, windows, rng) if windows else None
+                row, turns = one or (row, asked_about(row, reading, step_of_marks))
+                rows.append(row)
+                asked.append(turns)
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
@@ -263,6 +287,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
     add_corpus_arguments(parser)
     parser.add_argument("--mark_words", action="store_true", help="time marks for words, not for utterances")
+    parser.add_argument(
+        "--few_words", type=float, default=0.0, help="share of texts that are the same few words again and again (0)"
+    )
     parser.add_argument("--steps", type=int, default=2500, help="optimizer steps (%(default)s)")
     parser.add_argument("--frames", type=int, default=1000, help="frames a step, about (%(default)s)")
     parser.add_argument("--longest", type=int, default=400, help="words of the longest texts (%(default)s)")
@@ -283,10 +310,14 @@ def main() -> None:
         "--frame_rate", type=float, default=FRAME_RATE, help="speech frames a second, by adapter.stride (%(default)s)"
     )
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
+    parser.add_argument(
+        "--windows", type=float, nargs=3, metavar=("SHORTEST", "LONGEST", "SHARE"),
+        help="a share of the transcripts is of one window of the text, of so many seconds (none)",
+    )  # fmt: skip
     given = parser.parse_args()
     if given.stage and given.begin:
         parser.error("--begin and --stage are both given; one is where to begin")
-    readings: Readings = GrammarReadings(given.mark_words)
+    readings: Readings = GrammarReadings(given.mark_words, given.few_words)
     if given.corpus:
         corpus = corpus_of(given.corpus, given.corpus_dir)
         ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
@@ -303,6 +334,7 @@ def main() -> None:
         given.stage or given.begin,
         given.questions,
         given.frame_rate,
+        given.windows and Windows(given.windows[1], given.windows[0], given.windows[1], given.windows[2], context=4.0),
     )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:

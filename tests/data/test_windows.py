@@ -1,20 +1,23 @@
 """Windows: every second of a session in one window, every word in one answer, whatever is drawn."""
 
 import random
+import warnings
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lhotse import MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from speech_xl.data.dataset import EvaluationTurns
 from speech_xl.data.partition import FixedWindows, PauseWindows
 from speech_xl.data.session_part import SessionPart
+from speech_xl.data.split_report import report_training
 from speech_xl.data.tasks import Dialogue, TaskMixture, Turn, asr_turn, dialogues, drawn_windows
 from speech_xl.data.transcript import Transcript
 from speech_xl.data.windows import Windows, check_borders, spans
 from speech_xl.extensions.timestamps.marks import without_time_marks
 from speech_xl.extensions.timestamps.transcript import Timestamps
+from speech_xl.extensions.timestamps.word_times import WORD_STARTS
 
 HALF = 0.5 / 12.5 + 1e-5  # of a frame, in seconds: borders of intervals are rounded to frames
 STARTS = [0.0, 1.9, 2.0, 7.35, 8.0, 15.999, 16.0, 31.2]
@@ -191,3 +194,24 @@ def test_every_frame_of_a_window_is_seen_by_it(lengths, seconds, context, seed):
 def test_a_context_is_seconds(context):
     with pytest.raises(ValueError, match="windows.context"):
         Windows(8.0, context=context)
+
+
+@pytest.mark.parametrize(
+    ("words", "context", "said"),
+    [
+        (False, 4.0, "up to 9.0 s"),
+        (False, 9.0, None),
+        (False, None, None),
+        (True, 4.0, None),
+        (True, 1.0, "up to 1.5 s"),
+    ],
+)
+def test_what_goes_on_behind_all_that_a_window_sees_is_told(words, context, said):
+    long = SupervisionSegment("s", "r", 1.0, 9.0, text="one two three four five six seven")
+    long.custom = {WORD_STARTS: [0.0, 1.5, 3.0, 4.5, 6.0, 7.5, 8.0]}
+    cuts = CutSet.from_cuts([MonoCut("one", 0.0, 20.0, 0, supervisions=[long])])
+    mixture = TaskMixture({"asr": 1.0}, 1, Timestamps(1.0, words=words, windows=Windows(8.0, context=context)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report_training(cuts, mixture)
+    assert [said in str(one.message) for one in caught] == ([True] if said else [])

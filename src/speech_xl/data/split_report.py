@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lhotse import CutSet
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
@@ -17,6 +19,21 @@ def report_training(cuts: CutSet, mixture: TaskMixture) -> None:
         without = sum(task not in tasks for tasks in offered)
         if without:
             rank_zero_warn(f"data: {without} of {len(offered)} train sessions have no truth for {task}")
+    if "asr" in mixture.weights:
+        _report_unheard(cuts, mixture.transcript)
+
+
+def _report_unheard(cuts: CutSet, transcript: Transcript) -> None:
+    """Say where windows ask for what begins in them and goes on behind all that they see."""
+    context = None if transcript.windows is None else transcript.windows.context
+    longest = 0.0 if context is None else max((transcript.longest(cut) for cut in iter(cuts)), default=0.0)
+    if context is not None and longest > context:
+        rank_zero_warn(
+            f"data: an utterance lasts up to {longest:.1f} s, and a window sees {context:g} s of audio behind itself: "
+            "the end of its last utterance may not be heard. Set data.transcript.init_args.windows.context to "
+            f"{math.ceil(longest)} or to null, or windows to null; with the times of words (words: true) "
+            "little is needed"
+        )
 
 
 def report_evaluation(cuts: CutSet, split: str, evaluation: EvaluationTurns, corpus: str) -> None:

@@ -50,6 +50,10 @@ class Transcript:
         offset = session_offset(cut)
         return [(offset + s.start, s.text or "") for s in sorted(cut.supervisions, key=lambda s: s.start)]
 
+    def longest(self, cut: Cut) -> float:
+        """Seconds of the longest of what can be told apart: here of an utterance."""
+        return max((s.duration for s in cut.supervisions), default=0.0)
+
     def within(self, spoken: Sequence[tuple[float, str]], span: Span | None) -> list[tuple[float, str]]:
         """Those that begin in a span, by the step that their times are written in."""
         if span is None:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from data_recipes.grammar import split_of
 from data_recipes.session_truths import Asked
 from experiments.tiny_models.pretraining_texts import (
+    FEW,
     FEWEST_ASKED,
     HELD_OUT,
     MOST_QUESTIONS,
@@ -73,6 +74,14 @@ def test_sessions_are_of_the_train_split(monkeypatch):
     list(itertools.islice(GrammarReadings().transcripts(random.Random(2), 60), 30))
     list(itertools.islice(GrammarReadings().dialogues(random.Random(2), 8 * WORDS_A_TURN), 30))
     assert seen and {split_of(sentence.text) for sentence in seen} == {"train"}
+
+
+def test_few_words_come_again_and_again_in_the_share_that_is_asked_for():
+    drawn = list(itertools.islice(GrammarReadings(few_words=0.5).transcripts(random.Random(3), 60), 400))
+    repeats = [len(set(words)) <= FEW[1] < len(words) for words in (" ".join(one.utterances).split() for one in drawn)]
+    assert 0.25 < sum(repeats) / len(repeats) < 0.45  # half of three quarters; a quarter is random words
+    none = itertools.islice(GrammarReadings().transcripts(random.Random(3), 60), 400)
+    assert not any(len({*" ".join(one.utterances).split()}) <= FEW[1] for one in none if one.words > 40)
 
 
 @pytest.mark.parametrize("readings", [GrammarReadings(True), CorpusReadings(corpus(60), True)])

@@ -20,6 +20,7 @@ from experiments.tiny_models.tiny_llm import (
     as_speech,
     asked_about,
     held_out,
+    in_a_window,
     longest_words,
     pretrain,
     stretched,
@@ -34,9 +35,11 @@ from experiments.tiny_models.tiny_llm_weights import (
     write_stage,
 )
 from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
+from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
+from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
@@ -188,6 +191,40 @@ def test_words_of_several_tokens_have_a_mark_each():
     times = [(row.offset + row.begins[first]) / FRAME_RATE for first in row.firsts]
     assert said[::2] == [time_mark(seconds, 0.2) for seconds in times]
     assert asked.evidence[:2] == [[0], [0]] and asked.evidence[spelled + 2] == [spelled]
+
+
+@pytest.mark.parametrize("by_words", [True, False])
+def test_a_window_of_a_reading_sees_its_seconds_and_says_what_begins_in_them(by_words):
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    reading = Reading(["i met peter", "hello", "in rome"] * 6, by_words=by_words)
+    windows, transcript = Windows(4.0, shortest=4.0, longest=12.0, context=4.0), Timestamps(1.0)
+    lengths = set()
+    for seed in range(20):
+        row = stretched(llm, reading, random.Random(seed))
+        seen, (asked,) = in_a_window(row, reading, 1.0, windows, random.Random(seed)) or pytest.fail("no window")
+        first, end = transcript.span_of(asked.instruction)
+        begin = max(first, row.seconds[0])
+        assert seen.seconds == pytest.approx((begin, min(end + 4.0, row.seconds[1])), abs=1 / FRAME_RATE)
+        whole = row.transcript(reading.marked, 1.0)
+        said = transcript.timed(asked.answer)
+        assert all(first <= second < end for second, _ in said) and asked.answer in whole.answer
+        told = [place for places in asked.evidence for place in places]
+        assert min(told) in seen.places or row.begins[min(told)] / FRAME_RATE + 1 > begin
+        assert seen.ids == row.ids[seen.offset - row.offset :][: len(seen)]
+        lengths.add(end - first)
+    assert len(lengths) > 1
+    assert in_a_window(row, Reading(["hello"], [Asked("who", "peter")]), 1.0, windows, random.Random(0)) is None
+
+
+def test_an_llm_is_pretrained_on_windows(tmp_path):
+    shutil.copytree(TINY, tmp_path / "llm", ignore=shutil.ignore_patterns("*.safetensors"))
+    windows = Windows(8.0, shortest=4.0, longest=8.0, context=4.0)
+    readings = GrammarReadings(mark_words=True)
+    pretrain(
+        tmp_path / "llm", readings, steps=2, frames=60, longest=12, highest=1e-3, seed=0, windows=windows, questions=0.0
+    )
+    assert (tmp_path / "llm" / "model.safetensors").is_file()
 
 
 def test_guidance_is_what_a_head_misses_of_the_words_frames():

@@ -7,6 +7,7 @@ Times among the words as in Whisper (arXiv 2212.04356, section 2.3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from lhotse.cut import Cut
@@ -58,6 +59,11 @@ class Timestamps(Transcript):
     def spoken(self, cut: Cut) -> list[tuple[float, str]]:
         offset, supervisions = session_offset(cut), sorted(cut.supervisions, key=lambda s: s.start)
         return [(offset + start, text) for s in supervisions for start, text in pieces(s, self.by_words)]
+
+    def longest(self, cut: Cut) -> float:
+        begins = [([start for start, _ in pieces(s, self.by_words)], s.end) for s in cut.supervisions]
+        lasting = [after - start for starts, end in begins for start, after in pairwise([*starts, end])]
+        return max(lasting, default=0.0)
 
     def second(self, second: float) -> str:
         return time_mark(second, self.step_seconds)
