@@ -25,7 +25,7 @@ def command(stage: str, *overlays: str, flags: tuple[str, ...] = ()):
 
 
 def test_there_are_configs():
-    assert STAGES == ["stage1.yaml", "stage2.yaml", "stage3.yaml"]
+    assert STAGES == ["stage0.yaml", "stage1.yaml", "stage2.yaml", "stage3.yaml"]
     assert len(OVERLAYS) >= 6
     every = [path for path in EXPERIMENTS.rglob("*.yaml")]
     assert len(every) <= 36 and not [path for path in every if path.stem.count(".")], "no file comes by another's name"
