@@ -138,13 +138,20 @@ def kinds(name: str, every: dict[str, str], ratio: int) -> Callable[[], str]:
     """Right answers to each kind of question, of the full KV and of each method at a ratio. every: kinds and titles."""
 
     def write() -> str:
-        body = []
-        for (method, at), row in rows(name).items():
-            if at == (1 if method == "full KV" else ratio):
-                memory = row.get("peak_kv_bytes")
-                cells = [PERCENT.number(row[f"right_{kind}"]) for kind in every]
-                body.append([method, *cells, MEBIBYTES.number(memory) if memory else ""])
-        return table([f"right at {ratio}x, %", *every.values(), "peak KV, MiB"], body)
+        found = {method: row for (method, at), row in rows(name).items() if at == (1 if method == "full KV" else ratio)}
+        memories = [row.get("peak_kv_bytes") for row in found.values()]
+        body = [
+            [
+                method,
+                *(PERCENT.number(row[f"right_{kind}"]) for kind in every),
+                MEBIBYTES.number(memory) if memory else "",
+            ]
+            for (method, row), memory in zip(found.items(), memories, strict=True)
+        ]
+        header = [f"right at {ratio}x, %", *every.values(), "peak KV, MiB"]
+        if not any(memories):
+            header, body = header[:-1], [cells[:-1] for cells in body]
+        return table(header, body)
 
     return write
 
