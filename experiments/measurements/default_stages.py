@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The default stages, measured: install, stages 1 to 3 by their configs, test; writes docs/results/default.json.
+"""The default stages, measured: install, stages 0 to 3 by their configs, test; writes docs/results/default.json.
 
     python experiments/measurements/default_stages.py --work /tmp/default_stages
 
@@ -22,7 +22,7 @@ from experiments.measurements.record import ROOT, commit_of_tree, record
 STEPS = {
     "venv": "python3 -m venv {work}/venv",
     "install": "{work}/venv/bin/pip install -q -e .",
-    "stage2": "{run} fit -c stage2.yaml {where}",  # stage 1 is missing, so it is trained first
+    "stage2": "{run} fit -c stage2.yaml {where}",  # stages 0 and 1 are missing, so they are trained first
     "stage3": "{run} fit -c stage3.yaml {where}",
     "test": "{run} test -c stage3.yaml {where}",
 }

@@ -21,7 +21,7 @@ def embedded_minutes() -> str:
     summary, minutes = found["summary"], found["minutes"]
     body = [
         ("virtual environment and install", minutes["venv"] + minutes["install"]),
-        ("install, corpus, stages 1 and 2", summary["stage2_fresh_minutes"]),
+        ("install, corpus, stages 0 to 2", summary["stage2_fresh_minutes"]),
         ("the same and stage 3", summary["all_stages_minutes"]),
         ("test: 5 ratios, 60 sessions", summary["test_minutes"]),
     ]

@@ -125,8 +125,10 @@ class Guidance:
             at, evidence_rows = [], []
             for begin, turn in zip(answers_begin(suffix), turns, strict=True):
                 for word, evidence in enumerate(turn.evidence):
-                    at.append(audio + begin + word - 1)  # here it is predicted
-                    evidence_rows.append(torch.isin(places, torch.tensor(evidence)))
+                    tells = torch.isin(places, torch.tensor(evidence))
+                    if tells.any():  # not where a window ends before the word does
+                        at.append(audio + begin + word - 1)  # here it is predicted
+                        evidence_rows.append(tells)
             if not at:
                 continue
             elsewhere = ~torch.stack(evidence_rows)
@@ -312,9 +314,14 @@ def main() -> None:
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     parser.add_argument(
         "--windows", type=float, nargs=3, metavar=("SHORTEST", "LONGEST", "SHARE"),
-        help="a share of the transcripts is of one window of the text, of so many seconds (none)",
+        help="a share of the transcripts is of one window of the text, of so many seconds, multiples of 4, and "
+        "sees 4 s behind it (none)",
     )  # fmt: skip
     given = parser.parse_args()
+    if given.corpus and given.few_words:
+        parser.error("--few_words: the texts of --corpus are drawn otherwise; leave one of them out")
+    if given.windows and not given.mark_words:
+        parser.error("--windows: utterances go on behind what a window sees; add --mark_words")
     if given.stage and given.begin:
         parser.error("--begin and --stage are both given; one is where to begin")
     readings: Readings = GrammarReadings(given.mark_words, given.few_words)
@@ -322,6 +329,13 @@ def main() -> None:
         corpus = corpus_of(given.corpus, given.corpus_dir)
         ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
         readings = CorpusReadings(texts_of(corpus), given.mark_words, given.blends, ask)
+    windows = None
+    if given.windows:
+        shortest, longest, share = given.windows
+        try:
+            windows = Windows(longest, shortest, longest, share, context=4.0)
+        except ValueError as error:
+            parser.error(f"--windows: {error}")
     llm = pretrain(
         given.folder,
         readings,
@@ -334,7 +348,7 @@ def main() -> None:
         given.stage or given.begin,
         given.questions,
         given.frame_rate,
-        given.windows and Windows(given.windows[1], given.windows[0], given.windows[1], given.windows[2], context=4.0),
+        windows,
     )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:

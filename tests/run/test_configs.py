@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from speech_xl.run.command import parse_command
+from speech_xl.run.chain import before
+from speech_xl.run.command import Command, parse_command
 from speech_xl.run.experiment import ConfigFile
 from speech_xl.run.user_errors import with_places
 
@@ -36,13 +37,30 @@ def test_an_overlay_speaks_of_stages_that_there_are(overlay):
     assert {f"{name}.yaml" for name in ConfigFile.read(EXPERIMENTS / overlay).sections} <= set(STAGES)
 
 
+def chain_of(*overlays: str) -> list[Command]:
+    """Stage 3, and every stage that is trained before it, with these overlays."""
+    found = [command("stage3.yaml", *overlays)]
+    while (earlier := before(found[-1], EXPERIMENTS)) is not None:
+        found.append(earlier)
+    return found
+
+
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS])
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_takes_every_overlay(parser, stage, overlay):
-    config = parser.parse_args(command(stage, *([overlay] if overlay else [])).argv())
-    made = parser.instantiate(config).fit
-    assert made.model.trainable
-    assert made.data.corpus.name
+def test_every_stage_of_the_chain_takes_every_overlay(parser, overlay):
+    found = chain_of(*([overlay] if overlay else []))
+    begins = 1 if overlay and overlay.startswith("models/") and "tiny" not in overlay else 0
+    assert [one.stage for one in found] == [f"stage{number}" for number in range(3, begins - 1, -1)]
+    for one in found:
+        made = parser.instantiate(parser.parse_args(one.argv())).fit
+        assert made.model.trainable and made.data.corpus.name
+
+
+@pytest.mark.parametrize("data", [one for one in OVERLAYS if one.startswith("data/")])
+@pytest.mark.parametrize("model", [one for one in OVERLAYS if one.startswith("models/")])
+def test_an_overlay_of_models_goes_with_one_of_a_corpus_before_it(parser, model, data):
+    for one in chain_of(data, model):
+        made = parser.instantiate(parser.parse_args(one.argv())).fit
+        assert getattr(made.data.transcript, "max_gap_seconds", None) is None, "another corpus has longer pauses"
 
 
 @pytest.mark.parametrize("flags", [("--model", "MeanPooling"), ("--model.sst.placement", "appended")])
@@ -100,6 +118,21 @@ def test_an_unknown_key_is_shown_with_its_file_and_line(parser, tmp_path, text, 
         parser.parse_args(wrong.argv())
     assert type(raised.value).__name__ == "ArgumentError"
     assert f"{overlay}:{place}" in with_places(str(raised.value), wrong.layers)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--data.transcript.init_args.windows", "8", "Expected keys of its own ({key: value}), got 8"),
+        ("--data.partition", "true", "Expected keys of its own ({key: value}), got true"),
+        ("--data.partition", "3d.Partition", "3d.Partition either not accessible"),
+    ],
+)
+def test_a_plain_value_where_keys_belong_is_said_in_plain_words(parser, flag, value, said):
+    wrong = command("stage1.yaml", flags=(flag, value))
+    with pytest.raises(Exception) as raised:
+        parser.parse_args(wrong.argv())
+    assert said in with_places(str(raised.value), wrong.layers)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -7,8 +7,8 @@ USAGE = """\
 Speech-XL Suite: train and evaluate long-form speech language models in three stages.
 
 One stage:
-  python experiments/run.py fit -c stage2.yaml                  trains stage 1 first if it isn't there
-  python experiments/run.py fit -c stage3.yaml -c models/whisper_base_smollm2.yaml -c data/mini_librispeech.yaml
+  python experiments/run.py fit -c stage2.yaml                  trains stages 0 and 1 first if they aren't there
+  python experiments/run.py fit -c stage3.yaml -c data/mini_librispeech.yaml -c models/whisper_base_smollm2.yaml
   python experiments/run.py test -c stage3.yaml                 predictions, table and JSON of the test split
   python experiments/run.py validate -c stage3.yaml             WER and Q&A accuracy of the dev split
   python experiments/run.py predict -c stage3.yaml              predictions alone; an interrupted run is resumed

@@ -26,7 +26,7 @@ NAMED = re.compile(r"[Oo]ption '([^']+)'|Parser key \"([^\"]+)\"|dot import path
 UNION = re.compile(r"\s*(- )?(Does not validate against any of|Subtypes:|Errors:|Expected a <class 'NoneType'>)")
 GIVEN = re.compile(r"\s*Given value( type)?:")
 PLAIN = re.compile(  # what the parser says of a plain value where keys or a class are expected
-    r"( *- )Expected a path but (\d\S*|true|false) either not accessible or invalid"
+    r"( *- )Expected a path but (-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false) either not accessible or invalid"
     r"\n *- Expected a dot import path string: \2"
 )
 

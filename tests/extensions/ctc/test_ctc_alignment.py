@@ -1,12 +1,16 @@
 """CTCAlignment: the adapter learns to spell, the LLM isn't run, and validation scores what the adapter spells."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.prediction_file import PredictionWriter, read_predictions
 from speech_xl.extensions.ctc import CTCAlignment, PosteriorAdapter, TokenCTC
 from speech_xl.model import SemanticAdapter, SpeechLLM
 from speech_xl.phases.evaluation_loops import Evaluation
+from tests.data.conftest import TinyCorpus
 from tests.phases.parts import Given, batch, fit, phase
 
 ROW = ("one", 0.7, [("say", "ada")])
@@ -40,6 +44,21 @@ def test_the_adapter_learns_to_spell_and_the_llm_is_not_run(folders, tmp_path, m
     ) and not ran
     step = model.observations.step
     assert step.llm_tokens == 0 and step.audio_seconds == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    "tasks", [{"tasks": {"asr": 1.0, "qa": 1.0}, "eval_tasks": ["asr"]}, {"eval_tasks": ["asr", "qa"]}]
+)
+def test_other_tasks_than_transcripts_are_refused(folders, tmp_path, tasks):
+    model = phase(
+        CTCAlignment, folders, {"adapter.*": 1.0}, adapter=PosteriorAdapter(stride=4), extensions=[TokenCTC()]
+    )
+    trainer = SimpleNamespace(
+        datamodule=SpeechDataModule(TinyCorpus(tmp_path), max_duration=20.0, num_workers=0, **tasks)
+    )
+    model.trainer = trainer
+    with pytest.raises(ValueError, match=rf"data\.{list(tasks)[0]}: CTCAlignment spells transcripts alone, .* qa"):
+        model.setup("fit")
 
 
 def test_what_cannot_train_it_is_refused(folders):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from speech_xl.data.batch import SpeechBatch
+from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.evaluation.prediction import Prediction
 from speech_xl.extensions.ctc.token_ctc import TokenCTC
 from speech_xl.extensions.ctc.token_scores import greedy_text
@@ -17,10 +18,10 @@ COSTS: dict[str, Any] = {"finished": True, "kept_kv_tokens": 0, "kept_kv_bytes":
 
 
 class CTCAlignment(Phase):
-    """Trains an adapter that scores tokens by `TokenCTC`, at a third of the time a step; asks for transcripts alone.
+    """Trains an adapter that scores tokens by `TokenCTC`, at a third to a tenth of the time a step.
 
-    Validation and test score the text of the likeliest CTC path through the adapter's own scores, so `data.eval_tasks`
-    must be [asr].
+    Validation and test score the text of the likeliest CTC path through the adapter's own scores. So `data.tasks` and
+    `data.eval_tasks` must be transcripts (asr) alone; with others ValueError is raised.
 
     Everything else as in `Phase`; `extensions` must have a TokenCTC.
     """
@@ -30,10 +31,21 @@ class CTCAlignment(Phase):
         if not self.backbone.adapter.scores_tokens:
             raise ValueError(
                 f"model.adapter: CTCAlignment trains an adapter that scores tokens, and "
-                f"{type(self.backbone.adapter).__name__} doesn't; take PosteriorAdapter, or the phase SemanticAlignment"
+                f"{type(self.backbone.adapter).__name__} doesn't; take PosteriorAdapter, or the phase "
+                "SemanticAlignment; where this is stage 0, let stage 1 begin without it (--init_from null)"
             )
         if TokenCTC.__name__ not in self.extensions:
             raise ValueError("model.extensions: CTCAlignment trains by TokenCTC alone, and it isn't there; add it")
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, SpeechDataModule):
+            for key, tasks in (("tasks", data.mixture.weights), ("eval_tasks", data.evaluation.tasks)):
+                if other := sorted(set(tasks) - {"asr"}):
+                    raise ValueError(
+                        f"data.{key}: CTCAlignment spells transcripts alone, and there is {', '.join(other)}; leave asr"
+                    )
 
     def answered(self, speech: Speech, ratios: Ratios, suffixes: list[list[Suffix]], weights: list[float]) -> OnePass:
         """No loss of the LLM's, which isn't run; the label tokens are counted all the same."""
