@@ -47,6 +47,19 @@ def save(path, value: float, lineage: Lineage | None):
     save_weights({"w": torch.full((2,), value)}, path, **notes)
 
 
+@pytest.mark.parametrize(("shortest", "differ"), [(4.0, False), (None, True)])
+def test_the_length_of_windows_in_use_is_free_where_training_draws_its_own(shortest, differ):
+    def of(seconds: float) -> dict:
+        windows = {"seconds": seconds, "shortest": shortest, "longest": 12.0, "context": 4.0}
+        transcript = {"class_path": "Timestamps", "init_args": {"windows": windows}}
+        return settings_of(MODEL, DATA | {"transcript": transcript})
+
+    found = differences(of(8.0), of(12.0))
+    assert found == (["data.transcript.windows.seconds: trained with 8.0, here 12.0"] if differ else [])
+    earlier = of(8.0) | {"data.transcript.windows.seconds": 8.0}
+    assert differences(earlier, of(12.0)) == found
+
+
 def test_settings_are_what_changes_the_meaning_and_nothing_else():
     assert settings_of(MODEL, DATA) == {
         "model": "SSTCompression",

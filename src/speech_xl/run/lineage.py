@@ -29,6 +29,8 @@ NOTE = "lineage"  # the key in a safetensors file's metadata and in a checkpoint
 BY_NAME = {"encoder": HFEncoder, "llm": LLM}  # parts that a configuration may name plainly
 PARTS = ("encoder", "adapter", "frame_code", "llm", "sst")  # of a phase: what its weights are the weights of
 HEARING = ("transcript", "partition")  # of the data: what the weights have learned to be given
+WINDOWS = "data.transcript.windows."
+IN_USE = f"{WINDOWS}seconds"  # chosen for answers alone, where training draws its own lengths
 
 
 class LineageError(RuntimeError):
@@ -136,6 +138,8 @@ def settings_of(model: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, 
             _flatten(f"data.{key}", data[key], found)
         else:
             found[f"data.{key}"] = None
+    if found.get(f"{WINDOWS}shortest") is not None and found.get(f"{WINDOWS}longest") is not None:
+        del found[IN_USE]
     return found
 
 
@@ -166,7 +170,7 @@ def _class_name(path: Any) -> str | None:
 def differences(trained: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """A line for every setting below `prefix` that both name with different values, and for those of the data that
     were left out since: a model's arguments have defaults, which are filled in."""
-    gone = {key for key in trained.keys() - now.keys() if key.startswith("data.")}
+    gone = {key for key in trained.keys() - now.keys() if key.startswith("data.") and key != IN_USE}
     return [
         f"{key}: trained with {trained[key]!r}, here {'nothing' if key in gone else repr(now[key])}"
         for key in sorted((trained.keys() & now.keys()) | gone)
