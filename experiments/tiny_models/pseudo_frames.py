@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from data_recipes.session_truths import Asked
 from speech_xl.data.windows import TICK, Span
@@ -57,14 +57,6 @@ class Stretched:
     def seconds(self) -> Span:
         """The seconds of the whole audio at which these frames begin and end."""
         return self.offset / self.rate, (self.offset + len(self)) / self.rate
-
-    def within(self, span: Span) -> Stretched:
-        """Only the frames of a span of seconds, as a window sees them: a word may be cut at either end."""
-        first, end = (min(max(round(second * self.rate) - self.offset, 0), len(self)) for second in span)
-        begins = [begin - first for begin in self.begins]
-        return replace(
-            self, ids=self.ids[first:end], places=self.places[first:end], begins=begins, offset=self.offset + first
-        )
 
     def transcript(self, marked: list[str], step: float, span: Span = (0.0, math.inf)) -> Asked:
         """The transcript with time marks in steps of `step` seconds before the texts that may have one, told by their

@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -49,6 +50,7 @@ from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
+from speech_xl.model.layout import View
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
@@ -56,6 +58,7 @@ from speech_xl.run.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 TIME_CODE = 2.0  # scale of TimeCode in the stages that start from these weights
+MOST_WINDOWS = 4  # of a row in a step
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
 SPARE_SECONDS = 10  # from the latest frame to the last second that has a time mark
@@ -115,28 +118,42 @@ class Guidance:
 
         return hook
 
-    def __call__(self, rows: list[Stretched], suffixes: list[Suffix], asked: list[list[Asked]]) -> Tensor:
-        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it); 0 with none."""
+    def __call__(
+        self,
+        rows: list[Stretched],
+        suffixes: list[list[Suffix]],
+        asked: list[list[Asked]],
+        intervals: Sequence[Sequence[int]],
+    ) -> Tensor:
+        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it, of those that are
+        seen); 0 with none."""
         prefix = len(self.llm.prompt.prefix)
         losses = [torch.zeros(1)]
-        for number, (row, suffix, turns) in enumerate(zip(rows, suffixes, asked, strict=True)):
+        for number, (row, turns) in enumerate(zip(rows, asked, strict=True)):
             audio = prefix + len(row)
             places = torch.tensor([SILENCE] * prefix + row.places)
-            at, evidence_rows = [], []
-            for begin, turn in zip(answers_begin(suffix), turns, strict=True):
+            begins = answers_begin(Suffix.joined(suffixes[number]))
+            at, evidence_rows, unseen_rows = [], [], []
+            for begin, turn, suffix in zip(begins, turns, suffixes[number], strict=True):
+                unseen = torch.zeros(audio, dtype=torch.bool)
+                if suffix.view is not None:
+                    first, last = suffix.view
+                    unseen[prefix : prefix + sum(intervals[number][:first])] = True
+                    unseen[prefix + sum(intervals[number][: last + 1]) :] = True
                 for word, evidence in enumerate(turn.evidence):
-                    tells = torch.isin(places, torch.tensor(evidence))
+                    tells = torch.isin(places, torch.tensor(evidence)) & ~unseen
                     if tells.any():  # not where a window ends before the word does
                         at.append(audio + begin + word - 1)  # here it is predicted
                         evidence_rows.append(tells)
+                        unseen_rows.append(unseen)
             if not at:
                 continue
-            elsewhere = ~torch.stack(evidence_rows)
+            elsewhere, unseen = ~torch.stack(evidence_rows), torch.stack(unseen_rows)
             for layer in self.layers:
                 queries = self.seen[layer, "q_proj"][number, at, : self.head].float()
                 keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
-                attention = (queries @ keys.T * self.head**-0.5).log_softmax(-1)
-                losses.append(-attention.masked_fill(elsewhere, -math.inf).logsumexp(-1))
+                scores = (queries @ keys.T * self.head**-0.5).masked_fill(unseen, -math.inf)
+                losses.append(-scores.log_softmax(-1).masked_fill(elsewhere, -math.inf).logsumexp(-1))
         missed = torch.cat(losses)
         return missed.sum() / max(1, len(missed) - 1)
 
@@ -158,26 +175,35 @@ def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
     return reading.asked or [row.transcript(reading.marked, step)]
 
 
-def in_a_window(
+def intervals_of(row: Stretched, windows: Windows) -> list[int]:
+    """Frames of a reading's intervals, as long as the unit of windows; the last one is what is left."""
+    whole, rest = divmod(len(row), round(windows.multiple_of * row.rate))
+    return [round(windows.multiple_of * row.rate)] * whole + [rest] * (rest > 0)
+
+
+def in_windows(
     row: Stretched, reading: Reading, step: float, windows: Windows, rng: random.Random
-) -> tuple[Stretched, list[Asked]] | None:
-    """What one window of a reading sees, and its transcript; None where the reading is asked as a whole, or the window
-    is empty."""
-    transcript = Timestamps(step, windows=windows)
+) -> list[tuple[Asked, View | None]]:
+    """Some windows of a reading, with what each sees; none where the reading is asked as a whole.
+
+    All frames are there, as in training on audio: in rows that begin where their window does an LLM learns to begin at
+    the prompt, whatever second it is asked for.
+    """
+    transcript, begin = Timestamps(step, windows=windows), row.seconds[0]
     spans = [] if reading.asked else windows.drawn(*row.seconds, transcript.grid, rng)
-    if not spans:
-        return None
-    first, end = rng.choice(spans)
-    seen = row.within((first, end + (windows.context or 0.0)))
-    said = seen.transcript(reading.marked, step, (first, end))
-    if not said.answer:
-        return None
-    return seen, [replace(said, instruction=transcript.asking_for((first, end)))]
+    found = []
+    for first, end in sorted(rng.sample(spans, min(MOST_WINDOWS, len(spans)))):
+        said = row.transcript(reading.marked, step, (first, end))
+        if said.answer:
+            view = windows.view((first - begin, end - begin), intervals_of(row, windows), row.rate)
+            found.append((replace(said, instruction=transcript.asking_for((first, end))), view))
+    return found
 
 
-def suffixes_of(llm: LLM, asked: list[Asked]) -> list[Suffix]:
-    """What is asked about a reading, each for itself, with labels on the answers."""
-    return [llm.prompt.training([(turn.instruction, turn.answer)]) for turn in asked]
+def suffixes_of(llm: LLM, asked: list[Asked], views: Sequence[View | None] | None = None) -> list[Suffix]:
+    """What is asked about a reading, each for itself, with labels on the answers. views: what each sees"""
+    suffixes = [llm.prompt.training([(turn.instruction, turn.answer)]) for turn in asked]
+    return [replace(one, view=view) for one, view in zip(suffixes, views or [None] * len(asked), strict=True)]
 
 
 @torch.no_grad()
@@ -222,8 +248,8 @@ def pretrain(
     a stage's weights file.
 
     frames: of a step, about; longest: words of the longest texts; minutes: at most, whatever the steps; questions: the
-    share of steps that answer questions; rate: frames a second; windows: how transcripts are asked for, each row one
-    window of a text.
+    share of steps that answer questions; rate: frames a second; windows: how transcripts are asked for, in some
+    windows of each text.
     """
     torch.manual_seed(seed)
     rng = random.Random(f"tiny-llm-{seed}")
@@ -248,6 +274,7 @@ def pretrain(
                 break
             rows: list[Stretched] = []
             asked: list[list[Asked]] = []
+            views: list[list[View | None]] = []
             words = longest if begin else longest_words(gone, longest)
             # All lengths come, in equal shares a factor: where a word stands must not tell which it is. Questions have
             # steps of their own: their answers are short, and beside transcripts a token would hardly count.
@@ -257,19 +284,26 @@ def pretrain(
             while sum(len(row) for row in rows) < frames:
                 reading = next(drawn)
                 row = stretched(llm, reading, rng, rate)
-                one = in_a_window(row, reading, step_of_marks, windows, rng) if windows else None
-                row, turns = one or (row, asked_about(row, reading, step_of_marks))
+                viewed = []
+                if windows:
+                    row = replace(row, offset=row.offset - row.offset % round(windows.multiple_of * rate))
+                    viewed = in_windows(row, reading, step_of_marks, windows, rng)
+                turns = [turn for turn, _ in viewed] or asked_about(row, reading, step_of_marks)
                 rows.append(row)
                 asked.append(turns)
+                views.append([view for _, view in viewed] or [None] * len(turns))
             # Silence sounds different every time: whatever is no word has to be read as silence.
             silence = rng.uniform(0.0, 1.0) * llm.embedding.weight.detach().std() * torch.randn(llm.width)
             speech = as_speech(rows, llm.embedding.weight, silence, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.6))
+            if windows:
+                speech = replace(speech, intervals=[intervals_of(row, windows) for row in rows])
             suffixes = [
-                [corrupt_answer_tokens(suffix, SLIPS, rng) for suffix in suffixes_of(llm, turns)] for turns in asked
+                [corrupt_answer_tokens(suffix, SLIPS, rng) for suffix in suffixes_of(llm, turns, seen)]
+                for turns, seen in zip(asked, views, strict=True)
             ]
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                out = backbone(speech, [[None]] * len(rows), suffixes)
-            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, [Suffix.joined(s) for s in suffixes], asked)
+                out = backbone(speech, speech.throughout(None), suffixes)
+            loss, guided = out.loss_sum / out.label_tokens, guidance(rows, suffixes, asked, speech.intervals)
             descend(loss + guided, optimizer, learning_rate(step, gone, highest))
             mean = means["questions" if of_questions else "transcripts"]
             for name, value in (("loss", loss), ("guidance", guided)):
@@ -314,8 +348,8 @@ def main() -> None:
     parser.add_argument("--blends", type=float, default=0.0, help="share of --corpus's random words nobody says (0)")
     parser.add_argument(
         "--windows", type=float, nargs=3, metavar=("SHORTEST", "LONGEST", "SHARE"),
-        help="a share of the transcripts is of one window of the text, of so many seconds, multiples of 4, and "
-        "sees 4 s behind it (none)",
+        help="a share of the texts is asked for in windows of so many seconds, multiples of 4, that see 4 s behind "
+        "them (none)",
     )  # fmt: skip
     given = parser.parse_args()
     if given.corpus and given.few_words:

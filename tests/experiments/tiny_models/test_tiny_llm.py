@@ -3,6 +3,8 @@
 import math
 import random
 import shutil
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ from experiments.tiny_models.tiny_llm import (
     as_speech,
     asked_about,
     held_out,
-    in_a_window,
+    in_windows,
+    intervals_of,
     longest_words,
     pretrain,
     stretched,
@@ -194,28 +197,31 @@ def test_words_of_several_tokens_have_a_mark_each():
 
 
 @pytest.mark.parametrize("by_words", [True, False])
-def test_a_window_of_a_reading_sees_its_seconds_and_says_what_begins_in_them(by_words):
+def test_windows_of_a_reading_see_their_seconds_and_say_what_begins_in_them(by_words):
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
-    reading = Reading(["i met peter", "hello", "in rome"] * 6, by_words=by_words)
+    reading = Reading(["i met peter", "hello", "in rome"] * 12, by_words=by_words)
     windows, transcript = Windows(4.0, shortest=4.0, longest=12.0, context=4.0), Timestamps(1.0)
-    lengths = set()
+    lengths, several = set(), 0
     for seed in range(20):
         row = stretched(llm, reading, random.Random(seed))
-        seen, (asked,) = in_a_window(row, reading, 1.0, windows, random.Random(seed)) or pytest.fail("no window")
-        first, end = transcript.span_of(asked.instruction)
-        begin = max(first, row.seconds[0])
-        assert seen.seconds == pytest.approx((begin, min(end + 4.0, row.seconds[1])), abs=1 / FRAME_RATE)
-        whole = row.transcript(reading.marked, 1.0)
-        said = transcript.timed(asked.answer)
-        assert all(first <= second < end for second, _ in said) and asked.answer in whole.answer
-        told = {place for places in asked.evidence for place in places}
-        before = {place for place, at in enumerate(row.begins) if (row.offset + at) / FRAME_RATE < begin - 1}
-        assert told and not told & before and (not by_words or told <= {*seen.places})
-        assert seen.ids == row.ids[seen.offset - row.offset :][: len(seen)]
-        lengths.add(end - first)
-    assert len(lengths) > 1
-    assert in_a_window(row, Reading(["hello"], [Asked("who", "peter")]), 1.0, windows, random.Random(0)) is None
+        row = replace(row, offset=row.offset - row.offset % 50)
+        begin, ends = row.seconds[0], list(accumulate(intervals_of(row, windows)))
+        assert ends[-1] == len(row) and set(intervals_of(row, windows)[:-1]) == {50}
+        found, whole = in_windows(row, reading, 1.0, windows, random.Random(seed)), row.transcript(reading.marked, 1.0)
+        several += len(found) > 1
+        for asked, view in found:
+            first, end = transcript.span_of(asked.instruction)
+            assert asked.answer in whole.answer
+            assert all(first <= second < end for second, _ in transcript.timed(asked.answer))
+            frames = [0, *ends][view[0]], ends[view[1]]
+            assert frames[0] == (first - begin) * FRAME_RATE  # it begins where an interval does
+            assert frames[1] == min(len(row), (end + 4.0 - begin) * FRAME_RATE)
+            told = {row.begins[place] for places in asked.evidence for place in places}
+            assert told and min(told) >= frames[0] and (not by_words or max(told) < frames[1])
+            lengths.add(end - first)
+    assert len(lengths) > 1 and several
+    assert not in_windows(row, Reading(["hello"], [Asked("who", "peter")]), 1.0, windows, random.Random(0))
 
 
 @pytest.mark.parametrize("mark_words", [True, False])
@@ -245,9 +251,14 @@ def test_guidance_is_what_a_head_misses_of_the_words_frames():
         guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
     everywhere = [math.log(prefix + 4)] * 3 + [math.log((prefix + 4) / 2)]
     asked = [row.transcript(["i met"], 1.0)]
-    assert guidance([row], [joined(llm, asked)], [asked]).item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
+    missed = guidance([row], [suffixes_of(llm, asked)], [asked], [[len(row)]])
+    assert missed.item() == pytest.approx(sum(everywhere) / 8, abs=1e-4)
     untold = [Asked("how many speakers are there", "one")]
-    assert guidance([row], [joined(llm, untold)], [untold]).item() == 0.0
+    assert guidance([row], [suffixes_of(llm, untold)], [untold], [[len(row)]]).item() == 0.0
+    # Of what a window doesn't see nothing counts: neither as a place to look at, nor as a word that was missed.
+    seen = [replace(one, view=(1, 1)) for one in suffixes_of(llm, asked)]
+    first_missed = guidance([row], [seen], [asked], [[2, len(row) - 2]])
+    assert first_missed.item() < missed.item()
 
 
 def test_every_answer_of_a_dialogue_is_found():
@@ -270,7 +281,7 @@ def test_guidance_reads_the_latest_pass():
     suffix = joined(llm, asked)
     assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
     SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
-    guidance([row], [suffix], [asked]).backward()
+    guidance([row], [suffixes_of(llm, asked)], [asked], [[len(row)]]).backward()
     attentions = [llm.decoder.layers[number].self_attn for number in guidance.layers]
     for projection in (p for a in attentions for p in (a.q_proj, a.k_proj)):
         heads = projection.weight.grad.unflatten(0, (-1, guidance.head)).abs().sum((1, 2))
