@@ -149,7 +149,7 @@ def kinds(name: str, every: dict[str, str], ratio: int) -> Callable[[], str]:
             for (method, row), memory in zip(found.items(), memories, strict=True)
         ]
         header = [f"right at {ratio}x, %", *every.values(), "peak KV, MiB"]
-        if not any(memories):
+        if not all(memories):
             header, body = header[:-1], [cells[:-1] for cells in body]
         return table(header, body)
 
