@@ -13,7 +13,7 @@ from speech_xl.inference import ListeningModel
 from speech_xl.serving.compute import Stop
 from speech_xl.serving.errors import Stopped
 from speech_xl.serving.session_work import take
-from speech_xl.serving.state import hearing
+from speech_xl.serving.state import SessionState, hearing
 from speech_xl.serving.wishes import Wishes
 from tests.listening_models import INTERVAL, tiny_model
 from tests.serving.conftest import ask, error_of, heard, opened, pcm_of, push, wav
@@ -296,3 +296,31 @@ def test_the_memory_can_be_taken_away(client, model, tmp_path):
 def test_two_servers_do_not_share_a_folder(serve):
     with serve(), pytest.raises(OSError, match="used by another server"), serve():
         pass
+
+
+def test_a_session_is_written_by_one_thread_at_a_time_also_where_a_task_was_cancelled(serve, monkeypatch):
+    """What waits for a cancelled task starts at once, while the thread of that one still writes."""
+    with serve() as client:
+        session_id = opened(client)
+        assert push(client, session_id, SPEECH).status_code == 200
+        store, running, most = client.service.store, [], []
+        session, save = store.find(session_id), SessionState.save
+
+        def slow(*given):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.2)
+            save(*given)
+            running.pop()
+
+        monkeypatch.setattr(SessionState, "save", slow)
+
+        async def cancelled_then_again():
+            session.stale = True
+            first = asyncio.create_task(store.save(session))
+            await asyncio.sleep(0.05)
+            first.cancel()
+            await store.save(session)
+
+        client.portal.call(cancelled_then_again)
+        assert most == [1, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Session:
     stop: Stop = field(default_factory=Stop)  # of the task that uses it now
     events: Events = field(default_factory=Events)
     wishes: Wishes = field(default_factory=Wishes)  # of who can't wait until a file was heard
+    writing: threading.Lock = field(default_factory=threading.Lock)  # a thread writes on where its task is cancelled
 
     @property
     def held(self) -> int:

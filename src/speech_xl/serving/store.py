@@ -178,7 +178,12 @@ class SessionStore:
         if session.state is None or not session.stale:
             return
         state, folder = session.state, self.folder / session.name
-        await asyncio.to_thread(state.save, folder, self.identity, session.created)
+
+        def write() -> None:
+            with session.writing:
+                state.save(folder, self.identity, session.created)
+
+        await asyncio.to_thread(write)
         session.stale, session.saved_seconds = False, session.view["audio_seconds_heard"]
 
     # Keeping house
