@@ -20,7 +20,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +231,15 @@ def prepare(given: argparse.Namespace) -> tuple[dict[str, Way], int, int, str, l
     stage, windowed = TrainedStage.of(given.stage), load_stage(given.stage, given.device)
     if windowed.transcript.windows is None:
         raise ValueError(f"{given.stage}: data.transcript.init_args.windows is null; give a stage trained with windows")
+    if given.window_seconds is not None:
+        windowed.transcript.windows = replace(windowed.transcript.windows, seconds=given.window_seconds)
     whole = windowed if given.one is None else load_stage(given.one, given.device)
     ways = {ONE: Way(whole), WINDOWS: Way(windowed, windowed.transcript.windows)}
     ratio = given.ratio or windowed.default_ratio
     longest = min(round(part_seconds(way.model, ratio, given.part_seconds) * SAMPLE_RATE) for way in ways.values())
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.data)}
+    if own := [key for key in changes if key.split(".")[0] in ("transcript", "partition")]:
+        raise ValueError(f"--data {own[0]}: the stage has its own; --window_seconds sets the length of windows")
     data = stage.data(changed(stage.config["data"], changes))
     cuts = list(data.cuts(given.split))
     short = joined(cuts, given.seconds, given.sessions, windowed.transcript)
@@ -254,6 +258,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="of a session (300)")
     parser.add_argument("--hour_seconds", type=float, default=3600.0, help="of the long one (3600)")
     parser.add_argument("--part_seconds", type=float, help="longest part (as long as the model has room for)")
+    parser.add_argument("--window_seconds", type=float, help="length of a window (the stage's)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the record (docs/results)")
     given = parser.parse_args()
