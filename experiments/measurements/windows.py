@@ -238,7 +238,7 @@ def prepare(given: argparse.Namespace) -> tuple[dict[str, Way], int, int, str, l
     ratio = given.ratio or windowed.default_ratio
     longest = min(round(part_seconds(way.model, ratio, given.part_seconds) * SAMPLE_RATE) for way in ways.values())
     changes = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.data)}
-    if own := [key for key in changes if key.split(".")[0] in ("transcript", "partition")]:
+    if own := [key for key in changes if key.split(".")[0] == "transcript"]:
         raise ValueError(f"--data {own[0]}: the stage has its own; --window_seconds sets the length of windows")
     data = stage.data(changed(stage.config["data"], changes))
     cuts = list(data.cuts(given.split))

@@ -58,6 +58,7 @@ from speech_xl.run.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 TIME_CODE = 2.0  # scale of TimeCode in the stages that start from these weights
+TINY_LLM = "experiments/models/tiny/llm"
 MOST_WINDOWS = 4  # of a row in a step
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
@@ -352,6 +353,17 @@ def main() -> None:
         "them (none)",
     )  # fmt: skip
     given = parser.parse_args()
+    for name in ("few_words", "questions", "blends"):
+        if not 0 <= getattr(given, name) <= 1:
+            parser.error(f"--{name}: got {getattr(given, name):g}, a share; give a number from 0 to 1")
+    for name in ("steps", "frames", "longest"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name}: got {getattr(given, name)}; give 1 or more")
+    if missing := [name for name in ("config.json", "tokenizer.json") if not (given.folder / name).is_file()]:
+        parser.error(
+            f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY_LLM}, "
+            "or make a tokenizer with experiments.tiny_models.tokenizer"
+        )
     if given.corpus and given.few_words:
         parser.error("--few_words: the texts of --corpus are drawn otherwise; leave one of them out")
     if given.windows and not given.mark_words:

@@ -222,7 +222,7 @@ def _passed_on(command: Command, config: Path, experiments: Path) -> tuple[list[
         (argv if overlay.speaks_of(stage) else own).extend(["-c", name])
     for key, words in flags_with_values(command.flags):
         passed_on = any(key == name or key.startswith(f"{name}.") for name in PASSED_ON)
-        if passed_on or key.startswith("--data."):
+        if passed_on or key.startswith(("--data.", "--trainer.", "--model.", "--curriculum", "--seed")):
             (argv if passed_on else own).extend(words)
     return [*argv, "--runs", str(command.runs), "--variant", command.variant], own
 

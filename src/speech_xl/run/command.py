@@ -106,7 +106,10 @@ def parse_commands(argv: list[str], experiments: Path) -> list[Command]:
         return _of_experiment(argv, names, flags, Experiment(first, overlays))
     for name in ("--only", "--rehearse"):
         if any(flag.split("=")[0] == name for flag in flags):
-            raise ConfigError(f"{name}: is for an experiment file; {first.path} has no `stages`, it is one stage")
+            short = "; --trainer.max_steps 2 --trainer.val_check_interval 2 tries it" if name == "--rehearse" else ""
+            raise ConfigError(
+                f"{name}: is for an experiment file; {first.path} has no `stages`, it is one stage{short}"
+            )
     return [_of_stage(argv[0], names, flags, first, overlays, experiments)]
 
 

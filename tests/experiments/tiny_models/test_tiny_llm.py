@@ -25,6 +25,7 @@ from experiments.tiny_models.tiny_llm import (
     in_windows,
     intervals_of,
     longest_words,
+    main,
     pretrain,
     stretched,
     suffixes_of,
@@ -309,3 +310,28 @@ def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained,
     loss = held_out(backbone, GrammarReadings(mark_words=True), words)  # a word of the grammar at random costs 5.5
     assert (loss < 1.0) == reads
     assert math.isfinite(loss)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--few_words", "7"], "--few_words: got 7, a share; give a number from 0 to 1"),
+        (["--questions", "nan"], "--questions: got nan"),
+        (["--frames", "0"], "--frames: got 0; give 1 or more"),
+        (["--windows", "4", "12", "0.9"], "--windows: utterances go on behind what a window sees; add --mark_words"),
+        (["--mark_words", "--windows", "4", "10", "0.9"], "--windows: windows.seconds: got 10, which is no multiple"),
+        (["--corpus", "x.yaml", "--few_words", "0.5"], "--few_words: the texts of --corpus are drawn otherwise"),
+    ],
+)
+def test_options_that_can_not_be_used_are_refused(flags, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tiny_llm", str(TINY), *flags])
+    with pytest.raises(SystemExit):
+        main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tiny_llm", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "has no config.json and no tokenizer.json; copy them" in capsys.readouterr().err

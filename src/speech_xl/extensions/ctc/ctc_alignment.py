@@ -32,7 +32,8 @@ class CTCAlignment(Phase):
             raise ValueError(
                 f"model.adapter: CTCAlignment trains an adapter that scores tokens, and "
                 f"{type(self.backbone.adapter).__name__} doesn't; take PosteriorAdapter, or the phase "
-                "SemanticAlignment; where this is stage 0, let stage 1 begin without it (--init_from null)"
+                "SemanticAlignment; where this is stage 0, let stage 1 begin without it, and without TokenCTC "
+                "(--init_from null --model.extensions null), as the overlays of models do"
             )
         if TokenCTC.__name__ not in self.extensions:
             raise ValueError("model.extensions: CTCAlignment trains by TokenCTC alone, and it isn't there; add it")
