@@ -40,7 +40,7 @@ class TinyLLM(Maker):
         blends: share of the random words that nobody says, for a corpus to whose words people will add theirs.
         questions: share of steps that answer questions.
         frame_rate: speech frames a second, by the adapter's stride.
-        begin: folder of the tiny LLM whose weights it begins with.
+        begin: folder of the tiny LLM whose weights it begins with; null: random ones.
         seed: another seed gives other weights.
     """
 
@@ -60,13 +60,13 @@ class TinyLLM(Maker):
         blends: float = 0.0,
         questions: float = QUESTIONS,
         frame_rate: float = FRAME_RATE,
-        begin: str = str(TINY),
+        begin: str | None = str(TINY),
         seed: int = 0,
     ) -> None:
         self.timestamps = (timestamps_seconds, timestamps_step_seconds)
         self.vocabulary, self.words, self.blends = vocabulary, words, blends
         self.training = {
-            "steps": steps, "frames": frames, "longest": longest, "highest": lr, "seed": seed, "begin": Path(begin),
+            "steps": steps, "frames": frames, "longest": longest, "highest": lr, "seed": seed, "begin": None if begin is None else Path(begin),
             "questions": questions, "rate": frame_rate,
         }  # fmt: skip
 

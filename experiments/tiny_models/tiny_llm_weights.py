@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,12 +10,18 @@ from torch import nn
 
 from experiments.tiny_models.pretraining import write_weights
 from experiments.tiny_models.pseudo_frames import FRAME_RATE
+from speech_xl.extensions.time_code import LONGEST as LONGEST_WAVE
 from speech_xl.extensions.time_code import SHARE, time_code, with_time_code
+from speech_xl.extensions.time_code import SHORTEST as SHORTEST_WAVE
 from speech_xl.extensions.timestamps.monotonic import marks_of
 from speech_xl.model import LLM
 from speech_xl.model.sst import attention_modules
 from speech_xl.phases.weights import load_strict, read_weights, save_weights
 from speech_xl.run.command import WEIGHTS
+
+SHARP = 24.0  # of the head that looks where the time is: 60 % of it on three frames
+APART = 2.5  # how far time marks are pushed away from time marks there
+IS_MARK = 0  # dimension of embeddings that only time marks have
 
 
 def marks(llm: LLM) -> tuple[float, float]:
@@ -31,38 +38,70 @@ def layers_without_rope(llm: LLM) -> list[int]:
 
 @torch.no_grad()
 def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
-    """Random weights with which attending to a token already makes it likelier as the next one.
+    """Random weights with which a time mark already looks at its frames, and a word that is looked at becomes likelier as
+    the next token.
 
     In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
-    looks at passes through unchanged, and everything else speaks softly at first. Only where to look is left to learn.
-    docs/log.md has what was tried (entry 33). Structured starts like this are after Trockman and Kolter, "Mimetic
+    looks at passes through unchanged; the second head looks where the time is (`find_by_time`). Embeddings are of RMS 1
+    and everything else writes softly, so that frames still say what they are and when in the last layer. docs/log.md has
+    what was tried (entry 33, and 2026-12-01). Structured starts like this are after Trockman and Kolter, "Mimetic
     Initialization of Self-Attention Layers" (arXiv 2305.09828).
     """
+    without_rope = layers_without_rope(llm)
     for name, weight in llm.model.named_parameters():
         if weight.dim() == 2:
             weight.normal_(0.0, 0.06)
             if name.endswith(("o_proj.weight", "down_proj.weight")):
-                weight.mul_(0.05)
-    for layer in layers_without_rope(llm):
+                weight.mul_(0.025)
+    llm.embedding.weight.normal_()
+    llm.decoder.get_submodule("norm").get_parameter("weight").fill_(0.06)  # logits begin as for embeddings of that RMS
+    config = llm.model.config
+    size = config.hidden_size // config.num_attention_heads
+    loud = torch.full((config.hidden_size,), 0.1)
+    loud[:size], loud[size : 2 * size] = 1.0, 2.0
+    for layer in without_rope:
         attention = attention_modules(llm.decoder)[layer]
         values, output = attention.get_submodule("v_proj"), attention.get_submodule("o_proj")
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
-        output.weight.copy_(0.5 * values.weight.T)
+        output.weight.copy_(values.weight.T * loud)
+        find_by_time(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
     mark_seconds(llm, rate)
+
+
+def find_by_time(queries: nn.Module, keys: nn.Module, size: int) -> None:
+    """Let the second head, of `size` dimensions, look at the frames of the time that a token stands at.
+
+    Its queries and keys are the time code alone, those of its wavelengths that tell seconds apart, the queries' a frame
+    later: a mark begins up to a step before its word. Where the query is a time mark, keys of time marks are pushed away,
+    or it would look at itself.
+    """
+    width = queries.get_parameter("weight").shape[1]
+    pairs = width // SHARE // 2
+    loud = torch.zeros(pairs)
+    loud[: round(0.625 * pairs)] = (SHARP / round(0.625 * pairs)) ** 0.5
+    turn = 2 * math.pi / torch.logspace(math.log10(SHORTEST_WAVE), math.log10(LONGEST_WAVE), pairs)
+    sin, cos = (loud * turn.sin()).diag(), (loud * turn.cos()).diag()
+    later = torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
+    for projection, code, sign in ((queries, later, 1.0), (keys, loud.repeat(2).diag(), -1.0)):
+        head = projection.get_parameter("weight")[size : 2 * size]
+        head.zero_()
+        head[: 2 * pairs, -2 * pairs :] = code
+        head[2 * pairs, IS_MARK] = sign * APART
 
 
 @torch.no_grad()
 def mark_seconds(llm: LLM, rate: float) -> None:
     """Embed time marks by the time code, and words away from it: a time is then copied like a word."""
     llm.embedding.weight[:, -llm.width // SHARE :] = 0.0
+    llm.embedding.weight[:, IS_MARK] = 0.0
     place_marks(llm, rate)
 
 
 @torch.no_grad()
 def place_marks(llm: LLM, rate: float) -> None:
     """Every time mark's embedding is the mean code of the frames that it stands for, `rate` of them a second, as large
-    as words are."""
+    as words are, and one dimension that no word has."""
     table = llm.embedding.weight
     size = table.norm(dim=1).mean()
     seconds, step = marks(llm)
@@ -72,6 +111,7 @@ def place_marks(llm: LLM, rate: float) -> None:
         if second >= 0:
             code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
             table[mark] = with_time_code(torch.zeros(llm.width), size * code / code.norm())
+            table[mark, IS_MARK] = size / 2
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from speech_xl.run.configs import ConfigError, read_record, unlike
 from speech_xl.run.layers import Layer
+from speech_xl.run.recipes import load_recipes
 from speech_xl.run.run_folder import MADE, WEIGHTS, RunFolder
 from speech_xl.run.words import flags_with_values
 from speech_xl.storage.files import write_text
@@ -70,6 +71,7 @@ class Making:
 
         from speech_xl.data.datamodule import SpeechDataModule
 
+        load_recipes()  # the corpus is named by its class alone
         kind = maker_class(name)
         has_data = any(layer.value("data") is not None for layer in layers)
         if kind.needs_corpus and not any(layer.value("data", "corpus") is not None for layer in layers):

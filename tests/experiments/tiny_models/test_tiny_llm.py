@@ -4,7 +4,7 @@ import math
 import random
 import shutil
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,10 @@ from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.marks import TIMED_ASR_INSTRUCTION, time_mark
+from speech_xl.extensions.timestamps.monotonic import marks_of
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.prompt import Suffix
+from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 
 TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
@@ -91,23 +92,49 @@ def test_texts_grow_from_short_to_the_longest():
     assert lengths == sorted(lengths)
 
 
-def test_what_layers_without_rope_attend_to_passes_through():
+def test_what_the_second_head_without_rope_attends_to_passes_through():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     start_copying(llm)
     for layer in (llm.decoder.layers[number] for number in layers_without_rope(llm)):
-        through = layer.self_attn.o_proj.weight @ layer.self_attn.v_proj.weight
-        torch.testing.assert_close(through, 0.5 * torch.eye(llm.width), atol=1e-5, rtol=0)
+        own = slice(64, 128)
+        through = layer.self_attn.v_proj.weight[own] @ layer.self_attn.o_proj.weight[:, own]
+        torch.testing.assert_close(through, 2.0 * torch.eye(64), atol=1e-5, rtol=0)
+
+
+def test_a_time_mark_looks_at_its_frames_and_the_word_there_becomes_likelier_from_the_start():
+    """Without a step of training, a third of the words that follow their time are the likeliest of all words."""
+    torch.manual_seed(0)
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm)
+    backbone, rng = SpeechLLM(Encoder(), Adapter(), llm), random.Random(0)
+    known = marks_of(llm.prompt.tokenizer)[1] >= 0
+    hits = []
+    for reading in islice(GrammarReadings(mark_words=True).transcripts(rng, 20), 6):
+        row = stretched(llm, reading, rng)
+        speech = as_speech([row], llm.embedding.weight.detach(), torch.zeros(llm.width), 0.3)
+        [suffix] = suffixes_of(llm, asked_about(row, reading, marks(llm)[1]))
+        logits = {}
+        hook = llm.model.lm_head.register_forward_hook(lambda _module, _given, out, to=logits: to.update(out=out))
+        with torch.no_grad():
+            backbone(speech, speech.throughout(None), [[suffix]])
+        hook.remove()
+        answer = [label for label in suffix.labels if label != IGNORE]
+        scores = logits["out"].reshape(-1, len(known))[-len(answer) :].masked_fill(known, -math.inf)
+        after_a_time = [i for i in range(1, len(answer)) if known[answer[i - 1]] and not known[answer[i]]]
+        hits += [scores[i].argmax().item() == answer[i] for i in after_a_time]
+    assert len(hits) > 20 and sum(hits) > 0.2 * len(hits)
 
 
 def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     start_copying(llm)
-    marks = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
-    assert {opening for opening, _ in marks} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
+    seconds = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
+    assert {opening for opening, _ in seconds} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
     codes = time_code(1000, llm.width)
-    scores = with_time_code(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(marks)[:, 1]].T
+    scores = with_time_code(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(seconds)[:, 1]].T
     nearest = scores.argmax(1)
     off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
     assert off.max() <= 1 and (off == 0).float().mean() > 0.8
