@@ -35,11 +35,11 @@ class CTCAlignment(Phase):
                 "SemanticAlignment; where this is stage 0, let stage 1 begin without it, and without TokenCTC "
                 "(--init_from null --model.extensions null), as the overlays of models do"
             )
-        if TokenCTC.__name__ not in self.extensions:
-            raise ValueError("model.extensions: CTCAlignment trains by TokenCTC alone, and it isn't there; add it")
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        if stage == "fit" and TokenCTC.__name__ not in self.extensions:  # in use it has no auxiliary losses
+            raise ValueError("model.extensions: CTCAlignment trains by TokenCTC alone, and it isn't there; add it")
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, SpeechDataModule):
             for key, tasks in (("tasks", data.mixture.weights), ("eval_tasks", data.evaluation.tasks)):
