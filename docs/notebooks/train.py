@@ -50,6 +50,7 @@ model:
     adapter: {class_path: PosteriorAdapter, init_args: {stride: 2}}     # 25 encoder frames a second become 12.5
     frame_code: {class_path: TimeCode, init_args: {scale: 2.0}}
     llm: {class_path: LLM, init_args: {name: experiments/models/tiny/llm, pretrained: true}}
+    max_tokens_per_second: 16.0
     warmup_steps: 20
 data:
   corpus:
@@ -57,7 +58,7 @@ data:
     init_args: {train_hours: 0.7, dev_sessions: 4, test_sessions: 20, min_seconds: 10.0, max_seconds: 30.0}
   tasks: {asr: 1.0}
   eval_tasks: [asr]
-  transcript: {class_path: Timestamps, init_args: {step_seconds: 1.0}}
+  transcript: {class_path: Timestamps, init_args: {step_seconds: 0.2, words: true, max_gap_seconds: 2.0}}
   partition: {class_path: FixedWindows, init_args: {seconds: 4.0}}      # length of an interval
   max_duration: 60                                                      # seconds of audio a batch
   limit_dev: 4

@@ -66,8 +66,8 @@ class TinyLLM(Maker):
         self.timestamps = (timestamps_seconds, timestamps_step_seconds)
         self.vocabulary, self.words, self.blends = vocabulary, words, blends
         self.training = {
-            "steps": steps, "frames": frames, "longest": longest, "highest": lr, "seed": seed, "begin": None if begin is None else Path(begin),
-            "questions": questions, "rate": frame_rate,
+            "steps": steps, "frames": frames, "longest": longest, "highest": lr, "seed": seed, "questions": questions,
+            "begin": None if begin is None else Path(begin), "rate": frame_rate,
         }  # fmt: skip
 
     def make(self, out: Path, start: Path | None, data: SpeechDataModule | None) -> None:

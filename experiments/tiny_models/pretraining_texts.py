@@ -24,7 +24,7 @@ from speech_xl.data.tasks import CAPTION_INSTRUCTION
 
 RANDOM = 0.25  # share of transcripts that are random words
 FEW = (3, 12)  # different words of a text that says the same few again and again
-MOST_QUESTIONS = 8  # a sample's, about one text
+MOST_QUESTIONS = 16  # a sample's, about one text
 FEWEST_ASKED = 4  # words of a text that a corpus asks about in its own way
 WORDS_A_TURN = 16  # of the grammar's sessions, at least
 HELD_OUT = 20  # one utterance in so many of a corpus is read by nobody but `held_out`

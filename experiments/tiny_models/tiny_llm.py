@@ -364,6 +364,9 @@ def main() -> None:
             f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY_LLM}, "
             "or make a tokenizer with experiments.tiny_models.tokenizer"
         )
+    weights = given.folder / "model.safetensors"
+    if weights.is_file() and not (given.stage or (given.begin and given.begin.resolve() == given.folder.resolve())):
+        parser.error(f"{weights}: is there already; delete it, or go on from it with --begin {given.folder}")
     if given.corpus and given.few_words:
         parser.error("--few_words: the texts of --corpus are drawn otherwise; leave one of them out")
     if given.windows and not given.mark_words:

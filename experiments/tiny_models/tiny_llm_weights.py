@@ -21,6 +21,7 @@ from speech_xl.run.command import WEIGHTS
 
 SHARP = 24.0  # of the head that looks where the time is: 60 % of it on three frames
 APART = 2.5  # how far time marks are pushed away from time marks there
+ALIKE = 1.7  # of the head that looks for a word
 IS_MARK = 0  # dimension of embeddings that only time marks have
 
 
@@ -38,14 +39,14 @@ def layers_without_rope(llm: LLM) -> list[int]:
 
 @torch.no_grad()
 def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
-    """Random weights with which a time mark already looks at its frames, and a word that is looked at becomes likelier as
-    the next token.
+    """Random weights with which a time mark already looks at its frames, and a word that is looked at becomes likelier
+    as the next token.
 
     In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
-    looks at passes through unchanged; the second head looks where the time is (`find_by_time`). Embeddings are of RMS 1
-    and everything else writes softly, so that frames still say what they are and when in the last layer. docs/log.md has
-    what was tried (entry 33, and 2026-12-01). Structured starts like this are after Trockman and Kolter, "Mimetic
-    Initialization of Self-Attention Layers" (arXiv 2305.09828).
+    looks at passes through unchanged; the second head looks where the time is, the fourth for the same word.
+    Embeddings are of RMS 1 and everything else writes softly, so that frames still say what they are and when in the
+    last layer. docs/log.md has what was tried (entry 33, and 2026-12-01). Structured starts like this are after
+    Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers" (arXiv 2305.09828).
     """
     without_rope = layers_without_rope(llm)
     for name, weight in llm.model.named_parameters():
@@ -66,15 +67,17 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
         nn.init.orthogonal_(values.weight)
         output.weight.copy_(values.weight.T * loud)
         find_by_time(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
+        find_by_content(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
     mark_seconds(llm, rate)
 
 
+@torch.no_grad()
 def find_by_time(queries: nn.Module, keys: nn.Module, size: int) -> None:
     """Let the second head, of `size` dimensions, look at the frames of the time that a token stands at.
 
     Its queries and keys are the time code alone, those of its wavelengths that tell seconds apart, the queries' a frame
-    later: a mark begins up to a step before its word. Where the query is a time mark, keys of time marks are pushed away,
-    or it would look at itself.
+    later: a mark begins up to a step before its word. Where the query is a time mark, keys of time marks are pushed
+    away, or it would look at itself.
     """
     width = queries.get_parameter("weight").shape[1]
     pairs = width // SHARE // 2
@@ -88,6 +91,17 @@ def find_by_time(queries: nn.Module, keys: nn.Module, size: int) -> None:
         head.zero_()
         head[: 2 * pairs, -2 * pairs :] = code
         head[2 * pairs, IS_MARK] = sign * APART
+
+
+@torch.no_grad()
+def find_by_content(queries: nn.Module, keys: nn.Module, size: int) -> None:
+    """Let the fourth head, of `size` dimensions, look at the frames of the word that a token is: its queries and keys
+    are one projection of everything but the time code. So a question finds where a name was said."""
+    width = queries.get_parameter("weight").shape[1]
+    content = torch.zeros(size, width)
+    content[:, : -(width // SHARE)] = nn.init.orthogonal_(torch.empty(size, width - width // SHARE))
+    for projection in (queries, keys):
+        projection.get_parameter("weight")[3 * size : 4 * size] = ALIKE * content
 
 
 @torch.no_grad()
@@ -128,6 +142,7 @@ def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
     table, old = llm.embedding.weight, other.embedding.weight
     words = old[:, : -llm.width // SHARE]
     new = words.mean(0) + words.std(0) * torch.randn(len(table), words.shape[1])
+    new[:, IS_MARK] = 0.0
     state = {n: w for n, w in other.model.state_dict().items() if w.shape != old.shape}
     llm.model.load_state_dict(state, strict=False)
     table.copy_(torch.cat([new, torch.zeros(len(table), llm.width // SHARE)], dim=1))

@@ -24,6 +24,7 @@ from speech_xl.extensions.timestamps.marks import time_mark
 VOCABULARY = 1024
 TEXTS = 20_000  # enough that every word of the grammar is merged into one token
 SECONDS = 200  # that time marks know; the embedded corpus's sessions last 180
+STEP = 0.2  # from time mark to time mark: few words begin as soon after another
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
 
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens, about (%(default)s)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="that time marks know (%(default)s)")
     parser.add_argument(
-        "--step", type=float, default=1.0, help="seconds from mark to mark: step_seconds of Timestamps (%(default)s)"
+        "--step", type=float, default=STEP, help="seconds from mark to mark: step_seconds of Timestamps (%(default)s)"
     )
     given = parser.parse_args()
     texts = texts_of(corpus_of(given.corpus, given.corpus_dir)) if given.corpus else grammar_texts()

@@ -20,18 +20,18 @@ def report_training(cuts: CutSet, mixture: TaskMixture) -> None:
         if without:
             rank_zero_warn(f"data: {without} of {len(offered)} train sessions have no truth for {task}")
     if "asr" in mixture.weights:
-        _report_unheard(cuts, mixture.transcript)
+        _report_unheard(cuts, "train", mixture.transcript)
 
 
-def _report_unheard(cuts: CutSet, transcript: Transcript) -> None:
+def _report_unheard(cuts: CutSet, split: str, transcript: Transcript) -> None:
     """Say where windows ask for what begins in them and may go on behind all that they see."""
     context = None if transcript.windows is None else transcript.windows.context
     longest = 0.0 if context is None else max((transcript.longest(cut) for cut in iter(cuts)), default=0.0)
     if context is not None and longest > context:
         words = "" if transcript.by_words else "; with the times of words (words: true) little is needed"
         rank_zero_warn(
-            f"data: an utterance, or the time from a word to the next, lasts up to {longest:.1f} s, and a window sees "
-            f"{context:g} s of audio behind itself: the end of what begins last in it may not be heard. Set "
+            f"data: in {split} sessions an utterance, or the time from a word to the next, lasts up to {longest:.1f} "
+            f"s, and a window sees {context:g} s of audio behind itself: what begins last in it may not be heard. Set "
             f"data.transcript.init_args.windows.context to {math.ceil(longest)} or to null, or windows to null{words}"
         )
 
@@ -47,7 +47,7 @@ def report_evaluation(cuts: CutSet, split: str, evaluation: EvaluationTurns, cor
         silent = f"{turns.count(0)} of {len(turns)} {split} sessions"
         rank_zero_warn(f"data: {silent} have no truth for eval_tasks {tasks} and are asked nothing")
     if "asr" in evaluation.tasks:
-        _report_unheard(cuts, evaluation.transcript)
+        _report_unheard(cuts, split, evaluation.transcript)
         _report_speech([turn for some in asked for turn in some], split, evaluation.transcript, corpus)
     if "qa" in evaluation.tasks:
         known = [len(qa_turns(cut)) for cut in iter(cuts)]

@@ -38,7 +38,7 @@ from experiments.tiny_models.tiny_llm_weights import (
     start_copying,
     write_stage,
 )
-from experiments.tiny_models.tokenizer import SECONDS, make_tokenizer, write_config
+from experiments.tiny_models.tokenizer import SECONDS, STEP, make_tokenizer, write_config
 from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
@@ -50,6 +50,11 @@ from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
 
 TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
+
+
+def without_weights(place):
+    """A copy of the tiny LLM's folder to be trained in."""
+    return shutil.copytree(TINY, place / "llm", ignore=shutil.ignore_patterns("*.safetensors"))
 
 
 def joined(llm, asked):
@@ -127,17 +132,41 @@ def test_a_time_mark_looks_at_its_frames_and_the_word_there_becomes_likelier_fro
     assert len(hits) > 20 and sum(hits) > 0.2 * len(hits)
 
 
+def test_a_word_that_is_asked_about_looks_at_its_frames_from_the_start():
+    torch.manual_seed(0)
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm)
+    guidance, layer = Guidance(llm), layers_without_rope(llm)[0]
+    reading = Reading(["i met peter", "hello", "the train to athens"])
+    row = stretched(llm, reading, random.Random(0))
+    speech = as_speech([row], llm.embedding.weight.detach(), torch.zeros(llm.width), 0.3)
+    [suffix] = suffixes_of(llm, [Asked("was peter mentioned", "yes")])
+    [peter] = llm.prompt.tokenizer(" peter", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [[suffix]])
+    fourth, first = slice(3 * guidance.head, 4 * guidance.head), len(llm.prompt.prefix)
+    queries, keys = (guidance.seen[layer, name][0, :, fourth] for name in ("q_proj", "k_proj"))
+    query = queries[first + len(row) + suffix.ids.index(peter)]
+    looks = (query @ keys[first : first + len(row)].T * guidance.head**-0.5).softmax(-1)
+    share = looks[torch.tensor(row.ids) == peter].sum()
+    assert share > 0.9
+
+
 def test_a_time_mark_is_embedded_nearest_to_the_frames_of_its_second():
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     start_copying(llm)
-    seconds = [llm.prompt.tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(SECONDS)]
+    seconds = [
+        llm.prompt.tokenizer(time_mark(s * STEP, STEP), add_special_tokens=False)["input_ids"]
+        for s in range(round(SECONDS / STEP))
+    ]
     assert {opening for opening, _ in seconds} == set(llm.prompt.tokenizer("[", add_special_tokens=False)["input_ids"])
     codes = time_code(1000, llm.width)
     scores = with_time_code(torch.zeros(1000, llm.width), codes) @ llm.embedding.weight[torch.tensor(seconds)[:, 1]].T
     nearest = scores.argmax(1)
-    off = (nearest - (torch.arange(1000) / FRAME_RATE).long()).abs()
-    assert off.max() <= 1 and (off == 0).float().mean() > 0.8
+    off = (nearest - (torch.arange(1000) / FRAME_RATE / STEP).long()).abs()
+    assert off.max() <= 1 and (off == 0).float().mean() > 0.6
 
 
 def test_the_same_vocabulary_reads_on(tmp_path):
@@ -179,7 +208,7 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     met, hilda, mark = (llm.embedding.weight[number(token)] for token in ("Ġmet", "Ġhilda", "3.4]"))
     torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
     assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
-    assert mark[:-32].abs().max() == 0
+    assert mark[1:-32].abs().max() == 0 and mark[0] > 0 == hilda[0]
     nearest = (with_time_code(torch.zeros(250, llm.width), time_code(250, llm.width)) @ mark).argmax().item()
     assert 3.4 <= nearest / FRAME_RATE < 3.6
     assert marks(llm) == (20.0, 0.2)
@@ -305,7 +334,7 @@ def test_guidance_reads_the_latest_pass():
     reading = Reading(["i met peter", "hello"])
     row = stretched(llm, reading, rng)
     speech = as_speech([row], llm.embedding.weight, torch.zeros(llm.width), 0.1)
-    asked = asked_about(row, reading, 1.0)
+    asked = asked_about(row, reading, marks(llm)[1])
     suffix = joined(llm, asked)
     assert len(asked[0].evidence) == len([label for label in suffix.labels if label >= 0]) - 1  # all but the end
     SpeechLLM(Encoder(), Adapter(), llm)(speech, [[None]], [suffix])
@@ -319,8 +348,7 @@ def test_guidance_reads_the_latest_pass():
 
 @pytest.mark.slow
 def test_weights_are_written_where_from_pretrained_finds_them(tmp_path):
-    folder = tmp_path / "llm"
-    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    folder = without_weights(tmp_path)
     trained = pretrain(folder, GrammarReadings(), steps=3, frames=60, longest=12, highest=1e-3, seed=0)
     loaded = LLM(str(folder))
     loaded.build()
@@ -350,8 +378,8 @@ def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained,
         (["--corpus", "x.yaml", "--few_words", "0.5"], "--few_words: the texts of --corpus are drawn otherwise"),
     ],
 )
-def test_options_that_can_not_be_used_are_refused(flags, said, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["tiny_llm", str(TINY), *flags])
+def test_options_that_can_not_be_used_are_refused(flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tiny_llm", str(without_weights(tmp_path)), *flags])
     with pytest.raises(SystemExit):
         main()
     assert said in capsys.readouterr().err
@@ -362,3 +390,10 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "has no config.json and no tokenizer.json; copy them" in capsys.readouterr().err
+
+
+def test_weights_are_not_replaced_unasked(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tiny_llm", str(TINY)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "model.safetensors: is there already; delete it, or go on from it with --begin" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from data_recipes.grammar import vocabulary
-from experiments.tiny_models.tokenizer import SECONDS, grammar_texts, make_tokenizer, write_config
+from experiments.tiny_models.tokenizer import SECONDS, STEP, grammar_texts, make_tokenizer, write_config
 from speech_xl.extensions.timestamps.marks import time_mark, without_time_marks
 from speech_xl.model import LLM
 
@@ -24,14 +24,14 @@ def test_words_are_one_token_each(tokenizer):
 
 
 def test_a_time_mark_is_two_tokens_and_comes_back(tokenizer):
-    text = " ".join(f"{time_mark(second)} i met peter" for second in range(SECONDS))
+    text = " ".join(f"{time_mark(second + 0.2, 0.2)} i met peter" for second in range(SECONDS))
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert len(ids) == 5 * SECONDS and len(set(ids)) == 1 + SECONDS + 3
     assert without_time_marks(tokenizer.decode(ids)) == " ".join(["i met peter"] * SECONDS)
 
 
 def test_the_copy_is_what_the_recipe_makes(tmp_path):
-    make_tokenizer(grammar_texts()).save_pretrained(tmp_path)
+    make_tokenizer(grammar_texts(), step=STEP).save_pretrained(tmp_path)
     made, copy = (json.loads((folder / "tokenizer.json").read_text()) for folder in (tmp_path, TINY))
     assert made == copy
 

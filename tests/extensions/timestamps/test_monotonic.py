@@ -1,8 +1,10 @@
 """Time marks rise: what may come next after which marks, and an LLM that would go round in circles doesn't."""
 
+from functools import cache
+
 import pytest
 import torch
-from transformers import AutoTokenizer, LogitsProcessor
+from transformers import LogitsProcessor
 
 from experiments import random_models as tiny
 from experiments.random_models import tokenizer as characters
@@ -13,7 +15,11 @@ from speech_xl.extensions.timestamps.monotonic import SPARE, MonotonicTimestamps
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model.prompt import Prompt
 
-TINY = "experiments/models/tiny/llm"
+
+@cache
+def of_seconds():
+    """A tokenizer that has timestamps of whole seconds."""
+    return make_tokenizer(["transcribe hello this is"] * 9, vocabulary=300)
 
 
 def opened(ids, marks):
@@ -22,7 +28,7 @@ def opened(ids, marks):
 
 
 def test_a_mark_is_later_than_the_last_and_within_the_audio():
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     rule = MonotonicTimestamps.of(Prompt(tokenizer), [9.9, 9.9, 9.9], 8.0, torch.device("cpu"))
     texts = ["transcribe", "[0] hello [4] this is", "[0] hello [9] this is"]
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
@@ -82,7 +88,7 @@ def test_an_answer_whose_marks_end_before_the_audio_is_not_finished(tmp_path):
 
 
 def test_marks_may_be_kept_from_jumping_ahead():
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0, 30.0, 5.5], 8.0, torch.device("cpu"), max_gap_seconds=3.0)
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("hello this", "[7]", "[4]")]
     marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
@@ -92,7 +98,7 @@ def test_marks_may_be_kept_from_jumping_ahead():
 
 def test_an_opened_mark_is_closed():
     """By a second that may follow, however likely a word or a second that is ruled out."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     rule = MonotonicTimestamps.of(Prompt(tokenizer), [30.0], 8.0, torch.device("cpu"), max_gap_seconds=3.0)
     marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
     ids = torch.tensor([[*marks[7], tokenizer("hello", add_special_tokens=False)["input_ids"][0], marks[8][0]]])
@@ -106,7 +112,7 @@ def test_an_opened_mark_is_closed():
 
 
 def test_marks_of_other_steps_than_the_tokenizers_are_noticed():
-    default, spelling = Prompt(AutoTokenizer.from_pretrained(TINY)), Prompt(characters())
+    default, spelling = Prompt(of_seconds()), Prompt(characters())
     finer = Prompt(make_tokenizer(["one two"] * 9, vocabulary=270, seconds=4, step=0.2))
     assert unknown_marks(default, 1.0) is unknown_marks(finer, 0.2) is unknown_marks(spelling, 0.2) is None
     assert "step_seconds=0.2" in unknown_marks(default, 0.2) and "steps of 1 s" in unknown_marks(default, 0.2)
@@ -127,7 +133,7 @@ class Circles(LogitsProcessor):
 
 def test_circles_end():
     """What wants one mark again and again gets it once."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     opening, second = tokenizer("[1]", add_special_tokens=False)["input_ids"]
     rule = MonotonicTimestamps.of(Prompt(tokenizer), [3.0], 100.0, torch.device("cpu"))
     torch.manual_seed(0)
@@ -142,7 +148,7 @@ def test_circles_end():
 
 def test_an_answer_ends_where_no_audio_is_left_for_more():
     """After "[2]" of 4.5 s there is room for three seconds' tokens and a few to spare, then only the end may follow."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     rule = MonotonicTimestamps.of(Prompt(tokenizer), [4.5, 4.5], 2.0, torch.device("cpu"))
     word = tokenizer(" hello", add_special_tokens=False)["input_ids"][-1:]
     mark = tokenizer("[2]", add_special_tokens=False)["input_ids"]
@@ -154,7 +160,7 @@ def test_an_answer_ends_where_no_audio_is_left_for_more():
 
 
 def test_marks_of_a_window_lie_in_it_whatever_its_question_says():
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     prompt, transcript = Prompt(tokenizer), Timestamps(1.0, windows=Windows(8.0))
     instructions = transcript.instructions(21.5)
     assert [transcript.span_of(one) for one in instructions] == [(0, 8), (8, 16), (16, 22)]
@@ -176,7 +182,7 @@ def test_marks_of_a_window_lie_in_it_whatever_its_question_says():
 
 def test_an_answer_ends_where_the_likeliest_next_second_lies_behind_its_window():
     """It says the window's end, and no more: else it would have to say a second that it doesn't believe in."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     prompt, transcript = Prompt(tokenizer), Timestamps(1.0, max_gap_seconds=6.0, windows=Windows(8.0))
     marks = [tokenizer(time_mark(s), add_special_tokens=False)["input_ids"] for s in range(30)]
     instructions = transcript.instructions(30.0)[:3]
@@ -205,7 +211,7 @@ def test_an_answer_ends_where_the_likeliest_next_second_lies_behind_its_window()
 
 def test_an_answer_ends_where_its_window_has_no_room_for_more():
     """Of an hour's audio 8 s to 16 s, and what begins there last: not as many tokens as the hour has room for."""
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = of_seconds()
     prompt, transcript = Prompt(tokenizer), Timestamps(1.0, windows=Windows(8.0))
     (rule,) = transcript.processors(prompt, transcript.instructions(3600.0)[1:2], [3600.0], 2.0, torch.device("cpu"))
     rule.asked = 0
@@ -217,6 +223,6 @@ def test_an_answer_ends_where_its_window_has_no_room_for_more():
 
 
 def test_windows_beside_another_question_have_no_such_rule():
-    prompt, transcript = Prompt(AutoTokenizer.from_pretrained(TINY)), Timestamps(1.0, windows=Windows(8.0))
+    prompt, transcript = Prompt(of_seconds()), Timestamps(1.0, windows=Windows(8.0))
     instructions = [*transcript.instructions(10.0), "who speaks?"]
     assert transcript.processors(prompt, instructions, [10.0] * 3, 8.0, torch.device("cpu")) == []
