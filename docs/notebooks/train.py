@@ -60,7 +60,7 @@ data:
   eval_tasks: [asr]
   transcript: {class_path: Timestamps, init_args: {step_seconds: 0.2, words: true, max_gap_seconds: 2.0}}
   partition: {class_path: FixedWindows, init_args: {seconds: 4.0}}      # length of an interval
-  max_duration: 60                                                      # seconds of audio a batch
+  max_duration: 120                                                     # seconds of audio a batch
   limit_dev: 4
 trainer:
   accelerator: auto
@@ -72,18 +72,19 @@ trainer:
   enable_model_summary: false
 
 stages:
-  align:                              # learns to transcribe, without compression
+  align:                              # the adapter alone learns to spell; the LLM is not run
     from: null
     model:
-      class_path: SemanticAlignment
+      class_path: CTCAlignment
       init_args:
         trainable: {"adapter.*": 3.0e-3}
         extensions: [{class_path: TokenCTC, init_args: {weight: 10.0, flat_steps: 100}}]
+    data: {max_duration: 240}
     trainer: {max_steps: 250, val_check_interval: 250}
-  full_kv:                            # goes on without compression, for as long as the other two
+  full_kv:                            # the LLM learns to transcribe without compression, for as long as the other two
     from: align
     model: {class_path: SemanticAlignment, init_args: {trainable: {"adapter.*": 8.0e-4, "llm.*": 8.0e-4}}}
-    trainer: {max_steps: 200, val_check_interval: 200}
+    trainer: {max_steps: 60, val_check_interval: 60}
   sst:                                # the content of an interval moves into SSTs
     from: align
     model:
@@ -94,8 +95,8 @@ stages:
         eval_ratios: [4, 8]
     curriculum:
       class_path: RatioCurriculum
-      init_args: {unit: step, schedule: [{start: 0, ratios: [1, 2, 4]}, {start: 100, ratios: [2, 4, 8]}]}
-    trainer: {max_steps: 200, val_check_interval: 200}
+      init_args: {unit: step, schedule: [{start: 0, ratios: [1, 2, 4]}, {start: 30, ratios: [2, 4, 8]}]}
+    trainer: {max_steps: 60, val_check_interval: 60}
   pooled:                             # frames are averaged before the LLM
     like: sst
     model: {class_path: MeanPooling}
