@@ -3,7 +3,7 @@
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
 audio. Only sentences of the train split are read, or with `--corpus YAML` the transcripts of a corpus. While it learns,
-two heads are told where to look (decisions 33 and 39): at the frames of the next word, or of the words that tell the
+two heads are told where to look (decision 33): at the frames of the next word, or of the words that tell the
 answer.
 """
 
@@ -365,8 +365,8 @@ def main() -> None:
             "or make a tokenizer with experiments.tiny_models.tokenizer"
         )
     weights = given.folder / "model.safetensors"
-    if weights.is_file() and not (given.stage or (given.begin and given.begin.resolve() == given.folder.resolve())):
-        parser.error(f"{weights}: is there already; delete it, or go on from it with --begin {given.folder}")
+    if weights.is_file() and (given.begin is None or given.begin.resolve() != given.folder.resolve()):
+        parser.error(f"{weights}: is there already; delete it, or go on from it with --begin {given.folder} alone")
     if given.corpus and given.few_words:
         parser.error("--few_words: the texts of --corpus are drawn otherwise; leave one of them out")
     if given.windows and not given.mark_words:

@@ -19,10 +19,11 @@ from speech_xl.model.sst import attention_modules
 from speech_xl.phases.weights import load_strict, read_weights, save_weights
 from speech_xl.run.command import WEIGHTS
 
-SHARP = 24.0  # of the head that looks where the time is: 60 % of it on three frames
-APART = 2.5  # how far time marks are pushed away from time marks there
-ALIKE = 1.7  # of the head that looks for a word
-IS_MARK = 0  # dimension of embeddings that only time marks have
+# Weights of queries and keys, for heads of 64 dimensions and a TimeCode of scale 2.
+SHARP = 24.0  # of the time head: three frames get 60 % of its attention
+APART = 2.5  # of the dimension that pushes time marks away from time marks there
+ALIKE = 1.7  # of the content head
+IS_MARK = 0  # dimension of embeddings that only time marks begin with
 
 
 def marks(llm: LLM) -> tuple[float, float]:
@@ -33,7 +34,7 @@ def marks(llm: LLM) -> tuple[float, float]:
 
 
 def layers_without_rope(llm: LLM) -> list[int]:
-    """The layers that find frames by content: every one whose queries and keys aren't turned."""
+    """The layers that find frames wherever they stand: every one whose queries and keys aren't turned."""
     return [number for number, rotary in enumerate(llm.model.config.no_rope_layers) if not rotary]
 
 
@@ -42,13 +43,22 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
     """Random weights with which a time mark already looks at its frames, and a word that is looked at becomes likelier
     as the next token.
 
-    In the layers without RoPE the output projection is the transpose of an orthogonal value projection, so what a head
-    looks at passes through unchanged; the second head looks where the time is, the fourth for the same word.
-    Embeddings are of RMS 1 and everything else writes softly, so that frames still say what they are and when in the
-    last layer. docs/log.md has what was tried (entry 33, and 2026-12-01). Structured starts like this are after
-    Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers" (arXiv 2305.09828).
+    In the layers without RoPE the value projection is orthogonal and the output projection its transpose, so a head
+    adds what it looks at, in its share of the dimensions: the second twice as much as the first, the others a tenth.
+    The second looks at frames by their time, the fourth at frames of the same word. Embeddings have an RMS of 1 and
+    other output projections are small, so that the last layer still finds in a frame what it is and when. docs/log.md
+    has what was tried (entry 33, and 2026-12-01). Structured starts like this are after Trockman and Kolter, "Mimetic
+    Initialization of Self-Attention Layers" (arXiv 2305.09828).
+
+    Raises ValueError for an LLM whose heads are fewer than four, too small for the time code, or share keys.
     """
-    without_rope = layers_without_rope(llm)
+    without_rope, config = layers_without_rope(llm), llm.model.config
+    size, heads = config.hidden_size // config.num_attention_heads, config.num_attention_heads
+    if heads < 4 or size <= llm.width // SHARE or config.num_key_value_heads != heads or config.head_dim != size:
+        raise ValueError(
+            f"config.json: {heads} heads and {config.num_key_value_heads} of keys, of {config.head_dim} dimensions, "
+            f"for a width of {llm.width}; a tiny LLM has four to seven of each, of width / heads dimensions"
+        )
     for name, weight in llm.model.named_parameters():
         if weight.dim() == 2:
             weight.normal_(0.0, 0.06)
@@ -56,16 +66,14 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
                 weight.mul_(0.025)
     llm.embedding.weight.normal_()
     llm.decoder.get_submodule("norm").get_parameter("weight").fill_(0.06)  # logits begin as for embeddings of that RMS
-    config = llm.model.config
-    size = config.hidden_size // config.num_attention_heads
-    loud = torch.full((config.hidden_size,), 0.1)
-    loud[:size], loud[size : 2 * size] = 1.0, 2.0
+    scale = torch.full((config.hidden_size,), 0.1)
+    scale[:size], scale[size : 2 * size] = 1.0, 2.0
     for layer in without_rope:
         attention = attention_modules(llm.decoder)[layer]
         values, output = attention.get_submodule("v_proj"), attention.get_submodule("o_proj")
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
-        output.weight.copy_(values.weight.T * loud)
+        output.weight.copy_(values.weight.T * scale)
         find_by_time(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
         find_by_content(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
     mark_seconds(llm, rate)
@@ -73,20 +81,20 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
 
 @torch.no_grad()
 def find_by_time(queries: nn.Module, keys: nn.Module, size: int) -> None:
-    """Let the second head, of `size` dimensions, look at the frames of the time that a token stands at.
+    """Let the second head, of `size` dimensions, look at the frames of the time that a token names.
 
-    Its queries and keys are the time code alone, those of its wavelengths that tell seconds apart, the queries' a frame
-    later: a mark begins up to a step before its word. Where the query is a time mark, keys of time marks are pushed
-    away, or it would look at itself.
+    Its queries and keys are the time code alone: the shorter of its wavelengths, which tell seconds apart. The queries'
+    code is that of a frame later, because a word goes on after its begin. Where the query is a time mark, keys of time
+    marks are pushed away, or it would look at itself.
     """
     width = queries.get_parameter("weight").shape[1]
     pairs = width // SHARE // 2
-    loud = torch.zeros(pairs)
-    loud[: round(0.625 * pairs)] = (SHARP / round(0.625 * pairs)) ** 0.5
+    strength = torch.zeros(pairs)
+    strength[: round(0.625 * pairs)] = (SHARP / round(0.625 * pairs)) ** 0.5
     turn = 2 * math.pi / torch.logspace(math.log10(SHORTEST_WAVE), math.log10(LONGEST_WAVE), pairs)
-    sin, cos = (loud * turn.sin()).diag(), (loud * turn.cos()).diag()
+    sin, cos = (strength * turn.sin()).diag(), (strength * turn.cos()).diag()
     later = torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
-    for projection, code, sign in ((queries, later, 1.0), (keys, loud.repeat(2).diag(), -1.0)):
+    for projection, code, sign in ((queries, later, 1.0), (keys, strength.repeat(2).diag(), -1.0)):
         head = projection.get_parameter("weight")[size : 2 * size]
         head.zero_()
         head[: 2 * pairs, -2 * pairs :] = code
@@ -115,7 +123,8 @@ def mark_seconds(llm: LLM, rate: float) -> None:
 @torch.no_grad()
 def place_marks(llm: LLM, rate: float) -> None:
     """Every time mark's embedding is the mean code of the frames that it stands for, `rate` of them a second, as large
-    as words are, and one dimension that no word has."""
+    as words are, and half as much in a dimension that no word begins with. Where a step holds no frame, the code is
+    that of the frame before."""
     table = llm.embedding.weight
     size = table.norm(dim=1).mean()
     seconds, step = marks(llm)
@@ -123,7 +132,8 @@ def place_marks(llm: LLM, rate: float) -> None:
     times = torch.arange(len(codes)) / rate
     for mark, second in enumerate(marks_of(llm.prompt.tokenizer)[1].tolist()):
         if second >= 0:
-            code = codes[(times > second - 1e-3) & (times < second + step - 1e-3)].mean(0)
+            inside = (times > second - 1e-3) & (times < second + step - 1e-3)
+            code = codes[inside].mean(0) if inside.any() else codes[int((times <= second).sum()) - 1]
             table[mark] = with_time_code(torch.zeros(llm.width), size * code / code.norm())
             table[mark, IS_MARK] = size / 2
 
@@ -140,9 +150,8 @@ def begin_as(llm: LLM, folder: Path, rate: float = FRAME_RATE) -> None:
         llm.model.load_state_dict(other.model.state_dict())
         return
     table, old = llm.embedding.weight, other.embedding.weight
-    words = old[:, : -llm.width // SHARE]
+    words = old[marks_of(other.prompt.tokenizer)[1] < 0, : -llm.width // SHARE]
     new = words.mean(0) + words.std(0) * torch.randn(len(table), words.shape[1])
-    new[:, IS_MARK] = 0.0
     state = {n: w for n, w in other.model.state_dict().items() if w.shape != old.shape}
     llm.model.load_state_dict(state, strict=False)
     table.copy_(torch.cat([new, torch.zeros(len(table), llm.width // SHARE)], dim=1))

@@ -24,7 +24,7 @@ from speech_xl.extensions.timestamps.marks import time_mark
 VOCABULARY = 1024
 TEXTS = 20_000  # enough that every word of the grammar is merged into one token
 SECONDS = 200  # that time marks know; the embedded corpus's sessions last 180
-STEP = 0.2  # from time mark to time mark: few words begin as soon after another
+STEP = 0.2  # from time mark to time mark: few words begin within it after the word before
 TINY = Path(__file__).parents[2] / "experiments" / "models" / "tiny" / "llm"
 
 

@@ -111,7 +111,7 @@ def test_makers_take_their_arguments_and_tables_find_their_stages(path, tmp_path
 
 MADE = {
     ("digits", "llm"): {"timestamps_seconds": 100, "timestamps_step_seconds": 0.2, "vocabulary": 512, "steps": 600},
-    ("read_speech", "llm"): {"timestamps_seconds": 80, "vocabulary": 512, "words": True, "blends": 0.5, "frames": 1200},
+    ("read_speech", "llm"): {"timestamps_seconds": 80, "vocabulary": 512, "words": True, "blends": 0.5, "begin": None},
     ("read_speech", "times"): {"splits": ["train", "dev"]},
     ("read_speech_long", "llm"): {"vocabulary": 300, "timestamps_seconds": 320, "frame_rate": 25.0, "frames": 1800},
     ("read_speech_long", "times"): {"splits": ["train", "dev"], "sessions": None},
@@ -119,7 +119,7 @@ MADE = {
 
 
 @pytest.mark.parametrize(("file", "stage"), MADE)
-def test_what_is_made_is_made_as_for_the_reported_results(file, stage, tmp_path):
+def test_what_is_made_is_made_as_its_file_says(file, stage, tmp_path):
     path = EXPERIMENTS / f"{file}.yaml"
     command = parse_command(
         ["fit", "-c", path.name, "--only", stage, "--runs", str(tmp_path), *flags(path)], EXPERIMENTS

@@ -185,7 +185,7 @@ def test_a_part_has_room_in_the_context_and_within_the_timestamps(positions):
         Transcriber(plain, part_seconds=1e6)
     with pytest.raises(ValueError, match="part_seconds"):
         Transcriber(plain, part_seconds=0.1)
-    timed = tiny_model(llm="experiments/models/tiny/llm", transcript=Timestamps())
+    timed = tiny_model(llm="experiments/models/tiny/llm", transcript=Timestamps(0.2))
     timed.backbone.llm.model.config.max_position_embeddings = 10**6
     reached = timed.backbone.processors([timed.transcript.instruction], [1e9])[0].reached[0]
     assert most_seconds(timed, 4) == reached

@@ -31,7 +31,8 @@ def _report_unheard(cuts: CutSet, split: str, transcript: Transcript) -> None:
         words = "" if transcript.by_words else "; with the times of words (words: true) little is needed"
         rank_zero_warn(
             f"data: in {split} sessions an utterance, or the time from a word to the next, lasts up to {longest:.1f} "
-            f"s, and a window sees {context:g} s of audio behind itself: what begins last in it may not be heard. Set "
+            f"s, and a window sees {context:g} s of audio behind itself: the end of what begins last in it may not be "
+            "heard. Set "
             f"data.transcript.init_args.windows.context to {math.ceil(longest)} or to null, or windows to null{words}"
         )
 

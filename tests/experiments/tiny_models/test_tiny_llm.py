@@ -108,7 +108,7 @@ def test_what_the_second_head_without_rope_attends_to_passes_through():
 
 
 def test_a_time_mark_looks_at_its_frames_and_the_word_there_becomes_likelier_from_the_start():
-    """Without a step of training, a third of the words that follow their time are the likeliest of all words."""
+    """Without a step of training, a good part of the words that follow their time are the likeliest of all words."""
     torch.manual_seed(0)
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
@@ -208,7 +208,7 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     met, hilda, mark = (llm.embedding.weight[number(token)] for token in ("Ġmet", "Ġhilda", "3.4]"))
     torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
     assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
-    assert mark[1:-32].abs().max() == 0 and mark[0] > 0 == hilda[0]
+    assert mark[1:-32].abs().max() == 0 and mark[0] > met[0].abs()
     nearest = (with_time_code(torch.zeros(250, llm.width), time_code(250, llm.width)) @ mark).argmax().item()
     assert 3.4 <= nearest / FRAME_RATE < 3.6
     assert marks(llm) == (20.0, 0.2)

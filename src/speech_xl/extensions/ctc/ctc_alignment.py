@@ -23,7 +23,7 @@ class CTCAlignment(Phase):
     Validation and test score the text of the likeliest CTC path through the adapter's own scores. So `data.tasks` and
     `data.eval_tasks` must be transcripts (asr) alone; with others ValueError is raised.
 
-    Everything else as in `Phase`; `extensions` must have a TokenCTC.
+    Everything else as in `Phase`; to train it, `extensions` must have a TokenCTC.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
