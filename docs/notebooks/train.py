@@ -18,9 +18,9 @@
 #
 # A *ratio* of 4 keeps a quarter of the KV tokens. Everything is small: speech by espeak-ng, the tiny encoder and LLM of
 # a clone, a few hundred steps. It shows how an experiment is made, not how good a method is: [Results](../results.md)
-# has long trainings on real speech.
+# has longer trainings, on real speech and with several seeds.
 #
-# You need a clone and `pip install -e .`. Nothing is downloaded. It took 20 minutes on two CPU cores that were busy
+# You need a clone and `pip install -e .`. Nothing is downloaded. It took 20 minutes on a CPU core that was busy
 # with other work too.
 
 # %%
@@ -113,6 +113,7 @@ Path("small.yaml").write_text(EXPERIMENT)
 # `fit` checks the whole file first, makes the corpus, and trains the stages in order. If you stop it, the same command
 # resumes. `compare` transcribes the test sessions with every method. The intervals come from a bootstrap over sessions:
 # where they overlap as widely as here, 20 sessions of one training don't decide between SSTs and mean pooling.
+# These SSTs start from one learned embedding, as in Speech-XL; those of Results start as the mean of their frames.
 
 # %%
 for command in ("fit", "compare"):

@@ -22,7 +22,7 @@ def embedded_minutes() -> str:
     body = [
         ("virtual environment and install", minutes["venv"] + minutes["install"]),
         ("install, corpus, stages 0 to 2", summary["stage2_fresh_minutes"]),
-        ("the same and stage 3", summary["all_stages_minutes"]),
+        ("corpus and stages 0 to 3, without install", summary["all_stages_minutes"]),
         ("test: 5 ratios, 60 sessions", summary["test_minutes"]),
     ]
     return table(["step", "minutes"], [[name, f"{spent:.1f}"] for name, spent in body])
