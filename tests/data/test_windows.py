@@ -215,3 +215,4 @@ def test_what_goes_on_behind_all_that_a_window_sees_is_told(words, context, said
         warnings.simplefilter("always")
         report_training(cuts, mixture)
     assert [said in str(one.message) for one in caught] == ([True] if said else [])
+    assert all("in train sessions" in str(one.message) for one in caught)

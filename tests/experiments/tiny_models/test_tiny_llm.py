@@ -1,5 +1,6 @@
 """Pretraining of the tiny LLM: where it looks, how it begins, and its weights come back as they were."""
 
+import json
 import math
 import random
 import shutil
@@ -189,6 +190,26 @@ def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames(tmp_path):
     assert 30 <= scores.argmax().item() / (2 * FRAME_RATE) < 31
 
 
+def test_time_marks_of_steps_that_hold_no_frame_have_a_place_too():
+    """At 4 frames a second one step of 0.2 s in five holds none."""
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    start_copying(llm, rate=4.0)
+    assert llm.embedding.weight.isfinite().all()
+
+
+def test_heads_that_a_time_code_does_not_fit_are_refused(tmp_path):
+    folder = without_weights(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 32})
+    )
+    llm = LLM(str(folder), pretrained=False)
+    llm.build()
+    with pytest.raises(ValueError, match=r"config\.json: 8 heads .* a tiny LLM has four to seven"):
+        start_copying(llm)
+
+
 def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     """Everything but the embeddings is the other LLM's, and of those the tokens that both have."""
     make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=20, step=0.2).save_pretrained(tmp_path)
@@ -209,6 +230,9 @@ def test_another_vocabulary_begins_with_what_is_known(tmp_path):
     torch.testing.assert_close(met, other.embedding.weight[known("Ġmet")])
     assert hilda[:-32].abs().max() > 0 and hilda[-32:].abs().max() == 0, "no token is a time but marks"
     assert mark[1:-32].abs().max() == 0 and mark[0] > met[0].abs()
+    words = marks_of(other.prompt.tokenizer)[1] < 0
+    loud = other.embedding.weight[words, 1:-32].std()
+    assert 0.8 < hilda[1:-32].std() / loud < 1.2, "a new word is as large as the words that are known"
     nearest = (with_time_code(torch.zeros(250, llm.width), time_code(250, llm.width)) @ mark).argmax().item()
     assert 3.4 <= nearest / FRAME_RATE < 3.6
     assert marks(llm) == (20.0, 0.2)
