@@ -45,12 +45,13 @@ from experiments.tiny_models.tiny_llm_weights import (
     write,
     write_stage,
 )
+from experiments.tiny_models.tokenizer import TINY
 from speech_xl.data.windows import Windows
 from speech_xl.extensions.answer_noise import corrupt_answer_tokens
 from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
-from speech_xl.model.layout import View
+from speech_xl.model.layout import View, interval_frames
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
@@ -58,7 +59,6 @@ from speech_xl.run.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 TIME_CODE = 2.0  # scale of TimeCode in the stages that start from these weights
-TINY_LLM = "experiments/models/tiny/llm"
 MOST_WINDOWS = 4  # of a row in a step
 QUESTIONS = 0.35  # share of steps that answer questions
 SLIPS = 0.02  # share of an answer's tokens read back wrong
@@ -178,8 +178,8 @@ def asked_about(row: Stretched, reading: Reading, step: float) -> list[Asked]:
 
 def intervals_of(row: Stretched, windows: Windows) -> list[int]:
     """Frames of a reading's intervals, as long as the unit of windows; the last one is what is left."""
-    whole, rest = divmod(len(row), round(windows.multiple_of * row.rate))
-    return [round(windows.multiple_of * row.rate)] * whole + [rest] * (rest > 0)
+    number = math.ceil(len(row) / row.rate / windows.multiple_of)
+    return interval_frames([windows.multiple_of * (n + 1) for n in range(number)], len(row), row.rate)
 
 
 def in_windows(
@@ -192,11 +192,11 @@ def in_windows(
     """
     transcript, begin = Timestamps(step, windows=windows), row.seconds[0]
     spans = [] if reading.asked else windows.drawn(*row.seconds, transcript.grid, rng)
-    found = []
+    intervals, found = intervals_of(row, windows), []
     for first, end in sorted(rng.sample(spans, min(MOST_WINDOWS, len(spans)))):
         said = row.transcript(reading.marked, step, (first, end))
         if said.answer:
-            view = windows.view((first - begin, end - begin), intervals_of(row, windows), row.rate)
+            view = windows.view((first - begin, end - begin), intervals, row.rate)
             found.append((replace(said, instruction=transcript.asking_for((first, end))), view))
     return found
 
@@ -361,7 +361,7 @@ def main() -> None:
             parser.error(f"--{name}: got {getattr(given, name)}; give 1 or more")
     if missing := [name for name in ("config.json", "tokenizer.json") if not (given.folder / name).is_file()]:
         parser.error(
-            f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY_LLM}, "
+            f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY}, "
             "or make a tokenizer with experiments.tiny_models.tokenizer"
         )
     weights = given.folder / "model.safetensors"

@@ -10,9 +10,7 @@ from torch import nn
 
 from experiments.tiny_models.pretraining import write_weights
 from experiments.tiny_models.pseudo_frames import FRAME_RATE
-from speech_xl.extensions.time_code import LONGEST as LONGEST_WAVE
 from speech_xl.extensions.time_code import SHARE, time_code, with_time_code
-from speech_xl.extensions.time_code import SHORTEST as SHORTEST_WAVE
 from speech_xl.extensions.timestamps.monotonic import marks_of
 from speech_xl.model import LLM
 from speech_xl.model.sst import attention_modules
@@ -74,8 +72,9 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
         assert isinstance(values, nn.Linear) and isinstance(output, nn.Linear)
         nn.init.orthogonal_(values.weight)
         output.weight.copy_(values.weight.T * scale)
-        find_by_time(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
-        find_by_content(attention.get_submodule("q_proj"), attention.get_submodule("k_proj"), size)
+        queries, keys = attention.get_submodule("q_proj"), attention.get_submodule("k_proj")
+        find_by_time(queries, keys, size)
+        find_by_content(queries, keys, size)
     mark_seconds(llm, rate)
 
 
@@ -87,12 +86,11 @@ def find_by_time(queries: nn.Module, keys: nn.Module, size: int) -> None:
     code is that of a frame later, because a word goes on after its begin. Where the query is a time mark, keys of time
     marks are pushed away, or it would look at itself.
     """
-    width = queries.get_parameter("weight").shape[1]
-    pairs = width // SHARE // 2
-    strength = torch.zeros(pairs)
-    strength[: round(0.625 * pairs)] = (SHARP / round(0.625 * pairs)) ** 0.5
-    turn = 2 * math.pi / torch.logspace(math.log10(SHORTEST_WAVE), math.log10(LONGEST_WAVE), pairs)
-    sin, cos = (strength * turn.sin()).diag(), (strength * turn.cos()).diag()
+    a_frame = time_code(2, queries.get_parameter("weight").shape[1])[1] / math.sqrt(2.0)  # sines, then cosines
+    pairs = len(a_frame) // 2
+    short = round(0.625 * pairs)
+    strength = torch.tensor([(SHARP / short) ** 0.5] * short + [0.0] * (pairs - short))
+    sin, cos = ((strength * turn).diag() for turn in a_frame.chunk(2))
     later = torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)])
     for projection, code, sign in ((queries, later, 1.0), (keys, strength.repeat(2).diag(), -1.0)):
         head = projection.get_parameter("weight")[size : 2 * size]
