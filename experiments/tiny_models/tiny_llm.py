@@ -55,6 +55,7 @@ from speech_xl.model.layout import View, interval_frames
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.speech import Speech
 from speech_xl.model.sst import attention_modules
+from speech_xl.run.configs import ConfigError
 from speech_xl.run.precision import BF16, best_precision
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
@@ -359,6 +360,9 @@ def main() -> None:
     for name in ("steps", "frames", "longest"):
         if getattr(given, name) < 1:
             parser.error(f"--{name}: got {getattr(given, name)}; give 1 or more")
+    for name in ("lr", "minutes"):
+        if not getattr(given, name) > 0:
+            parser.error(f"--{name}: got {getattr(given, name):g}; give a number above 0")
     if missing := [name for name in ("config.json", "tokenizer.json") if not (given.folder / name).is_file()]:
         parser.error(
             f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY}, "
@@ -385,20 +389,23 @@ def main() -> None:
             windows = Windows(longest, shortest, longest, share, context=4.0)
         except ValueError as error:
             parser.error(f"--windows: {error}")
-    llm = pretrain(
-        given.folder,
-        readings,
-        given.steps,
-        given.frames,
-        given.longest,
-        given.lr,
-        given.seed,
-        given.minutes,
-        given.stage or given.begin,
-        given.questions,
-        given.frame_rate,
-        windows,
-    )
+    try:
+        llm = pretrain(
+            given.folder,
+            readings,
+            given.steps,
+            given.frames,
+            given.longest,
+            given.lr,
+            given.seed,
+            given.minutes,
+            given.stage or given.begin,
+            given.questions,
+            given.frame_rate,
+            windows,
+        )
+    except ConfigError as error:
+        parser.error(str(error))
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:
         print(f"written: {write_stage(llm, given.stage, given.folder)}")

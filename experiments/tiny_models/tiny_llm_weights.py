@@ -16,6 +16,7 @@ from speech_xl.model import LLM
 from speech_xl.model.sst import attention_modules
 from speech_xl.phases.weights import load_strict, read_weights, save_weights
 from speech_xl.run.command import WEIGHTS
+from speech_xl.run.configs import ConfigError
 
 # Weights of queries and keys, for heads of 64 dimensions and a TimeCode of scale 2.
 SHARP = 24.0  # of the time head: three frames get 60 % of its attention
@@ -48,12 +49,12 @@ def start_copying(llm: LLM, rate: float = FRAME_RATE) -> None:
     has what was tried (entry 33, and 2026-12-01). Structured starts like this are after Trockman and Kolter, "Mimetic
     Initialization of Self-Attention Layers" (arXiv 2305.09828).
 
-    Raises ValueError for an LLM whose heads are fewer than four, too small for the time code, or share keys.
+    Raises ConfigError for an LLM whose heads are fewer than four, too small for the time code, or share keys.
     """
     without_rope, config = layers_without_rope(llm), llm.model.config
     size, heads = config.hidden_size // config.num_attention_heads, config.num_attention_heads
     if heads < 4 or size <= llm.width // SHARE or config.num_key_value_heads != heads or config.head_dim != size:
-        raise ValueError(
+        raise ConfigError(
             f"config.json: {heads} heads and {config.num_key_value_heads} of keys, of {config.head_dim} dimensions, "
             f"for a width of {llm.width}; a tiny LLM has four to seven of each, of width / heads dimensions"
         )

@@ -49,6 +49,7 @@ from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.phases.weights import WeightsError, read_weights, save_weights
+from speech_xl.run.configs import ConfigError
 
 TINY = Path(__file__).parents[3] / "experiments" / "models" / "tiny" / "llm"
 
@@ -198,7 +199,7 @@ def test_time_marks_of_steps_that_hold_no_frame_have_a_place_too():
     assert llm.embedding.weight.isfinite().all()
 
 
-def test_heads_that_a_time_code_does_not_fit_are_refused(tmp_path):
+def test_heads_that_a_time_code_does_not_fit_are_refused(tmp_path, monkeypatch, capsys):
     folder = without_weights(tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(
@@ -206,8 +207,12 @@ def test_heads_that_a_time_code_does_not_fit_are_refused(tmp_path):
     )
     llm = LLM(str(folder), pretrained=False)
     llm.build()
-    with pytest.raises(ValueError, match=r"config\.json: 8 heads .* a tiny LLM has four to seven"):
+    with pytest.raises(ConfigError, match=r"config\.json: 8 heads .* a tiny LLM has four to seven"):
         start_copying(llm)
+    monkeypatch.setattr("sys.argv", ["tiny_llm", str(folder), "--steps", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "config.json: 8 heads" in capsys.readouterr().err
 
 
 def test_another_vocabulary_begins_with_what_is_known(tmp_path):
@@ -397,6 +402,8 @@ def test_the_weights_that_come_along_read_sentences_of_another_split(pretrained,
         (["--few_words", "7"], "--few_words: got 7, a share; give a number from 0 to 1"),
         (["--questions", "nan"], "--questions: got nan"),
         (["--frames", "0"], "--frames: got 0; give 1 or more"),
+        (["--lr", "nan"], "--lr: got nan; give a number above 0"),
+        (["--minutes", "-1"], "--minutes: got -1; give a number above 0"),
         (["--windows", "4", "12", "0.9"], "--windows: utterances go on behind what a window sees; add --mark_words"),
         (["--mark_words", "--windows", "4", "10", "0.9"], "--windows: windows.seconds: got 10, which is no multiple"),
         (["--corpus", "x.yaml", "--few_words", "0.5"], "--few_words: the texts of --corpus are drawn otherwise"),
