@@ -142,8 +142,10 @@ def _join(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (" ".join(words[:-1]), words[-1])))
 
 
-def make_questions(sentences: Sequence[Sentence], rng: random.Random) -> list[dict[str, str]]:
-    """Questions about a session with their true answers: number, first, count and mention."""
+def make_questions(
+    sentences: Sequence[Sentence], rng: random.Random, pairs: int = MENTION_PAIRS
+) -> list[dict[str, str]]:
+    """Questions about a session with their true answers: number, first, count and mention, of which `pairs` at most."""
     speakers = list(dict.fromkeys(s.speaker for s in sentences))
     questions = [
         _question("number", f"what number did {s.speaker} give", s.slots["number"])
@@ -157,13 +159,12 @@ def make_questions(sentences: Sequence[Sentence], rng: random.Random) -> list[di
     )
     rng.shuffle(mentioned)
     absent = {slot: [word for word in _SLOTS[slot] if (slot, word) not in mentioned] for slot in _MENTION}
-    pairs = 0
     for slot, word in mentioned:
-        if pairs < MENTION_PAIRS and absent[slot]:  # in a long session every day may be mentioned: then no pair of days
+        if pairs and absent[slot]:  # in a long session every day may be mentioned: then no pair of days
             other = absent[slot].pop(rng.randrange(len(absent[slot])))
             questions.append(_question("mention", _MENTION[slot].format(word), "yes"))
             questions.append(_question("mention", _MENTION[slot].format(other), "no"))
-            pairs += 1
+            pairs -= 1
     return questions
 
 

@@ -13,6 +13,7 @@ from data_recipes.grammar import number_words
 
 RARE = 0.05  # a word asked for occurs in at most this share of a split's sessions, or in one
 LETTERS = 4  # and has at least so many letters
+NOWHERE = -2  # evidence of what was not said
 SEX = {"F": "woman", "M": "man"}
 PLURALS = {"man": "men", "woman": "women", "child": "children", "speaker": "speakers"}
 
@@ -20,11 +21,13 @@ PLURALS = {"man": "men", "woman": "women", "child": "children", "speaker": "spea
 @dataclass(frozen=True)
 class Asked:
     """A question or a caption about a text, its answer, and its evidence: for each word of the answer the places of the
-    words in the text that give it away; no places where no word does by itself."""
+    words in the text that give it away, or `NOWHERE`; no places where no word does by itself. `via` holds the places of
+    the words that lead to the first of these, where there are such."""
 
     instruction: str
     answer: str
     evidence: list[list[int]] = field(default_factory=list)
+    via: list[int] = field(default_factory=list)
 
 
 def question(kind: str, text: str, answer: str) -> dict[str, str]:

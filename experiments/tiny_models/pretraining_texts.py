@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -17,14 +18,16 @@ from omegaconf import OmegaConf
 
 import data_recipes.corpora  # noqa: F401  (so that their plain class names are enough)
 from data_recipes.grammar import Sentence, draw_cast, draw_turns, make_caption, make_questions, vocabulary
-from data_recipes.session_truths import Asked, mention_text
+from data_recipes.session_truths import NOWHERE, Asked, mention_text
 from experiments.tiny_models.pseudo_frames import Reading, cut_up, piece
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 
 RANDOM = 0.25  # share of transcripts that are random words
 FEW = (3, 12)  # different words of a text that says the same few again and again
-MOST_QUESTIONS = 16  # a sample's, about one text
+MOST_QUESTIONS = 24  # a sample's, about one text
+MENTIONED = 4  # words that were said, and as many that were not, that the grammar's texts are asked for at most
+TWICE = ("number", "count")  # kinds of question that are asked again: they are learned last
 FEWEST_ASKED = 4  # words of a text that a corpus asks about in its own way
 WORDS_A_TURN = 16  # of the grammar's sessions, at least
 HELD_OUT = 20  # one utterance in so many of a corpus is read by nobody but `held_out`
@@ -75,10 +78,11 @@ class GrammarReadings:
             if rng.random() < 0.15:
                 asked = [Asked(CAPTION_INSTRUCTION, make_caption(sentences))]
             else:
-                drawn = make_questions(sentences, rng)
-                questions = [Asked(q["question"], q["answer"], evidence_of(q, sentences)) for q in drawn]
+                drawn = make_questions(sentences, rng, MENTIONED)
+                drawn += [q for q in drawn if q["kind"] in TWICE]
+                questions = [Asked(q["question"], q["answer"], *evidence_of(q, sentences)) for q in drawn]
                 asked = rng.sample(questions, min(MOST_QUESTIONS, len(questions)))
-            yield Reading([s.text for s in sentences], asked)
+            yield Reading([s.text for s in sentences], asked, links=links_of(sentences))
 
 
 def session(rng: random.Random, more: int, split: str) -> list[Sentence]:
@@ -87,22 +91,40 @@ def session(rng: random.Random, more: int, split: str) -> list[Sentence]:
     return draw_turns(rng, cast, 2 * len(cast) + rng.randint(0, more), split)
 
 
-def evidence_of(question: dict[str, str], sentences: list[Sentence]) -> list[list[int]]:
-    """For each word of the answer the places of the words that tell it; none where it takes counting or absence."""
+def number_places(sentences: Sequence[Sentence]) -> dict[str, range]:
+    """Of who gives a number: the places of its words in the text."""
+    found, begin = {}, 0
+    for sentence in sentences:
+        words = sentence.text.split()
+        if sentence.kind == "number":
+            at = next(i for i in range(2, len(words)) if words[i - 2 : i] == ["number", "is"])
+            found[sentence.speaker] = range(begin + at, begin + at + len(sentence.slots["number"].split()))
+        begin += len(words)
+    return found
+
+
+def links_of(sentences: Sequence[Sentence]) -> dict[int, int]:
+    """From the words of each number to who gives it, the first word of the sentence."""
+    begins = accumulate((len(s.text.split()) for s in sentences), initial=0)
+    givers = {s.speaker: begin for s, begin in zip(sentences, begins, strict=False) if s.kind == "number"}
+    return {place: givers[speaker] for speaker, places in number_places(sentences).items() for place in places}
+
+
+def evidence_of(question: dict[str, str], sentences: list[Sentence]) -> tuple[list[list[int]], list[int]]:
+    """For each word of the answer the places of the words that tell it, or `NOWHERE`, none where it takes counting; and
+    the places of the words that lead to the first of these: to a number the name of who gives it."""
     words = [word for sentence in sentences for word in sentence.text.split()]
     if question["kind"] == "number":
         name = question["question"].split()[3]
-        number = next(i for i, s in enumerate(sentences) if s.kind == "number" and s.speaker == name)
-        begin = sum(len(s.text.split()) for s in sentences[:number])
-        while words[begin - 2 : begin] != ["number", "is"]:
-            begin += 1
-        return [[begin + place] for place in range(len(question["answer"].split()))]
+        return [[place] for place in number_places(sentences)[name]], [
+            i for i, word in enumerate(words) if word == name
+        ]
     if question["kind"] == "first":
-        return [[words.index(question["answer"])]]
+        return [[words.index(question["answer"])]], []
     if question["answer"] == "yes":
         asked = question["question"].split()[-2]
-        return [[place for place, word in enumerate(words) if word == asked]]
-    return []
+        return [[place for place, word in enumerate(words) if word == asked]], []
+    return ([[NOWHERE]] if question["answer"] == "no" else []), []
 
 
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ class Reading:
     utterances: list[str]
     asked: list[Asked] = field(default_factory=list)
     by_words: bool = False
+    links: dict[int, int] = field(default_factory=dict)  # place of a word: of the word before that it belongs to
 
     @property
     def marked(self) -> list[str]:
@@ -49,6 +50,7 @@ class Stretched:
     firsts: list[int]
     offset: int = 0  # frame of the whole audio at which these begin
     rate: float = FRAME_RATE  # Hz
+    links: dict[int, int] = field(default_factory=dict)  # of a `Reading`
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from data_recipes.session_truths import Asked
+from experiments.tiny_models.guidance import Guidance
 from experiments.tiny_models.pretraining import descend, learning_rate
 from experiments.tiny_models.pretraining_texts import (
     AsksAboutWords,
@@ -39,7 +40,6 @@ from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Reading, 
 from experiments.tiny_models.tiny_llm_weights import (
     begin_as,
     begin_as_stage,
-    layers_without_rope,
     marks,
     start_copying,
     write,
@@ -52,9 +52,8 @@ from speech_xl.extensions.time_code import time_code, with_time_code
 from speech_xl.extensions.timestamps.transcript import Timestamps
 from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.layout import View, interval_frames
-from speech_xl.model.prompt import IGNORE, Suffix
+from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import Speech
-from speech_xl.model.sst import attention_modules
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.precision import BF16, best_precision
 
@@ -72,6 +71,7 @@ def stretched(llm: LLM, reading: Reading, rng: random.Random, rate: float = FRAM
     tokens = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in reading.utterances]
     letters = [[len(str(tokenizer.decode([token])).strip()) for token in ids] for ids in tokens]
     frames = stretch(list(zip(tokens, letters, strict=True)), rng, marks(llm)[0] - SPARE_SECONDS, rate)
+    frames = replace(frames, links=reading.links)
     if not reading.by_words:
         return frames
     sizes = [len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in reading.marked]
@@ -95,75 +95,6 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
     frames = with_time_code(layer_norm(frames, frames.shape[-1:]), TIME_CODE * times)
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
-
-
-class Guidance:
-    """Tells the first head of each layer without RoPE where to look while it answers.
-
-    After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
-    """
-
-    def __init__(self, llm: LLM) -> None:
-        self.llm = llm
-        self.seen: dict[tuple[int, str], Tensor] = {}  # queries and keys of the latest pass, [B, T, heads * D]
-        config = llm.model.config
-        self.head = config.hidden_size // config.num_attention_heads
-        self.layers = layers_without_rope(llm)
-        for layer in self.layers:
-            for name in ("q_proj", "k_proj"):
-                projection = attention_modules(llm.decoder)[layer].get_submodule(name)
-                projection.register_forward_hook(self._keep(layer, name))
-
-    def _keep(self, layer: int, name: str):
-        def hook(_module, _args, output: Tensor) -> None:
-            self.seen[layer, name] = output
-
-        return hook
-
-    def __call__(
-        self,
-        rows: list[Stretched],
-        suffixes: list[list[Suffix]],
-        asked: list[list[Asked]],
-        intervals: Sequence[Sequence[int]],
-    ) -> Tensor:
-        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it, of those that are
-        seen); 0 with none."""
-        prefix = len(self.llm.prompt.prefix)
-        losses = [torch.zeros(1)]
-        for number, (row, turns) in enumerate(zip(rows, asked, strict=True)):
-            audio = prefix + len(row)
-            places = torch.tensor([SILENCE] * prefix + row.places)
-            begins = answers_begin(Suffix.joined(suffixes[number]))
-            at, evidence_rows, unseen_rows = [], [], []
-            for begin, turn, suffix in zip(begins, turns, suffixes[number], strict=True):
-                unseen = torch.zeros(audio, dtype=torch.bool)
-                if suffix.view is not None:
-                    first, last = suffix.view
-                    unseen[prefix : prefix + sum(intervals[number][:first])] = True
-                    unseen[prefix + sum(intervals[number][: last + 1]) :] = True
-                for word, evidence in enumerate(turn.evidence):
-                    tells = torch.isin(places, torch.tensor(evidence)) & ~unseen
-                    if tells.any():  # not where a window ends before the word does
-                        at.append(audio + begin + word - 1)  # here it is predicted
-                        evidence_rows.append(tells)
-                        unseen_rows.append(unseen)
-            if not at:
-                continue
-            elsewhere, unseen = ~torch.stack(evidence_rows), torch.stack(unseen_rows)
-            for layer in self.layers:
-                queries = self.seen[layer, "q_proj"][number, at, : self.head].float()
-                keys = self.seen[layer, "k_proj"][number, :audio, : self.head].float()
-                scores = (queries @ keys.T * self.head**-0.5).masked_fill(unseen, -math.inf)
-                losses.append(-scores.log_softmax(-1).masked_fill(elsewhere, -math.inf).logsumexp(-1))
-        missed = torch.cat(losses)
-        return missed.sum() / max(1, len(missed) - 1)
-
-
-def answers_begin(suffix: Suffix) -> list[int]:
-    """Where each answer of a dialogue begins in the suffix's ids."""
-    labelled = [label != IGNORE for label in suffix.labels]
-    return [i for i, (before, now) in enumerate(zip([False, *labelled], labelled, strict=False)) if now and not before]
 
 
 def longest_words(gone: float, longest: int) -> int:

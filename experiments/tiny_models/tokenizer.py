@@ -1,6 +1,6 @@
 """Makes a tiny LLM's tokenizer: `python -m experiments.tiny_models.tokenizer OUT_DIR`, from the embedded texts.
 
-With `--corpus YAML` from the transcripts of that overlay's corpus, and OUT_DIR gets a config for such an LLM too. A
+With `--corpus YAML` from the transcripts of that overlay's corpus. OUT_DIR gets a config for such an LLM too. A
 byte-level BPE small enough for a from-scratch LLM; words of the embedded corpus are one token each, time marks two,
 anything else is spelled. The result is deterministic, and a copy stands in experiments/models/tiny/llm.
 """
@@ -34,7 +34,7 @@ def grammar_texts() -> list[str]:
 
 
 def make_tokenizer(
-    texts: Iterable[str], vocabulary: int = VOCABULARY, seconds: int = SECONDS, step: float = 1.0
+    texts: Iterable[str], vocabulary: int = VOCABULARY, seconds: int = SECONDS, step: float = STEP
 ) -> PreTrainedTokenizerFast:
     """A new tokenizer of about `vocabulary` tokens, with time marks below `seconds` in steps of `step` seconds."""
     bpe = ByteLevelBPETokenizer(add_prefix_space=True)
@@ -57,7 +57,9 @@ def write_config(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to write tokenizer.json and tokenizer_config.json to")
+    parser.add_argument(
+        "out", type=Path, help="folder to write tokenizer.json, tokenizer_config.json and config.json to"
+    )
     add_corpus_arguments(parser)
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens, about (%(default)s)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="that time marks know (%(default)s)")
@@ -68,8 +70,7 @@ def main() -> None:
     texts = texts_of(corpus_of(given.corpus, given.corpus_dir)) if given.corpus else grammar_texts()
     tokenizer = make_tokenizer(texts, given.vocabulary, given.seconds, given.step)
     tokenizer.save_pretrained(given.out)
-    if given.corpus:
-        write_config(tokenizer, given.out)
+    write_config(tokenizer, given.out)
     print(f"{len(tokenizer)} tokens in {given.out}")
 
 

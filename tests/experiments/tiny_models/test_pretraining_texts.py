@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from data_recipes.grammar import split_of
-from data_recipes.session_truths import Asked
+from data_recipes.grammar import number_words, split_of
+from data_recipes.session_truths import NOWHERE, Asked
 from experiments.tiny_models.pretraining_texts import (
     FEW,
     FEWEST_ASKED,
@@ -22,6 +22,8 @@ from experiments.tiny_models.pretraining_texts import (
 )
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 from tests.data.conftest import TinyCorpus
+
+NUMBERS = {word for number in range(100) for word in number_words(number).split()}
 
 
 def corpus(utterances: int) -> list[str]:
@@ -43,12 +45,16 @@ def test_dialogues_ask_about_whole_sessions_and_their_evidence_says_the_answer()
     for reading in drawn:
         words = " ".join(reading.utterances).split()
         for turn in reading.asked:
+            if turn.answer == "no":
+                assert turn.evidence == [[NOWHERE]] and turn.instruction.split()[-2] not in words
+                continue
             assert all(0 <= place < len(words) for places in turn.evidence for place in places)
             told = [{words[place] for place in places} for places in turn.evidence]
             if turn.instruction.startswith("what number did"):
                 said = " ".join(word for (word,) in told)
                 name = turn.instruction.split()[3]
                 assert said == turn.answer and f"{name} here" in " ".join(words)
+                assert turn.via == [place for place, word in enumerate(words) if word == name]
                 here = [i for i in range(turn.evidence[0][0]) if words[i : i + 2] == [name, "here"]]
                 assert " ".join(words[here[-1] : turn.evidence[0][0]]).endswith("number is")
             elif turn.instruction == "who spoke first":
@@ -57,6 +63,18 @@ def test_dialogues_ask_about_whole_sessions_and_their_evidence_says_the_answer()
                 assert told == [{turn.instruction.split()[-2]}]
             else:
                 assert told == []
+
+
+def test_the_words_of_a_number_are_linked_to_who_gives_it():
+    for reading in itertools.islice(GrammarReadings().dialogues(random.Random(4), 80), 50):
+        words = " ".join(reading.utterances).split()
+        assert reading.links
+        for place, giver in reading.links.items():
+            assert giver < place and words[giver + 1] == "here" and words[place] in NUMBERS
+            assert words.index("is", giver) < place
+        assert {words[giver] for giver in reading.links.values()} >= {
+            turn.instruction.split()[3] for turn in reading.asked if turn.instruction.startswith("what number")
+        }
 
 
 def test_sessions_are_of_the_train_split(monkeypatch):
@@ -138,7 +156,7 @@ def test_a_corpus_is_asked_for_words_it_has_and_others():
 
 def test_a_corpus_asks_in_its_own_way_about_texts_of_all_lengths():
     def ask(texts, rng):
-        return [Asked("what was said", " ".join(texts)) for _ in range(20)]
+        return [Asked("what was said", " ".join(texts)) for _ in range(MOST_QUESTIONS + 4)]
 
     readings = CorpusReadings([f"w{i}" for i in range(100)], ask=ask)
     drawn = list(itertools.islice(readings.dialogues(random.Random(1), 64), 400))

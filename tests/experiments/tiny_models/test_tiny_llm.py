@@ -12,14 +12,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from data_recipes.session_truths import Asked
+from data_recipes.session_truths import NOWHERE, Asked
+from experiments.tiny_models.guidance import Guidance, answers_begin
 from experiments.tiny_models.pretraining import learning_rate
 from experiments.tiny_models.pretraining_texts import GrammarReadings
 from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Reading, Stretched
 from experiments.tiny_models.tiny_llm import (
     TIME_CODE,
-    Guidance,
-    answers_begin,
     as_speech,
     asked_about,
     held_out,
@@ -181,7 +180,7 @@ def test_the_same_vocabulary_reads_on(tmp_path):
 
 
 def test_at_twice_the_frame_rate_a_mark_stands_for_twice_the_frames(tmp_path):
-    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=40).save_pretrained(tmp_path)
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400, seconds=40, step=1.0).save_pretrained(tmp_path)
     write_config(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
     llm = LLM(str(tmp_path), pretrained=False)
     llm.build()
@@ -345,6 +344,53 @@ def test_guidance_is_what_a_head_misses_of_the_words_frames():
     seen = [replace(one, view=(1, 1)) for one in suffixes_of(llm, asked)]
     first_missed = guidance([row], [seen], [asked], [[2, len(row) - 2]])
     assert first_missed.item() < missed.item()
+
+
+def test_guidance_sends_what_was_not_said_to_the_first_token_and_a_number_to_who_gives_it():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    guidance, prefix = Guidance(llm), len(llm.prompt.prefix)
+    row = Stretched([3, 3, SILENCE, 4], [0, 0, SILENCE, 1], [0, 3], [0], links={1: 0})
+    asked = [Asked("was rome mentioned", "no", [[NOWHERE]])]
+    suffixes = suffixes_of(llm, asked)
+    answers = prefix + 4 + answers_begin(suffixes[0])[0] - 1
+    total = prefix + 4 + len(suffixes[0].ids)
+    looks = {"no": (answers, 0), "number": (prefix + 3, prefix + 1)}  # from where to where
+
+    def missed(known: set[str]) -> float:
+        for layer in guidance.layers:
+            queries, keys = torch.zeros(1, total, llm.width), torch.zeros(1, total, llm.width)
+            for dimension, (kind, (at, to)) in enumerate(looks.items()):
+                queries[0, at, dimension] = keys[0, to, dimension] = 1e2 * (kind in known)
+            guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
+        return guidance([row], [suffixes], [asked], [[len(row)]]).item()
+
+    nothing = (
+        math.log((prefix + 4) / 2) / 3,
+        2 * math.log(prefix + 4) / 3,
+    )  # the number in the first layer, "no" in both
+    assert missed(set()) == pytest.approx(sum(nothing), abs=1e-4)
+    assert missed({"no"}) == pytest.approx(nothing[0], abs=1e-4)
+    assert missed({"number"}) == pytest.approx(nothing[1], abs=1e-4)
+
+
+def test_guidance_leads_the_last_layer_to_a_number_by_way_of_the_name_in_the_layer_before():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    guidance, prefix = Guidance(llm), len(llm.prompt.prefix)
+    row = Stretched([3, SILENCE, 4, 5], [0, SILENCE, 1, 2], [0, 2, 3], [0])
+    asked = [Asked("what number did ann give", "thirty two", [[1], [2]], via=[0])]
+    suffixes = suffixes_of(llm, asked)
+    first = prefix + 4 + answers_begin(suffixes[0])[0] - 1
+    looks = {2: {first: prefix, first + 1: prefix + 3}, 4: {first: prefix + 2, first + 1: prefix + 3}}
+    for layer, found in looks.items():
+        queries, keys = (torch.zeros(1, prefix + 4 + len(suffixes[0].ids), llm.width) for _ in range(2))
+        for dimension, (at, to) in enumerate(found.items()):
+            queries[0, at, dimension] = keys[0, to, dimension] = 1e2
+        guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
+    assert guidance([row], [suffixes], [asked], [[len(row)]]).item() == pytest.approx(0.0, abs=1e-4)
+    elsewhere = [replace(asked[0], via=[])]
+    assert guidance([row], [suffixes], [elsewhere], [[len(row)]]).item() > 1.0
 
 
 def test_every_answer_of_a_dialogue_is_found():

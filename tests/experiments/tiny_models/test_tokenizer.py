@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from data_recipes.grammar import vocabulary
-from experiments.tiny_models.tokenizer import SECONDS, STEP, grammar_texts, make_tokenizer, write_config
+from experiments.tiny_models.tokenizer import SECONDS, main, make_tokenizer, write_config
 from speech_xl.extensions.timestamps.marks import time_mark, without_time_marks
 from speech_xl.model import LLM
 
@@ -30,14 +30,16 @@ def test_a_time_mark_is_two_tokens_and_comes_back(tokenizer):
     assert without_time_marks(tokenizer.decode(ids)) == " ".join(["i met peter"] * SECONDS)
 
 
-def test_the_copy_is_what_the_recipe_makes(tmp_path):
-    make_tokenizer(grammar_texts(), step=STEP).save_pretrained(tmp_path)
-    made, copy = (json.loads((folder / "tokenizer.json").read_text()) for folder in (tmp_path, TINY))
-    assert made == copy
+def test_the_copy_is_what_the_recipe_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["tokenizer", str(tmp_path)])
+    main()
+    for name in ("tokenizer.json", "config.json"):
+        made, copy = (json.loads((folder / name).read_text()) for folder in (tmp_path, TINY))
+        assert made == copy, name
 
 
 def test_a_corpus_has_its_own_vocabulary_and_an_llm_for_it(tmp_path):
-    made = make_tokenizer(["hilda looked up", "hilda laughed"] * 20, vocabulary=300, seconds=30)
+    made = make_tokenizer(["hilda looked up", "hilda laughed"] * 20, vocabulary=300, seconds=30, step=1.0)
     assert len(made(" hilda", add_special_tokens=False)["input_ids"]) == 1
     assert [len(made(time_mark(s), add_special_tokens=False)["input_ids"]) for s in (29, 30)] == [2, 4]
     write_config(made, tmp_path)

@@ -19,7 +19,7 @@ from speech_xl.model.prompt import Prompt
 @cache
 def of_seconds():
     """A tokenizer that has timestamps of whole seconds."""
-    return make_tokenizer(["transcribe hello this is"] * 9, vocabulary=300)
+    return make_tokenizer(["transcribe hello this is"] * 9, vocabulary=300, step=1.0)
 
 
 def opened(ids, marks):
