@@ -8,7 +8,7 @@ import pytest
 from speech_xl.run.chain import pending
 from speech_xl.run.command import parse_commands
 from speech_xl.run.configs import ConfigError
-from speech_xl.run.given import GIVEN, differences, remarks_about, write_given
+from speech_xl.run.given import GIVEN, differences, keys_of, remarks_about, write_given
 from speech_xl.run.run_folder import WEIGHTS
 
 FILE = """
@@ -45,6 +45,17 @@ def test_a_file_that_says_the_same_asks_for_nothing(commands, tmp_path):
     assert pending(commands(FILE, *steps), tmp_path) == []
     elsewhere = ("--trainer.accelerator", "cpu", "--data.num_workers=0")
     assert pending(commands(FILE.replace("num_workers: 1", "num_workers: 4"), *steps, *elsewhere), tmp_path) == []
+
+
+def test_what_trains_is_recorded_as_the_parser_takes_it(parser, monkeypatch, tmp_path):
+    """A stage's own `trainable` replaces the one of the stage that it is like: all else of that stage stays."""
+    monkeypatch.chdir(tmp_path)
+    Path("tones.yaml").write_text(FILE.replace("init_args: {sst:", 'init_args: {trainable: {"sst.*": 2.0e-3}, sst:'))
+    *_, two = parse_commands(["fit", "-c", "tones.yaml"], tmp_path)
+    start = "model.init_args.trainable."
+    said = {key.removeprefix(start): value for key, value in keys_of(two.of) if key.startswith(start)}
+    trained = parser.parse_args(two.argv()).fit.as_dict()["model"]["init_args"]["trainable"]
+    assert said == trained == {"sst.*": 2.0e-3}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 STAGE_FOLDER = re.compile(r"\$\{stage:([^}]*)\}")  # in a value: the run folder of that stage
+WHOLE = ("trainable", "tasks", "task_weights")  # mappings that are one value to the parser: replaced, not merged
 ELSEWHERE = re.compile(r"[\w.+-]+/[\w.+-]+")  # EXPERIMENT/STAGE: a stage of another experiment
 
 
@@ -102,11 +103,15 @@ def merged(layers: Sequence[Layer]) -> Layer:
 
 
 def _over(node: yaml.Node, below: yaml.Node) -> yaml.Node:
-    """`node` with the keys of `below` that it doesn't have."""
+    """`node` with the keys of `below` that it doesn't have, those of a mapping that is one value aside."""
     if not isinstance(node, yaml.MappingNode) or not isinstance(below, yaml.MappingNode):
         return node
     lower = {key.value: (key, value) for key, value in below.value}
-    pairs = [(key, _over(value, lower.pop(key.value)[1]) if key.value in lower else value) for key, value in node.value]
+    under = [lower.pop(key.value, (None, None))[1] for key, _ in node.value]
+    pairs = [
+        (key, value if other is None or key.value in WHOLE else _over(value, other))
+        for (key, value), other in zip(node.value, under, strict=True)
+    ]
     return mapping([*pairs, *lower.values()], node)
 
 
