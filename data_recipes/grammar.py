@@ -143,9 +143,12 @@ def _join(words: Sequence[str]) -> str:
 
 
 def make_questions(
-    sentences: Sequence[Sentence], rng: random.Random, pairs: int = MENTION_PAIRS
+    sentences: Sequence[Sentence], rng: random.Random, mention_pairs: int = MENTION_PAIRS
 ) -> list[dict[str, str]]:
-    """Questions about a session with their true answers: number, first, count and mention, of which `pairs` at most."""
+    """Questions about a session with their true answers, by kind: number, first, count and mention.
+
+    mention_pairs: words that were mentioned, and as many that were not, that are asked for at most.
+    """
     speakers = list(dict.fromkeys(s.speaker for s in sentences))
     questions = [
         _question("number", f"what number did {s.speaker} give", s.slots["number"])
@@ -159,12 +162,13 @@ def make_questions(
     )
     rng.shuffle(mentioned)
     absent = {slot: [word for word in _SLOTS[slot] if (slot, word) not in mentioned] for slot in _MENTION}
+    pairs = 0
     for slot, word in mentioned:
-        if pairs and absent[slot]:  # in a long session every day may be mentioned: then no pair of days
+        if pairs < mention_pairs and absent[slot]:  # in a long session every day may be mentioned: then no pair of days
             other = absent[slot].pop(rng.randrange(len(absent[slot])))
             questions.append(_question("mention", _MENTION[slot].format(word), "yes"))
             questions.append(_question("mention", _MENTION[slot].format(other), "no"))
-            pairs -= 1
+            pairs += 1
     return questions
 
 

@@ -1,4 +1,4 @@
-"""Guided attention: where heads of a tiny LLM should look while it answers, and what they miss of it."""
+"""Guided attention: where heads of a tiny LLM should look while it hears and answers, and what they miss of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from experiments.tiny_models.tiny_llm_weights import layers_without_rope
 from speech_xl.model import LLM
 from speech_xl.model.prompt import IGNORE, Suffix
 from speech_xl.model.sst import attention_modules
+from speech_xl.run.configs import ConfigError
 
 
 class Guidance:
-    """Tells the first head of each layer without RoPE where to look while it answers.
+    """Tells the first head of each layer without RoPE where to look, among the prefix and the frames.
 
-    After guided attention (Tachibana et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
+    Where a word of an answer is predicted: at the frames that tell it, or at the prefix's first token for "no", as
+    nothing was said. Where a number's first word is predicted, the layers before the last look at the name asked for.
+    At the frames of a number's words: at who gives it (first of these layers alone). After guided attention (Tachibana
+    et al., arXiv 1710.08969), with the true alignment in place of a diagonal.
+
+    Raises ConfigError for an LLM with fewer than two layers without RoPE, or without a token before the audio.
     """
 
     def __init__(self, llm: LLM) -> None:
@@ -28,6 +34,11 @@ class Guidance:
         config = llm.model.config
         self.head = config.hidden_size // config.num_attention_heads
         self.layers = layers_without_rope(llm)
+        if len(self.layers) < 2 or not llm.prompt.prefix:
+            raise ConfigError(
+                f"{llm.name}: {len(self.layers)} layers without RoPE and {len(llm.prompt.prefix)} tokens before the "
+                "audio; a tiny LLM has two or more such layers (no_rope_layers in config.json), and a bos_token"
+            )
         for layer in self.layers:
             for name in ("q_proj", "k_proj"):
                 projection = attention_modules(llm.decoder)[layer].get_submodule(name)
@@ -46,8 +57,8 @@ class Guidance:
         asked: list[list[Asked]],
         intervals: Sequence[Sequence[int]],
     ) -> Tensor:
-        """Mean over told tokens and heads of -log(attention on the frames of the words that tell it, of those that are
-        seen); 0 with none. Where words lead to these, the layers before the last look at them instead."""
+        """Mean of -log(attention on where to look, as the class says, of what a view shows); 0 with nothing to look
+        at. A word of an answer counts in every layer, a number once for each of its frames."""
         prefix = len(self.llm.prompt.prefix)
         losses = [torch.zeros(1)]
         for number, (row, turns) in enumerate(zip(rows, asked, strict=True)):
@@ -80,8 +91,8 @@ class Guidance:
         return missed.sum() / max(1, len(missed) - 1)
 
     def _links(self, number: int, places: Tensor, links: Mapping[int, int]) -> list[Tensor]:
-        """What the first layer without RoPE misses at the frames of linked words: the frames of the word before that
-        each belongs to."""
+        """What the first layer without RoPE misses at the frames of linked words: the earlier word that each is linked
+        to."""
         at = torch.isin(places, torch.tensor(list(links), dtype=torch.long)).nonzero()[:, 0]
         before = torch.tensor([links[place] for place in places[at].tolist()], dtype=torch.long)
         evidence = places == before[:, None]

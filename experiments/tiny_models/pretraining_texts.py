@@ -25,8 +25,8 @@ from speech_xl.data.tasks import CAPTION_INSTRUCTION
 
 RANDOM = 0.25  # share of transcripts that are random words
 FEW = (3, 12)  # different words of a text that says the same few again and again
-MOST_QUESTIONS = 24  # a sample's, about one text
-MENTIONED = 4  # words that were said, and as many that were not, that the grammar's texts are asked for at most
+MOST_QUESTIONS = 16  # a sample's, about one text of a corpus
+READ_PAIRS = 4  # words that were said, and as many that were not, that a text of the grammar is asked for at most
 TWICE = ("number", "count")  # kinds of question that are asked again: they are learned last
 FEWEST_ASKED = 4  # words of a text that a corpus asks about in its own way
 WORDS_A_TURN = 16  # of the grammar's sessions, at least
@@ -78,10 +78,10 @@ class GrammarReadings:
             if rng.random() < 0.15:
                 asked = [Asked(CAPTION_INSTRUCTION, make_caption(sentences))]
             else:
-                drawn = make_questions(sentences, rng, MENTIONED)
+                drawn = make_questions(sentences, rng, READ_PAIRS)
                 drawn += [q for q in drawn if q["kind"] in TWICE]
-                questions = [Asked(q["question"], q["answer"], *evidence_of(q, sentences)) for q in drawn]
-                asked = rng.sample(questions, min(MOST_QUESTIONS, len(questions)))
+                asked = [Asked(q["question"], q["answer"], *evidence_of(q, sentences)) for q in drawn]
+                rng.shuffle(asked)
             yield Reading([s.text for s in sentences], asked, links=links_of(sentences))
 
 

@@ -1,6 +1,6 @@
 """Utterances stretched over frames as speech is, and what is asked about them: what a tiny LLM reads.
 
-Nothing is heard: a frame is the id of a word's token or silence. `readings.py` says where the texts come from.
+Nothing is heard: a frame is the id of a word's token or silence. `pretraining_texts.py` says where the texts come from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Reading:
     utterances: list[str]
     asked: list[Asked] = field(default_factory=list)
     by_words: bool = False
-    links: dict[int, int] = field(default_factory=dict)  # place of a word: of the word before that it belongs to
+    links: dict[int, int] = field(default_factory=dict)  # from a number's words to who gives it, as places of words
 
     @property
     def marked(self) -> list[str]:
@@ -50,7 +50,7 @@ class Stretched:
     firsts: list[int]
     offset: int = 0  # frame of the whole audio at which these begin
     rate: float = FRAME_RATE  # Hz
-    links: dict[int, int] = field(default_factory=dict)  # of a `Reading`
+    links: dict[int, int] = field(default_factory=dict)  # as in `Reading`, places of tokens
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,8 +3,7 @@
 Speech-XL starts from a pretrained LLM. So does the default: this one has read the grammar's texts, each word stretched
 over a few noisy frames with silence between, and answered with the transcript, a caption or an answer. It never heard
 audio. Only sentences of the train split are read, or with `--corpus YAML` the transcripts of a corpus. While it learns,
-two heads are told where to look (decision 33): at the frames of the next word, or of the words that tell the
-answer.
+two heads are told where to look (decision 33; `guidance.py` says where).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from data_recipes.grammar import vocabulary
 from data_recipes.session_truths import Asked
 from experiments.tiny_models.guidance import Guidance
 from experiments.tiny_models.pretraining import descend, learning_rate
@@ -95,6 +95,16 @@ def as_speech(rows: list[Stretched], table: Tensor, silence: Tensor, noise: floa
     times = torch.stack([codes[row.offset : row.offset + longest] for row in rows])
     frames = with_time_code(layer_norm(frames, frames.shape[-1:]), TIME_CODE * times)
     return Speech(frames * size, lengths, [[len(row)] for row in rows])
+
+
+def check_words(llm: LLM) -> None:
+    """Raise ConfigError where the tokenizer spells a word of the grammar: what tells an answer is counted in words."""
+    known = {word: llm.prompt.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in vocabulary()}
+    if spelled := [word for word, tokens in known.items() if len(tokens) > 1]:
+        raise ConfigError(
+            f"{llm.name}: the tokenizer spells {len(spelled)} words of the grammar, such as {spelled[0]!r}; make one "
+            "with experiments.tiny_models.tokenizer, or read a corpus with --corpus"
+        )
 
 
 def longest_words(gone: float, longest: int) -> int:
@@ -188,6 +198,8 @@ def pretrain(
     rng = random.Random(f"tiny-llm-{seed}")
     llm = LLM(str(folder), pretrained=False)
     llm.build()
+    if isinstance(readings, GrammarReadings):
+        check_words(llm)
     if begin and begin.suffix == ".safetensors":
         begin_as_stage(llm, begin)
     elif begin:

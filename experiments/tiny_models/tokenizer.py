@@ -1,8 +1,9 @@
 """Makes a tiny LLM's tokenizer: `python -m experiments.tiny_models.tokenizer OUT_DIR`, from the embedded texts.
 
-With `--corpus YAML` from the transcripts of that overlay's corpus. OUT_DIR gets a config for such an LLM too. A
-byte-level BPE small enough for a from-scratch LLM; words of the embedded corpus are one token each, time marks two,
-anything else is spelled. The result is deterministic, and a copy stands in experiments/models/tiny/llm.
+With `--corpus YAML` it is made from the transcripts of that overlay's corpus. OUT_DIR gets the tiny LLM's config.json
+too, with the new vocabulary's size. A byte-level BPE small enough for a from-scratch LLM; words of the embedded corpus
+are one token each, time marks two, anything else is spelled. The result is deterministic, and a copy stands in
+experiments/models/tiny/llm.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def write_config(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "out", type=Path, help="folder to write tokenizer.json, tokenizer_config.json and config.json to"
+        "out",
+        type=Path,
+        help="folder to write tokenizer.json, tokenizer_config.json and config.json to, over those that are there",
     )
     add_corpus_arguments(parser)
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens, about (%(default)s)")

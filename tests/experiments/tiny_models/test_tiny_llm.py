@@ -350,28 +350,29 @@ def test_guidance_sends_what_was_not_said_to_the_first_token_and_a_number_to_who
     llm = LLM(str(TINY), pretrained=False)
     llm.build()
     guidance, prefix = Guidance(llm), len(llm.prompt.prefix)
-    row = Stretched([3, 3, SILENCE, 4], [0, 0, SILENCE, 1], [0, 3], [0], links={1: 0})
-    asked = [Asked("was rome mentioned", "no", [[NOWHERE]])]
-    suffixes = suffixes_of(llm, asked)
-    answers = prefix + 4 + answers_begin(suffixes[0])[0] - 1
-    total = prefix + 4 + len(suffixes[0].ids)
+    other = Stretched([5], [0], [0], [0])
+    row = Stretched([3, 3, SILENCE, 4, 6], [0, 0, SILENCE, 1, 2], [0, 3, 4], [0], links={1: 0})
+    asked = [[Asked("how many", "one")], [Asked("was rome mentioned", "no", [[NOWHERE]])]]
+    suffixes = [suffixes_of(llm, turns) for turns in asked]
+    answers = prefix + 5 + answers_begin(suffixes[1][0])[0] - 1
+    total = prefix + 5 + len(suffixes[1][0].ids)
     looks = {"no": (answers, 0), "number": (prefix + 3, prefix + 1)}  # from where to where
 
-    def missed(known: set[str]) -> float:
+    def missed(known: set[tuple[str, int]]) -> float:
         for layer in guidance.layers:
-            queries, keys = torch.zeros(1, total, llm.width), torch.zeros(1, total, llm.width)
+            queries, keys = torch.zeros(2, total, llm.width), torch.zeros(2, total, llm.width)
             for dimension, (kind, (at, to)) in enumerate(looks.items()):
-                queries[0, at, dimension] = keys[0, to, dimension] = 1e2 * (kind in known)
+                queries[1, at, dimension] = keys[1, to, dimension] = 1e2 * ((kind, layer) in known)
+            keys[1, prefix + 4, 1] = 1e3  # a later frame would be looked at, could the number see it
             guidance.seen |= {(layer, "q_proj"): queries, (layer, "k_proj"): keys}
-        return guidance([row], [suffixes], [asked], [[len(row)]]).item()
+        return guidance([other, row], suffixes, asked, [[1], [5]]).item()
 
-    nothing = (
-        math.log((prefix + 4) / 2) / 3,
-        2 * math.log(prefix + 4) / 3,
-    )  # the number in the first layer, "no" in both
-    assert missed(set()) == pytest.approx(sum(nothing), abs=1e-4)
-    assert missed({"no"}) == pytest.approx(nothing[0], abs=1e-4)
-    assert missed({"number"}) == pytest.approx(nothing[1], abs=1e-4)
+    number, no = math.log((prefix + 4) / 2) / 3, math.log(prefix + 5) / 3  # a head that looks everywhere it may
+    assert missed(set()) == pytest.approx(number + 2 * no, abs=1e-4)
+    assert missed({("no", 2)}) == pytest.approx(number + no, abs=1e-4)
+    assert missed({("no", 4), ("number", 4)}) == pytest.approx(number + no, abs=1e-4), "numbers are the first layer's"
+    # Both frames of who gives it are right, and one has all the attention.
+    assert missed({("number", 2)}) == pytest.approx(2 * no, abs=1e-4)
 
 
 def test_guidance_leads_the_last_layer_to_a_number_by_way_of_the_name_in_the_layer_before():
@@ -391,6 +392,37 @@ def test_guidance_leads_the_last_layer_to_a_number_by_way_of_the_name_in_the_lay
     assert guidance([row], [suffixes], [asked], [[len(row)]]).item() == pytest.approx(0.0, abs=1e-4)
     elsewhere = [replace(asked[0], via=[])]
     assert guidance([row], [suffixes], [elsewhere], [[len(row)]]).item() > 1.0
+    unseen = [replace(suffixes[0], view=(1, 1))]  # the name lies before the view: the number itself is looked for
+    assert (
+        guidance([row], [unseen], [asked], [[2, 2]]).item() == guidance([row], [unseen], [elsewhere], [[2, 2]]).item()
+    )
+
+
+@pytest.mark.parametrize("change", [{"no_rope_layers": [1, 1, 1, 1, 0]}, {"bos": None}])
+def test_an_llm_without_what_guidance_needs_is_refused(tmp_path, change):
+    folder = without_weights(tmp_path)
+    name = "tokenizer_config.json" if "bos" in change else "config.json"
+    known = json.loads((folder / name).read_text())
+    known = {key: value for key, value in known.items() if "bos" not in change or key != "bos_token"}
+    (folder / name).write_text(json.dumps(known | {key: value for key, value in change.items() if key != "bos"}))
+    llm = LLM(str(folder), pretrained=False)
+    llm.build()
+    with pytest.raises(ConfigError, match="a tiny LLM has two or more such layers"):
+        Guidance(llm)
+
+
+def test_a_tokenizer_that_spells_the_grammars_words_is_refused(tmp_path):
+    make_tokenizer(["i met hilda"] * 9, vocabulary=400).save_pretrained(tmp_path)
+    write_config(AutoTokenizer.from_pretrained(tmp_path), tmp_path)
+    with pytest.raises(ConfigError, match="the tokenizer spells .* words of the grammar, such as"):
+        pretrain(tmp_path, GrammarReadings(), steps=1, frames=60, longest=12, highest=1e-3, seed=0)
+
+
+def test_links_come_along_with_frames():
+    llm = LLM(str(TINY), pretrained=False)
+    llm.build()
+    reading = Reading(["ann here my number is two"], links={5: 0})
+    assert stretched(llm, reading, random.Random(0)).links == {5: 0}
 
 
 def test_every_answer_of_a_dialogue_is_found():
