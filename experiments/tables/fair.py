@@ -51,7 +51,8 @@ def fair(name: str, task: Task) -> Callable[[], str]:
         values = {label: cells for label, cells in values.items() if any(cells)}
         named = dict.fromkeys(SHOWN.get(method, method) for method, _ in filter(None, free))
         if named:
-            values[f"best training-free ({'; '.join(named)})"] = [one[1] if one else [] for one in free]
+            run = len({method for method, _ in found if method in TRAINING_FREE})
+            values[f"best of {run} training-free ({'; '.join(named)})"] = [one[1] if one else [] for one in free]
         best = [_best([cells[n] for label, cells in values.items() if label != FULL_KV], task) for n in range(4)]
         body = [
             [
@@ -145,7 +146,7 @@ def windows() -> str:
         ]
         for row in found["rows"]
     ]
-    header = ["WER, %: one answer", "windows", "heard, s", "written, s: one answer", "windows", "faster, times"]
+    header = ["WER, %: one answer", "windows", "hearing, s", "writing, s: one answer", "windows", "faster, times"]
     return table(["audio (number)", *header], body) + f"\n\n{_capital(found['data'])}."
 
 
