@@ -22,6 +22,7 @@ from data_recipes.session_truths import NOWHERE, Asked, mention_text
 from experiments.tiny_models.pseudo_frames import Reading, cut_up, piece
 from speech_xl.data.corpus import Corpus
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
+from speech_xl.run.configs import ConfigError
 
 RANDOM = 0.25  # share of transcripts that are random words
 FEW = (3, 12)  # different words of a text that says the same few again and again
@@ -139,7 +140,7 @@ def corpus_of(overlay: Path, corpus_dir: str | None) -> Corpus:
     given = OmegaConf.load(overlay)
     corpus = OmegaConf.select(given, "data.corpus")
     if corpus is None:
-        raise ValueError(f"{overlay}: has no data.corpus; give an overlay such as experiments/data/spoken_digits.yaml")
+        raise ConfigError(f"{overlay}: has no data.corpus; give an overlay such as experiments/data/spoken_digits.yaml")
     if corpus_dir is not None:
         OmegaConf.update(corpus, "init_args.corpus_dir", corpus_dir)
     parser = ArgumentParser(exit_on_error=False)
@@ -178,7 +179,7 @@ class CorpusReadings:
         self, utterances: list[str], mark_words: bool = False, blends: float = 0.0, ask: Ask | None = None
     ) -> None:
         if len(utterances) < 2 * HELD_OUT:
-            raise ValueError(f"{len(utterances)} utterances; use a corpus with {2 * HELD_OUT} or more to train on")
+            raise ConfigError(f"{len(utterances)} utterances; use a corpus with {2 * HELD_OUT} or more to train on")
         self.held_out = utterances[::HELD_OUT]
         self.utterances = [text for place, text in enumerate(utterances) if place % HELD_OUT]
         self.mark_words, self.blends, self.ask = mark_words, blends, ask

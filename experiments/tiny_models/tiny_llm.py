@@ -54,8 +54,10 @@ from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.layout import View, interval_frames
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import Speech
+from speech_xl.run.command import WEIGHTS
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.precision import BF16, best_precision
+from speech_xl.run.user_errors import exit_on_user_error
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
 TIME_CODE = 2.0  # scale of TimeCode in the stages that start from these weights
@@ -263,6 +265,7 @@ def pretrain(
     return llm
 
 
+@exit_on_user_error()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="config.json and tokenizer lie here; model.safetensors is added")
@@ -303,9 +306,12 @@ def main() -> None:
     for name in ("steps", "frames", "longest"):
         if getattr(given, name) < 1:
             parser.error(f"--{name}: got {getattr(given, name)}; give 1 or more")
-    for name in ("lr", "minutes"):
-        if not getattr(given, name) > 0:
+    for name in ("lr", "minutes", "frame_rate"):
+        if not getattr(given, name) > 0 or (name != "minutes" and math.isinf(getattr(given, name))):
             parser.error(f"--{name}: got {getattr(given, name):g}; give a number above 0")
+    for name in ("corpus_dir", "blends"):
+        if getattr(given, name) and not given.corpus:
+            parser.error(f"--{name}: is of a corpus; add --corpus YAML, or leave it out")
     if missing := [name for name in ("config.json", "tokenizer.json") if not (given.folder / name).is_file()]:
         parser.error(
             f"{given.folder}: has no {' and no '.join(missing)}; copy them from another tiny LLM, such as {TINY}, "
@@ -314,6 +320,8 @@ def main() -> None:
     weights = given.folder / "model.safetensors"
     if weights.is_file() and (given.begin is None or given.begin.resolve() != given.folder.resolve()):
         parser.error(f"{weights}: is there already; delete it, or go on from it with --begin {given.folder} alone")
+    if given.stage and given.stage.resolve() == (given.folder / WEIGHTS).resolve():
+        parser.error(f"--stage {given.stage}: would be written over; give another folder than {given.folder}")
     if given.corpus and given.few_words:
         parser.error("--few_words: the texts of --corpus are drawn otherwise; leave one of them out")
     if given.windows and not given.mark_words:
@@ -332,23 +340,20 @@ def main() -> None:
             windows = Windows(longest, shortest, longest, share, context=4.0)
         except ValueError as error:
             parser.error(f"--windows: {error}")
-    try:
-        llm = pretrain(
-            given.folder,
-            readings,
-            given.steps,
-            given.frames,
-            given.longest,
-            given.lr,
-            given.seed,
-            given.minutes,
-            given.stage or given.begin,
-            given.questions,
-            given.frame_rate,
-            windows,
-        )
-    except ConfigError as error:
-        parser.error(str(error))
+    llm = pretrain(
+        given.folder,
+        readings,
+        given.steps,
+        given.frames,
+        given.longest,
+        given.lr,
+        given.seed,
+        given.minutes,
+        given.stage or given.begin,
+        given.questions,
+        given.frame_rate,
+        windows,
+    )
     print(f"written: {given.folder / 'model.safetensors'}")
     if given.stage:
         print(f"written: {write_stage(llm, given.stage, given.folder)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from experiments.tiny_models.pretraining_texts import add_corpus_arguments, corp
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
 from speech_xl.data.transcript import ASR_INSTRUCTION
 from speech_xl.extensions.timestamps.marks import time_mark
+from speech_xl.run.user_errors import exit_on_user_error
 
 VOCABULARY = 1024
 TEXTS = 20_000  # enough that every word of the grammar is merged into one token
@@ -56,6 +58,7 @@ def write_config(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+@exit_on_user_error()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -70,6 +73,11 @@ def main() -> None:
         "--step", type=float, default=STEP, help="seconds from mark to mark: step_seconds of Timestamps (%(default)s)"
     )
     given = parser.parse_args()
+    for name in ("vocabulary", "seconds", "step"):
+        if not 0 < getattr(given, name) < math.inf:
+            parser.error(f"--{name}: got {getattr(given, name):g}; give a number above 0")
+    if (given.out / "model.safetensors").exists():
+        parser.error(f"{given.out}: holds weights, which fit the tokenizer that is there; give another folder")
     texts = texts_of(corpus_of(given.corpus, given.corpus_dir)) if given.corpus else grammar_texts()
     tokenizer = make_tokenizer(texts, given.vocabulary, given.seconds, given.step)
     tokenizer.save_pretrained(given.out)

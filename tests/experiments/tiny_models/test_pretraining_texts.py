@@ -21,6 +21,7 @@ from experiments.tiny_models.pretraining_texts import (
     texts_of,
 )
 from speech_xl.data.tasks import CAPTION_INSTRUCTION
+from speech_xl.run.configs import ConfigError
 from tests.data.conftest import TinyCorpus
 
 NUMBERS = {word for number in range(100) for word in number_words(number).split()}
@@ -169,7 +170,7 @@ def test_a_corpus_asks_in_its_own_way_about_texts_of_all_lengths():
 
 
 def test_a_corpus_too_small_to_keep_some_back_is_refused():
-    with pytest.raises(ValueError, match="30 utterances; use a corpus with 40"):
+    with pytest.raises(ConfigError, match="30 utterances; use a corpus with 40"):
         CorpusReadings(corpus(30))
 
 
@@ -180,5 +181,5 @@ def test_the_utterances_of_an_overlay_are_those_of_its_train_split(tmp_path):
     cuts = TinyCorpus(tmp_path, sessions=2).cuts("train")
     assert texts_of(corpus_of(overlay, None)) == [s.text for cut in cuts for s in cut.supervisions]
     overlay.write_text("data: {turns: 3}")
-    with pytest.raises(ValueError, match=r"overlay.yaml: has no data\.corpus"):
+    with pytest.raises(ConfigError, match=r"overlay.yaml: has no data\.corpus"):
         corpus_of(overlay, None)

@@ -47,3 +47,24 @@ def test_a_corpus_has_its_own_vocabulary_and_an_llm_for_it(tmp_path):
     made.save_pretrained(tmp_path)
     llm.build()
     assert llm.embedding.num_embeddings == len(made)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--step", "0"], "--step: got 0; give a number above 0"),
+        (["--corpus", "nowhere.yaml"], "nowhere.yaml: No such file"),
+    ],
+)
+def test_what_can_not_be_made_is_said_in_a_line(flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tokenizer", str(tmp_path), *flags])
+    with pytest.raises(SystemExit):
+        main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_weights_were_trained_with_is_not_replaced(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tokenizer", str(TINY)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "holds weights, which fit the tokenizer that is there" in capsys.readouterr().err
