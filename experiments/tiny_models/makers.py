@@ -6,23 +6,16 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.tiny_models.pretraining_texts import AsksAboutWords, CorpusReadings, texts_of
+from experiments.tiny_models.pretraining_texts import readings_of, texts_of
 from experiments.tiny_models.pseudo_frames import FRAME_RATE
 from experiments.tiny_models.tiny_llm import QUESTIONS, pretrain
 from experiments.tiny_models.tiny_llm_weights import write_stage
 from experiments.tiny_models.tokenizer import TINY, VOCABULARY, make_tokenizer, write_config
-from speech_xl.data.corpus import Corpus
 from speech_xl.data.datamodule import SpeechDataModule
 from speech_xl.run.makers import Maker
 from speech_xl.run.run_folder import WEIGHTS
 
 TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json")
-
-
-def readings_of(corpus: Corpus, mark_words: bool, blends: float) -> CorpusReadings:
-    """The texts of a corpus's train split to be read, with its own questions where it has any."""
-    ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
-    return CorpusReadings(texts_of(corpus), mark_words, blends, ask)
 
 
 class TinyLLM(Maker):

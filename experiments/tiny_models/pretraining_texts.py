@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -92,23 +91,21 @@ def session(rng: random.Random, more: int, split: str) -> list[Sentence]:
     return draw_turns(rng, cast, 2 * len(cast) + rng.randint(0, more), split)
 
 
-def number_places(sentences: Sequence[Sentence]) -> dict[str, range]:
-    """Of who gives a number: the places of its words in the text."""
+def numbers_in(sentences: Sequence[Sentence]) -> dict[str, tuple[int, range]]:
+    """Of who gives a number: the place where the sentence says the name, and those of the number's words."""
     found, begin = {}, 0
     for sentence in sentences:
         words = sentence.text.split()
         if sentence.kind == "number":
-            at = next(i for i in range(2, len(words)) if words[i - 2 : i] == ["number", "is"])
-            found[sentence.speaker] = range(begin + at, begin + at + len(sentence.slots["number"].split()))
+            at = begin + next(i for i in range(2, len(words)) if words[i - 2 : i] == ["number", "is"])
+            found[sentence.speaker] = begin, range(at, at + len(sentence.slots["number"].split()))
         begin += len(words)
     return found
 
 
 def links_of(sentences: Sequence[Sentence]) -> dict[int, int]:
     """From the words of each number to who gives it, the first word of the sentence."""
-    begins = accumulate((len(s.text.split()) for s in sentences), initial=0)
-    givers = {s.speaker: begin for s, begin in zip(sentences, begins, strict=False) if s.kind == "number"}
-    return {place: givers[speaker] for speaker, places in number_places(sentences).items() for place in places}
+    return {place: giver for giver, places in numbers_in(sentences).values() for place in places}
 
 
 def evidence_of(question: dict[str, str], sentences: list[Sentence]) -> tuple[list[list[int]], list[int]]:
@@ -117,9 +114,8 @@ def evidence_of(question: dict[str, str], sentences: list[Sentence]) -> tuple[li
     words = [word for sentence in sentences for word in sentence.text.split()]
     if question["kind"] == "number":
         name = question["question"].split()[3]
-        return [[place] for place in number_places(sentences)[name]], [
-            i for i, word in enumerate(words) if word == name
-        ]
+        _, places = numbers_in(sentences)[name]
+        return [[place] for place in places], [i for i, word in enumerate(words) if word == name]
     if question["kind"] == "first":
         return [[words.index(question["answer"])]], []
     if question["answer"] == "yes":
@@ -213,6 +209,12 @@ class CorpusReadings:
             else:
                 spoken = self.utterances[begin : begin + rng.randint(1, max(1, words // WORDS_A_TURN))]
                 yield Reading(spoken, [mentioned(rng, spoken, self.words) for _ in range(MOST_QUESTIONS)])
+
+
+def readings_of(corpus: Corpus, mark_words: bool, blends: float) -> CorpusReadings:
+    """The texts of a corpus's train split to be read, with its own questions where it has any."""
+    ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
+    return CorpusReadings(texts_of(corpus), mark_words, blends, ask)
 
 
 def mentioned(rng: random.Random, spoken: Sequence[str], known: Sequence[str]) -> Asked:

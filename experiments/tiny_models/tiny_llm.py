@@ -28,13 +28,11 @@ from data_recipes.session_truths import Asked
 from experiments.tiny_models.guidance import Guidance
 from experiments.tiny_models.pretraining import descend, learning_rate
 from experiments.tiny_models.pretraining_texts import (
-    AsksAboutWords,
-    CorpusReadings,
     GrammarReadings,
     Readings,
     add_corpus_arguments,
     corpus_of,
-    texts_of,
+    readings_of,
 )
 from experiments.tiny_models.pseudo_frames import FRAME_RATE, SILENCE, Reading, Stretched, stretch
 from experiments.tiny_models.tiny_llm_weights import (
@@ -54,9 +52,9 @@ from speech_xl.model import LLM, Adapter, Encoder, SpeechLLM
 from speech_xl.model.layout import View, interval_frames
 from speech_xl.model.prompt import Suffix
 from speech_xl.model.speech import Speech
-from speech_xl.run.command import WEIGHTS
 from speech_xl.run.configs import ConfigError
 from speech_xl.run.precision import BF16, best_precision
+from speech_xl.run.run_folder import WEIGHTS
 from speech_xl.run.user_errors import exit_on_user_error
 
 SHORTEST, FIRST_LONGEST = 2, 16  # words of the shortest texts, and of the longest ones at first
@@ -330,9 +328,7 @@ def main() -> None:
         parser.error("--begin and --stage are both given; one is where to begin")
     readings: Readings = GrammarReadings(given.mark_words, given.few_words)
     if given.corpus:
-        corpus = corpus_of(given.corpus, given.corpus_dir)
-        ask = corpus.ask if isinstance(corpus, AsksAboutWords) else None
-        readings = CorpusReadings(texts_of(corpus), given.mark_words, given.blends, ask)
+        readings = readings_of(corpus_of(given.corpus, given.corpus_dir), given.mark_words, given.blends)
     windows = None
     if given.windows:
         shortest, longest, share = given.windows

@@ -15,8 +15,8 @@ from speech_xl.extensions.timestamps.monotonic import marks_of
 from speech_xl.model import LLM
 from speech_xl.model.sst import attention_modules
 from speech_xl.phases.weights import load_strict, read_weights, save_weights
-from speech_xl.run.command import WEIGHTS
 from speech_xl.run.configs import ConfigError
+from speech_xl.run.run_folder import WEIGHTS
 
 # Weights of queries and keys, for heads of 64 dimensions and a TimeCode of scale 2.
 SHARP = 24.0  # of the time head: three frames get 60 % of its attention
