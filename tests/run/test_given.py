@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from speech_xl.run.chain import pending
 from speech_xl.run.command import parse_commands
@@ -79,6 +80,30 @@ def test_another_value_is_refused_with_both_and_the_mend(commands, tmp_path, tex
     assert line in str(refused.value) and "--overwrite" in str(refused.value) and "tones.yaml:" in str(refused.value)
     again = commands(text, *flags, "--only", "two", "--overwrite", "--force")
     assert [command.stage for command in pending(again, tmp_path)] == ["two"]
+
+
+POOLED = FILE + "  pooled: {like: two, model: {class_path: MeanPooling}}\n"
+
+
+def test_arguments_that_a_stages_class_does_not_have_are_no_differences(parser, monkeypatch, tmp_path):
+    """MeanPooling is `like` a stage with SSTs, and has no `sst`: another form of SSTs trains it no differently."""
+    monkeypatch.chdir(tmp_path)
+
+    def pooled(text):
+        Path("tones.yaml").write_text(text)
+        return parse_commands(["fit", "-c", "tones.yaml"], tmp_path)[-1]
+
+    trained = pooled(POOLED)
+    folder = trained.run_folder
+    folder.config.parent.mkdir(parents=True)
+    folder.weights.touch()
+    write_given(trained)
+    folder.config.write_text(yaml.safe_dump(parser.parse_args(trained.argv()).fit.as_dict()))
+    assert differences(pooled(POOLED.replace("full", "lora")).of, folder) == []
+    for text in (POOLED.replace("1.0e-3", "0.5"), POOLED.replace("MeanPooling", "SSTCompression")):
+        assert [line.split(":")[0] for line in differences(pooled(text).of, folder)]
+    new = pooled(POOLED.replace("class_path: MeanPooling", "class_path: MeanPooling, init_args: {ratios: [8]}"))
+    assert [line.split(":")[0] for line in differences(new.of, folder)] == ["model.init_args.ratios"]
 
 
 def test_other_flags_are_warned_of_since_they_may_be_meant_for_other_stages(commands, tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_xl.run.command import Command
-from speech_xl.run.configs import ConfigError, read_record, unlike
+from speech_xl.run.configs import ConfigError, read_config, read_record, unlike
 from speech_xl.run.experiment import Stage
 from speech_xl.run.layers import merged
 from speech_xl.run.run_folder import RunFolder
@@ -40,10 +40,28 @@ def keys_of(stage: Stage) -> Iterator[tuple[str, Any]]:
 def differences(stage: Stage, folder: RunFolder) -> list[str]:
     """A line for each key that a finished stage was trained with otherwise than its file says now.
 
-    A stage without a record of what it was given has no differences.
+    A stage without a record of what it was given has no differences. Arguments that its classes don't have are none
+    either: a stage `like` another of another class inherits them, and the parser drops them.
     """
     given = folder.path / GIVEN
-    return unlike(read_record(given, "keys")["keys"], dict(keys_of(stage)), "trained") if given.is_file() else []
+    if not given.is_file():
+        return []
+    resolved = read_config(folder.config) if folder.config.is_file() else {}
+    sides = [read_record(given, "keys")["keys"], dict(keys_of(stage))]
+    before, now = ({key: value for key, value in side.items() if not dropped(key, resolved)} for side in sides)
+    return unlike(before, now, "trained")
+
+
+def dropped(key: str, resolved: Any) -> bool:
+    """Whether a dotted key is an argument that the parser left out of a stage's resolved configuration."""
+    parent = ""
+    for name in key.split("."):
+        if not isinstance(resolved, dict):
+            return False
+        if name not in resolved:
+            return parent == "init_args"
+        resolved, parent = resolved[name], name
+    return False
 
 
 def check_given(command: Command) -> None:
