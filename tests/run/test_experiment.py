@@ -234,6 +234,20 @@ def test_a_stage_that_is_not_there_is_named_in_a_command_and_in_an_overlay(exper
         parse_command(["fit", "-c", "e.yaml", "-c", "o.yaml", "--only", "sst"], experiments)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: {sst: {like: align}}\n", r"o\.yaml:1: stages\.sst: an overlay makes no stages"),
+        ("stages: {sst: {make: WordTimes}}\n", r"o\.yaml:1: stages\.sst: an overlay makes no stages"),
+        ("stages: {llm: {trainer: {max_steps: 1}}}\n", r"o\.yaml:1: trainer: stages\.llm, which is made by WordTimes"),
+    ],
+)
+def test_what_an_overlay_over_an_experiment_may_not_say(experiments, text, said):
+    Path("o.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        parse_commands(["fit", "-c", "e.yaml", "-c", "o.yaml"], experiments)
+
+
 def test_overlays_change_what_is_compared(experiments):
     Path("o.yaml").write_text("compare: {all: {ratios: [2], sessions: 3}}\n")
     found = Experiment(ConfigFile.read(experiments / "e.yaml"), [ConfigFile.read(Path("o.yaml"))]).comparisons

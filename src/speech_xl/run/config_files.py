@@ -124,8 +124,4 @@ def check_overlay(overlay: ConfigFile) -> None:
             f"{overlay.common.place(node)}: stage: begin the command with a stage; what an overlay says about one "
             "stage alone stands in it below stages: {NAME: {...}}"
         )
-    for name, section in overlay.sections.items():
-        if section.like is not None or section.make is not None:
-            raise ConfigError(
-                f"{section.place}: stages.{name}: an overlay makes no stages; begin the command with this file"
-            )
+    overlay.check_makes_no_stages()
