@@ -18,12 +18,12 @@ QUESTIONS = {  # of the server's drill
 def embedded_minutes() -> str:
     """Minutes from a clean clone."""
     found = record("default")
-    summary, minutes = found["summary"], found["minutes"]
+    minutes = found["minutes"]
     body = [
         ("virtual environment and install", minutes["venv"] + minutes["install"]),
-        ("install, corpus, stages 0 to 2", summary["stage2_fresh_minutes"]),
-        ("corpus and stages 0 to 3, without install", summary["all_stages_minutes"]),
-        ("test: 5 ratios, 60 sessions", summary["test_minutes"]),
+        ("corpus and stages 0 to 2", minutes["stage2"]),
+        ("stage 3", minutes["stage3"]),
+        ("test: 5 ratios, 60 sessions", minutes["test"]),
     ]
     return table(["step", "minutes"], [[name, f"{spent:.1f}"] for name, spent in body])
 
