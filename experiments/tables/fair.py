@@ -122,15 +122,15 @@ def default() -> str:
 
 
 def gains() -> str:
-    """The default stages and the comparison on digits in a few lines, of those records that are there."""
+    """The default stages and the comparisons of transcripts in a few lines, of those records that are there."""
     body = []
     if recorded("default"):
         cells = [_of_summary("default", f"wer_{ratio}x", interval=False) for ratio in RATIOS]
         body.append(["default stages, synthetic speech", *cells])
-    if recorded("fair_digits"):
+    for name, speech in (("fair_digits", "spoken digits"), ("fair_read_speech", "read speech")):
         for key, label in (("full", "full KV"), ("sst", "SSTs"), ("pooled", "mean pooling, trained alike")):
-            cells = [_of_summary("fair_digits", f"{key}_{ratio}x") for ratio in RATIOS]
-            body.append([f"spoken digits, {label}", *cells])
+            if recorded(name):
+                body.append([f"{speech}, {label}", *(_of_summary(name, f"{key}_{ratio}x") for ratio in RATIOS)])
     return table(["WER on test sessions, %", *(f"{ratio}x" for ratio in RATIOS)], body)
 
 
@@ -230,7 +230,9 @@ def _said(name: str) -> str:
     cut = "; differences of WER are of hypotheses cut at 1.2 times the words of the reference"
     spoken = any(row.get("wer") is not None for row in found["rows"])
     brackets = f"Brackets: 95 % interval of a paired bootstrap over sessions, seeds together{cut if spoken else ''}."
-    return f"{_capital(found['data'])}. {spread}{brackets}"
+    chosen = " The best training-free method is chosen at each ratio on these sessions, which favours it."
+    free = any(row["method"] in TRAINING_FREE for row in found["rows"])
+    return f"{_capital(found['data'])}. {spread}{brackets}{chosen if free else ''}"
 
 
 def _capital(text: str) -> str:
