@@ -230,7 +230,7 @@ def _said(name: str) -> str:
     cut = "; differences of WER are of hypotheses cut at 1.2 times the words of the reference"
     spoken = any(row.get("wer") is not None for row in found["rows"])
     brackets = f"Brackets: 95 % interval of a paired bootstrap over sessions, seeds together{cut if spoken else ''}."
-    chosen = " The best training-free method is chosen on these sessions."
+    chosen = " The best training-free method is chosen by these sessions, at each ratio."
     free = any(row["method"] in TRAINING_FREE for row in found["rows"])
     return f"{_capital(found['data'])}. {spread}{brackets}{chosen if free else ''}"
 

@@ -77,7 +77,7 @@ def test_the_comparison_has_means_differences_and_the_best_without_training(resu
         "60 test sessions of digits. 2 trainings of each row: mean ± sample standard deviation."
     )
     assert "differences of WER are of hypotheses cut at 1.2 times the words of the reference." in lines[-1]
-    assert lines[-1].endswith("The best training-free method is chosen on these sessions.")
+    assert lines[-1].endswith("The best training-free method is chosen by these sessions, at each ratio.")
     results("fair_digits", rows=[row for row in DIGITS if row["method"] not in ("uniform stride", "truncation")])
     assert TABLES["fair_digits"]().endswith("the words of the reference."), "no method without training, none chosen"
 

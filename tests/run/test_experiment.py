@@ -246,6 +246,8 @@ def test_what_an_overlay_over_an_experiment_may_not_say(experiments, text, said)
     Path("o.yaml").write_text(text)
     with pytest.raises(ConfigError, match=said):
         parse_commands(["fit", "-c", "e.yaml", "-c", "o.yaml"], experiments)
+    with pytest.raises(ConfigError, match=said):  # as `compare` reads them
+        _ = Experiment(ConfigFile.read(experiments / "e.yaml"), [ConfigFile.read(Path("o.yaml"))]).stages
 
 
 def test_overlays_change_what_is_compared(experiments):

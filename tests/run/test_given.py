@@ -85,25 +85,62 @@ def test_another_value_is_refused_with_both_and_the_mend(commands, tmp_path, tex
 POOLED = FILE + "  pooled: {like: two, model: {class_path: MeanPooling}}\n"
 
 
-def test_arguments_that_a_stages_class_does_not_have_are_no_differences(parser, monkeypatch, tmp_path):
-    """MeanPooling is `like` a stage with SSTs, and has no `sst`: another form of SSTs trains it no differently."""
+@pytest.fixture
+def pooled(parser, monkeypatch, tmp_path):
+    """MeanPooling `like` a stage with SSTs, finished: how it differs from a file's text, as keys, and its folder."""
     monkeypatch.chdir(tmp_path)
 
-    def pooled(text):
+    def command(text):
         Path("tones.yaml").write_text(text)
         return parse_commands(["fit", "-c", "tones.yaml"], tmp_path)[-1]
 
-    trained = pooled(POOLED)
+    trained = command(POOLED)
     folder = trained.run_folder
     folder.config.parent.mkdir(parents=True)
     folder.weights.touch()
     write_given(trained)
-    folder.config.write_text(yaml.safe_dump(parser.parse_args(trained.argv()).fit.as_dict()))
-    assert differences(pooled(POOLED.replace("full", "lora")).of, folder) == []
-    for text in (POOLED.replace("1.0e-3", "0.5"), POOLED.replace("MeanPooling", "SSTCompression")):
-        assert [line.split(":")[0] for line in differences(pooled(text).of, folder)]
-    new = pooled(POOLED.replace("class_path: MeanPooling", "class_path: MeanPooling, init_args: {ratios: [8]}"))
-    assert [line.split(":")[0] for line in differences(new.of, folder)] == ["model.init_args.ratios"]
+    plain = parser.parse_args(trained.argv()).fit.as_dict()
+    folder.config.write_text(yaml.safe_dump(plain, sort_keys=False))
+    assert list(plain)[-1] == "ckpt_path", "what tells a configuration that is whole"
+    return lambda text: [line.split(":")[0] for line in differences(command(text).of, folder)], folder
+
+
+SST = "model.init_args.sst.projections"
+
+
+def test_arguments_that_a_stages_class_does_not_have_are_no_differences(pooled):
+    """MeanPooling has no `sst`: another form of SSTs trains it no differently."""
+    keys, _ = pooled
+    assert keys(POOLED.replace("projections: full", "projections: lora, rank: 8")) == []
+    assert "model.init_args.trainable.adapter.*" in keys(POOLED.replace("1.0e-3", "0.5"))
+    assert keys(POOLED.replace("MeanPooling", "SSTCompression")) == ["model.class_path"]
+
+
+@pytest.mark.parametrize("key", ["ratios", "ratio_per", "ratoi"])
+def test_an_argument_that_a_stage_was_not_given_is_a_difference(pooled, key):
+    """Whether its class has it, has got it since, or never had it, which the parser then says."""
+    keys, folder = pooled
+    text = POOLED.replace("class_path: MeanPooling", f"class_path: MeanPooling, init_args: {{{key}: [8]}}")
+    assert keys(text) == [f"model.init_args.{key}"]
+    plain = yaml.safe_load(folder.config.read_text())
+    plain["model"]["init_args"].pop(key, None)
+    folder.config.write_text(yaml.safe_dump(plain, sort_keys=False))
+    assert keys(text) == [f"model.init_args.{key}"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "\x00", "model: {init_args: {}}", "a: !!python/name:os.system"])
+def test_by_a_damaged_configuration_nothing_is_left_out(pooled, content):
+    keys, folder = pooled
+    folder.config.write_text(content)
+    assert keys(POOLED.replace("full", "lora")) == [SST]
+
+
+def test_by_a_cut_configuration_nothing_is_left_out(pooled):
+    keys, folder = pooled
+    lines = folder.config.read_text().splitlines(keepends=True)
+    for length in range(0, len(lines) - 1, 5):
+        folder.config.write_text("".join(lines[:length]))
+        assert keys(POOLED.replace("full", "lora")) == [SST], f"{length} lines"
 
 
 def test_other_flags_are_warned_of_since_they_may_be_meant_for_other_stages(commands, tmp_path, capsys):

@@ -40,28 +40,44 @@ def keys_of(stage: Stage) -> Iterator[tuple[str, Any]]:
 def differences(stage: Stage, folder: RunFolder) -> list[str]:
     """A line for each key that a finished stage was trained with otherwise than its file says now.
 
-    A stage without a record of what it was given has no differences. Arguments that its classes don't have are none
-    either: a stage `like` another of another class inherits them, and the parser drops them.
+    A stage without a record of what it was given has no differences. What its class didn't take when it was trained is
+    none either: a stage `like` another of another class inherits arguments that the parser drops.
     """
     given = folder.path / GIVEN
     if not given.is_file():
         return []
-    resolved = read_config(folder.config) if folder.config.is_file() else {}
-    sides = [read_record(given, "keys")["keys"], dict(keys_of(stage))]
-    before, now = ({key: value for key, value in side.items() if not dropped(key, resolved)} for side in sides)
-    return unlike(before, now, "trained")
+    before, resolved = read_record(given, "keys")["keys"], _resolved(folder)
+    idle = [prefix for key in before if (prefix := dropped(key, resolved)) is not None]
+    sides = ({k: v for k, v in side.items() if not below(k, idle)} for side in (before, dict(keys_of(stage))))
+    return unlike(*sides, "trained")
 
 
-def dropped(key: str, resolved: Any) -> bool:
-    """Whether a dotted key is an argument that the parser left out of a stage's resolved configuration."""
-    parent = ""
-    for name in key.split("."):
+def dropped(key: str, resolved: Any) -> str | None:
+    """The argument at or above a dotted key that a class of the resolved configuration doesn't have, such as
+    ``model.init_args.sst``. None where the parser took it."""
+    names = key.split(".")
+    for at, name in enumerate(names):
         if not isinstance(resolved, dict):
-            return False
+            return None
         if name not in resolved:
-            return parent == "init_args"
-        resolved, parent = resolved[name], name
-    return False
+            takes_none = name == "init_args" and "class_path" in resolved
+            return ".".join(names[: at + 1]) if takes_none or names[at - 1 : at] == ["init_args"] else None
+        resolved = resolved[name]
+    return None
+
+
+def below(key: str, prefixes: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these, or lies below one."""
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _resolved(folder: RunFolder) -> dict[str, Any]:
+    """The configuration that a stage was trained with, as the parser completed it; empty where it isn't whole."""
+    try:
+        found = read_config(folder.config) if folder.config.is_file() else {}
+    except ConfigError:
+        return {}
+    return found if "ckpt_path" in found else {}  # its last key
 
 
 def check_given(command: Command) -> None:
