@@ -120,7 +120,6 @@ TABLES: dict[str, Callable[[], str]] = {
             *kept(LONG_BEFORE),
         ],
     ),
-    "ablations": measures.ablations(4),
     "exactness": measures.exactness("scheme"),
     "memory_and_flops": measures.memory_and_flops,
     "training_speed": measures.training_speed,
