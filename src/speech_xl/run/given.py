@@ -48,8 +48,8 @@ def differences(stage: Stage, folder: RunFolder) -> list[str]:
         return []
     before, resolved = read_record(given, "keys")["keys"], _resolved(folder)
     idle = [prefix for key in before if (prefix := dropped(key, resolved)) is not None]
-    sides = ({k: v for k, v in side.items() if not below(k, idle)} for side in (before, dict(keys_of(stage))))
-    return unlike(*sides, "trained")
+    old, new = ({k: v for k, v in side.items() if not below(k, idle)} for side in (before, dict(keys_of(stage))))
+    return unlike(old, new, "trained")
 
 
 def dropped(key: str, resolved: Any) -> str | None:
