@@ -128,9 +128,10 @@ def gains() -> str:
         cells = [_of_summary("default", f"wer_{ratio}x", interval=False) for ratio in RATIOS]
         body.append(["default stages, synthetic speech", *cells])
     for name, speech in (("fair_digits", "spoken digits"), ("fair_read_speech", "read speech")):
+        if not recorded(name):
+            continue
         for key, label in (("full", "full KV"), ("sst", "SSTs"), ("pooled", "mean pooling, trained alike")):
-            if recorded(name):
-                body.append([f"{speech}, {label}", *(_of_summary(name, f"{key}_{ratio}x") for ratio in RATIOS)])
+            body.append([f"{speech}, {label}", *(_of_summary(name, f"{key}_{ratio}x") for ratio in RATIOS)])
     return table(["WER on test sessions, %", *(f"{ratio}x" for ratio in RATIOS)], body)
 
 

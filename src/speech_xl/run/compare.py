@@ -14,7 +14,7 @@ import yaml
 from speech_xl.evaluation.comparison import Comparison
 from speech_xl.run.command import place_of_runs
 from speech_xl.run.comparison import run_comparison
-from speech_xl.run.config_files import find_config
+from speech_xl.run.config_files import check_overlay, find_config
 from speech_xl.run.configs import ConfigError, check_flags
 from speech_xl.run.experiment import COMPARE, ConfigFile, Experiment
 from speech_xl.run.given import remarks_about
@@ -52,6 +52,8 @@ def compare(argv: list[str], experiments: Path) -> list[Path]:
             "compare: of which experiment? Begin with its file, such as -c digits.yaml. See compare --help"
         )
     first, *overlays = (ConfigFile.read(find_config(name, experiments)) for name in names)
+    for overlay in overlays:
+        check_overlay(overlay)
     experiment = Experiment(first, overlays)
     only, out, device = (take(flags, name, None) for name in ("--only", "--out", "--device"))
     rehearses = take_switch(flags, "--rehearse")

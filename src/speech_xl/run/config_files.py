@@ -124,4 +124,9 @@ def check_overlay(overlay: ConfigFile) -> None:
             f"{overlay.common.place(node)}: stage: begin the command with a stage; what an overlay says about one "
             "stage alone stands in it below stages: {NAME: {...}}"
         )
-    overlay.check_makes_no_stages()
+    for name, section in overlay.sections.items():
+        if section.like is not None or section.make is not None:
+            raise ConfigError(
+                f"{section.place}: stages.{name}: an overlay makes no stages, so like and make stand in the file "
+                "that it lies over; take them out, or begin the command with this file"
+            )

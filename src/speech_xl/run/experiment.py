@@ -79,15 +79,6 @@ class ConfigFile:
         """Whether it says anything about a stage."""
         return bool(self.common.node.value) or stage in self.sections
 
-    def check_makes_no_stages(self) -> None:
-        """Raise ConfigError where this file, as an overlay, says what a stage is `like` or made by."""
-        for name, section in self.sections.items():
-            if section.like is not None or section.make is not None:
-                raise ConfigError(
-                    f"{section.place}: stages.{name}: an overlay makes no stages, so like and make stand in the file "
-                    "that it lies over; take them out, or begin the command with this file"
-                )
-
     def over(self, stage: str) -> list[Layer]:
         """What this file lays over a stage that others describe."""
         own = [self.sections[stage].layer] if stage in self.sections else []
@@ -128,7 +119,6 @@ class Experiment:
                     "has the stage's name, and says with `from` where it starts"
                 )
         for overlay in self.overlays:
-            overlay.check_makes_no_stages()
             for name, section in overlay.sections.items():
                 if name not in self.file.sections:
                     raise ConfigError(f"{section.place}: {_unknown(name, self.file.sections)} in {self.file.path}")
